@@ -1,0 +1,11 @@
+//! User space of gateway: `gateway.toml` → [`config`] → [`model`] → [`plan`] → [`dataplane`], and the proxy.
+
+pub mod balance;
+pub mod config;
+pub mod dataplane;
+pub mod maglev;
+pub mod model;
+pub mod net;
+pub mod plan;
+pub mod proxy;
+pub mod supervise;

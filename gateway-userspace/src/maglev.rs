@@ -1,0 +1,1 @@
+//! The Maglev ring (Eisenbud et al., NSDI 2016, section 3.4). Pure.

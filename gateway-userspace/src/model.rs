@@ -1,0 +1,349 @@
+//! The configuration once it is known to be right: every value parsed, every reference resolved.
+//!
+//! [`crate::config`] makes it from `gateway.toml`; everything behind reads only this. Nothing here does I/O.
+
+use std::{collections::BTreeSet, fmt, net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+
+/// The TCP port of the management endpoint, the one door of the public VIP in internal mode (R20).
+pub const MANAGEMENT_PORT: u16 = 3443;
+/// The TCP port on which every role is served over TLS (R13).
+pub const HTTPS_PORT: u16 = 443;
+/// The TCP port that answers with a redirect to https (R13).
+pub const HTTP_PORT: u16 = 80;
+
+/// A whole, valid `gateway.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// What the service is called and who may reach it.
+    pub service: Service,
+    /// What counts as inside.
+    pub network: Network,
+    /// The virtual addresses.
+    pub vip: Vips,
+    /// How packets are spread.
+    pub balancer: Balancer,
+    /// The instances, in the order of the file; names are unique and so are DIPs.
+    pub instances: Vec<Instance>,
+    /// How instances are probed.
+    pub probe: Probe,
+    /// One entry a role, in the order of the file.
+    pub endpoints: Vec<Endpoint>,
+    /// How the proxy answers.
+    pub proxy: Proxy,
+}
+
+/// `[service]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// R5: letters, digits and hyphens, at most 50.
+    pub name: String,
+    /// The domain suffix of the default host names, without a leading or trailing dot, lower case.
+    pub suffix: String,
+    /// Who may reach the endpoints (R1).
+    pub mode: Mode,
+}
+
+/// R1
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Endpoints are reachable from the listed networks only (R2).
+    Internal,
+    /// Clients enter on the public VIP (R4).
+    External,
+    /// No virtual network: the host's own addresses.
+    None,
+}
+
+/// `[network]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// The VIPs and DIPs come from here (R10, R33).
+    pub subnet: Vec<IpNet>,
+    /// Inside.
+    pub vnet: Vec<IpNet>,
+    /// Inside too.
+    pub peered: Vec<IpNet>,
+}
+
+impl Network {
+    /// Every prefix from which a private VIP is answered (R2, R14).
+    pub fn inside(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.subnet.iter().chain(&self.vnet).chain(&self.peered).copied()
+    }
+}
+
+/// `[vip]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vips {
+    /// R13, R14
+    pub private: Vec<IpAddr>,
+    /// R20
+    pub public: Vec<IpAddr>,
+}
+
+impl Vips {
+    /// Private ones first, each in the file's order.
+    pub fn all(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.private.iter().chain(&self.public).copied()
+    }
+}
+
+/// `[balancer]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Balancer {
+    /// The interface on which clients' packets arrive.
+    pub interface: String,
+    /// How a packet travels to its instance.
+    pub forwarding: Forwarding,
+    /// Which fields of a packet choose the instance (R80).
+    pub affinity: Affinity,
+    /// Who may reach the public VIP's port 3443 (R20f); empty: everyone.
+    pub management_sources: Vec<IpNet>,
+    /// How long a drained instance may keep its flows.
+    pub drain: Duration,
+    /// Where API, metrics and overview listen.
+    pub admin: SocketAddr,
+    /// Seeds ring and flow hash; the same on every balancer of a service. Default: the service's name.
+    pub seed: String,
+}
+
+/// The way from balancer to instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forwarding {
+    /// Destination MAC rewritten; same link; direct server return.
+    L2,
+    /// IP in IP.
+    Ipip,
+    /// Generic UDP encapsulation.
+    Gue,
+    /// Destination address rewritten; replies through the balancer.
+    Nat,
+}
+
+/// R80
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Affinity {
+    /// Addresses, protocol and ports.
+    FiveTuple,
+    /// Addresses and protocol.
+    ThreeTuple,
+    /// Addresses.
+    SourceAddress,
+}
+
+/// `[[instance]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Unique; what rings are ordered by.
+    pub name: InstanceName,
+    /// Its own addresses (R33), at least one.
+    pub dip: Vec<IpAddr>,
+    /// Its share of new flows against the others', 1 to 65,535.
+    pub weight: u16,
+    /// R83
+    pub admin_state: AdminState,
+}
+
+/// An instance's name: `gw-1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceName(pub String);
+
+impl fmt::Display for InstanceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// R83
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminState {
+    /// The probe decides.
+    Auto,
+    /// In service whatever the probe says.
+    Up,
+    /// No new flows; established ones go on.
+    Down,
+}
+
+/// `[probe]` (R81)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// What is asked.
+    pub kind: ProbeKind,
+    /// Asked on the instance's DIP; the proxy answers there.
+    pub port: u16,
+    /// The request's path, for http and https.
+    pub path: String,
+    /// From one probe to the next.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Good answers in a row that make an instance healthy.
+    pub rise: u16,
+    /// Bad ones in a row that make it unhealthy.
+    pub fall: u16,
+}
+
+/// R81
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// A connection.
+    Tcp,
+    /// A GET over plain HTTP.
+    Http,
+    /// A GET over TLS.
+    Https,
+}
+
+/// `[[endpoint]]`: a role, its names and where its requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// One endpoint a role.
+    pub role: Role,
+    /// Every name it answers to: the default one first, if wanted, then the custom ones.
+    pub hosts: Vec<HostPattern>,
+    /// What is shown to clients of these names.
+    pub certificate: CertificateFiles,
+    /// Longest prefix first.
+    pub routes: Vec<Route>,
+}
+
+/// R42
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// API calls.
+    Gateway,
+    /// The portals.
+    Portal,
+    /// The developer portal.
+    Developer,
+    /// Management, the only role on the public VIP.
+    Management,
+    /// Git.
+    Scm,
+}
+
+impl Role {
+    /// All of them, in the order in which they are listed for people.
+    pub const ALL: [Self; 5] = [Self::Gateway, Self::Portal, Self::Developer, Self::Management, Self::Scm];
+
+    /// As written in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Portal => "portal",
+            Self::Developer => "developer",
+            Self::Management => "management",
+            Self::Scm => "scm",
+        }
+    }
+
+    /// R42: the name that a role has without any configuration, in lower case.
+    pub fn default_host(self, service: &Service) -> String {
+        let name = service.name.to_ascii_lowercase();
+        let suffix = &service.suffix;
+        match self {
+            Self::Gateway => format!("{name}.{suffix}"),
+            other => format!("{name}.{}.{suffix}", other.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A host name, lower case, no trailing dot; or a wildcard one label deep (R44).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// `api.contoso.com`
+    Exact(String),
+    /// `*.api.contoso.com`, held without the `*.`.
+    Wildcard(String),
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Wildcard(parent) => write!(f, "*.{parent}"),
+        }
+    }
+}
+
+/// PEM files; relative paths in the file are relative to the file's folder, here they are resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// Leaf first.
+    pub chain: PathBuf,
+    /// PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+}
+
+/// Where requests below a path go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Begins with `/`; matches whole segments: `/orders` matches `/orders` and `/orders/1`, not `/ordersx`.
+    pub path: String,
+    /// At least one.
+    pub upstream: Vec<Upstream>,
+    /// For people: where the upstream stands.
+    pub location: Option<String>,
+}
+
+/// `http://10.0.1.20:8080`
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Upstream {
+    /// http or https.
+    pub scheme: UpstreamScheme,
+    /// Where to connect.
+    pub address: SocketAddr,
+}
+
+/// How an upstream is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UpstreamScheme {
+    /// Plain HTTP/1.1.
+    Http,
+    /// HTTP/1.1 over TLS.
+    Https,
+}
+
+/// `[proxy]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// What a ClientHello without a usable name gets (R40).
+    pub no_sni: NoSni,
+    /// Port 80 answers with a redirect to https (R13).
+    pub redirect_http: bool,
+}
+
+/// R40
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoSni {
+    /// The fatal alert unrecognized_name.
+    Reject,
+    /// The gateway endpoint's certificate.
+    DefaultCertificate,
+}
+
+impl Model {
+    /// Every exact name and wildcard, with its role.
+    pub fn hosts(&self) -> impl Iterator<Item = (&HostPattern, Role)> {
+        self.endpoints.iter().flat_map(|e| e.hosts.iter().map(move |h| (h, e.role)))
+    }
+
+    /// The instance of that name.
+    pub fn instance(&self, name: &str) -> Option<&Instance> {
+        self.instances.iter().find(|i| i.name.0 == name)
+    }
+
+    /// The names of all instances, sorted: for messages.
+    pub fn instance_names(&self) -> BTreeSet<&InstanceName> {
+        self.instances.iter().map(|i| &i.name).collect()
+    }
+}

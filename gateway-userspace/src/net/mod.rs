@@ -1,0 +1,3 @@
+//! Netlink: links, addresses, neighbours.
+
+pub mod loopback;
