@@ -29,6 +29,7 @@ pub mod flows;
 pub mod frame;
 pub mod gateway;
 pub mod host;
+pub mod knock;
 pub mod lab;
 pub mod notify;
 pub mod process;

@@ -1,12 +1,18 @@
 //! The lab itself: what the other tests take for granted.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, TcpListener},
+    time::Duration,
+};
 
 use lab::{
-    address::{BALANCER, CLIENT},
+    address::{BALANCER, CLIENT, OUTSIDE, PUBLIC},
     curl::Curl,
     frame::{self, Packet, Tcp, protocol},
+    knock,
     lab::Lab,
+    scan,
     service::{self, Sunk},
     wire::Wire,
 };
@@ -68,4 +74,17 @@ fn a_lab_comes_up_in_seconds_and_two_do_not_meet() {
         assert_eq!(lab.services.seen().len(), 1);
         assert_eq!(lab.hosts.all().count(), 10);
     }
+}
+
+#[test]
+fn a_scan_and_knocks_hear_every_answer() {
+    let lab = Lab::raise(1).unwrap();
+    // No gateway: the balancer's own stack holds the address, has one open port and refuses everything else.
+    lab.hosts.balancer.ip([format!("address add {PUBLIC}/32 dev eth0")]).unwrap();
+    let _listener = lab.hosts.balancer.enter(|| TcpListener::bind((PUBLIC, 3443))).unwrap();
+    let scan = scan::ports(&lab.hosts.outside, OUTSIDE, PUBLIC.into(), 3443).unwrap();
+    assert_eq!(scan.open, BTreeSet::from([3443]));
+    assert_eq!(scan.refused.len(), 65_534);
+    let answers = knock::knock(&lab.hosts.outside, OUTSIDE, PUBLIC.into(), 3443).unwrap();
+    assert!(answers.iter().any(|packet| packet.protocol == protocol::ICMP), "{answers:?}");
 }
