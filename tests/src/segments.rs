@@ -99,7 +99,7 @@ impl Arrivals {
         Ok(got)
     }
 
-    /// Everything for an address that has arrived until now, whatever it is.
+    /// Everything that has arrived until now, for one host and not for all, and has this address in it anywhere.
     ///
     /// # Errors
     /// A wire is broken.
