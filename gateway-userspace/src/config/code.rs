@@ -135,16 +135,3 @@ impl fmt::Display for Code {
         write!(f, "C{:03}", *self as u16)
     }
 }
-
-/// The table of codes for `docs/configuration.md`.
-pub fn markdown() -> String {
-    let mut table = String::from("| code | what | remedy |\n|---|---|---|\n");
-    for code in Code::ALL {
-        let kind = match code.severity() {
-            Severity::Fault => "",
-            Severity::Warning => " (warning)",
-        };
-        table += &format!("| `{code}` | {}{kind} | {} |\n", code.title(), code.remedy());
-    }
-    table
-}

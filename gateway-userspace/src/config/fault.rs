@@ -13,11 +13,11 @@ use annotate_snippets::{
 use super::code::{Code, Severity};
 
 /// Bytes of the file's text.
-pub type Span = Range<usize>;
+pub(super) type Span = Range<usize>;
 
 /// What is wrong, wherever it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(super) struct Problem {
     code: Code,
     message: String,
     label: String,
@@ -26,29 +26,29 @@ pub struct Problem {
 
 impl Problem {
     /// `message` is a whole sentence without its full stop.
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), label: String::new(), help: None }
     }
 
     /// What stands beside the caret: what was expected.
-    pub fn label(mut self, label: impl Into<String>) -> Self {
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
     /// What to do.
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// Puts it at its place.
-    pub fn at(self, span: Span) -> Fault {
+    pub(super) fn at(self, span: Span) -> Fault {
         Fault { problem: self, span: Some(span), also: None }
     }
 
     /// Wrong with the file as a whole, which has no text to show.
-    pub fn without_place(self) -> Fault {
+    pub(super) fn without_place(self) -> Fault {
         Fault { problem: self, span: None, also: None }
     }
 }
@@ -71,6 +71,11 @@ impl Fault {
     /// Its stable code.
     pub fn code(&self) -> Code {
         self.problem.code
+    }
+
+    /// Its place in the text.
+    pub fn span(&self) -> Option<&Span> {
+        self.span.as_ref()
     }
 
     /// What is wrong, in a sentence.
@@ -117,6 +122,11 @@ impl Report {
         let Self { source, mut faults } = self;
         faults.extend(more);
         Self::new(source, faults)
+    }
+
+    /// Faults and warnings, by their place.
+    pub fn all(&self) -> impl Iterator<Item = &Fault> {
+        self.faults.iter()
     }
 
     /// Those of one severity, by their place.
@@ -185,7 +195,7 @@ impl Report {
         let place =
             self.position(fault).map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
         let help = fault.help().map_or_else(String::new, |help| format!("; {help}"));
-        format!("{}{place}: {} {}{help}", self.path().display(), fault.code(), fault.message())
+        normalize(&format!("{}{place}: {} {}{help}", self.path().display(), fault.code(), fault.message()))
     }
 
     /// For programs: `{schema_version, faults, warnings}`; a finding without a place has null for line and column.
@@ -234,18 +244,26 @@ pub struct Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.rendering {
-            Rendering::Plain => f.write_str(&self.report.render(&Renderer::plain())),
-            Rendering::Styled => f.write_str(&self.report.render(&Renderer::styled())),
-            Rendering::Done => Ok(()),
+        match renderer(self.rendering) {
+            Some(renderer) => f.write_str(&self.report.render(&renderer)),
+            None => Ok(()),
         }
+    }
+}
+
+/// None where nothing is to be shown.
+pub(super) fn renderer(rendering: Rendering) -> Option<Renderer> {
+    match rendering {
+        Rendering::Plain => Some(Renderer::plain()),
+        Rendering::Styled => Some(Renderer::styled()),
+        Rendering::Done => None,
     }
 }
 
 impl std::error::Error for Faults {}
 
 /// `1 fault`, `2 faults`
-pub fn count(number: usize, what: &str) -> String {
+pub(super) fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }

@@ -16,7 +16,7 @@ use crate::model::{
 
 /// All of it.
 #[derive(Debug)]
-pub struct File {
+pub(super) struct File {
     /// Its end, where what is missing would be added.
     pub end: Span,
     /// `[service]`
@@ -43,7 +43,7 @@ pub struct File {
 
 impl File {
     /// Reads every key.
-    pub fn read(mut root: Reader<'_, '_, '_>) -> Self {
+    pub(super) fn read(mut root: Reader<'_, '_, '_>) -> Self {
         Self {
             end: root.at(),
             service: Service::read(root.inner("service")),
@@ -62,7 +62,7 @@ impl File {
 
 /// `[service]`
 #[derive(Debug)]
-pub struct Service {
+pub(super) struct Service {
     /// Its header.
     pub at: Span,
     /// R5
@@ -87,7 +87,7 @@ impl Service {
 
 /// `[network]`
 #[derive(Debug)]
-pub struct Network {
+pub(super) struct Network {
     /// Its header.
     pub at: Span,
     /// VIPs and DIPs come from here.
@@ -111,7 +111,7 @@ impl Network {
 
 /// `[vip]`
 #[derive(Debug)]
-pub struct Vip {
+pub(super) struct Vip {
     /// Its header.
     pub at: Span,
     /// R13, R14
@@ -132,7 +132,7 @@ impl Vip {
 
 /// `[balancer]`
 #[derive(Debug)]
-pub struct Balancer {
+pub(super) struct Balancer {
     /// Its header.
     pub at: Span,
     /// The one interface.
@@ -185,7 +185,7 @@ impl Balancer {
 
 /// `[[instance]]`
 #[derive(Debug)]
-pub struct Instance {
+pub(super) struct Instance {
     /// Its header.
     pub at: Span,
     /// Unique.
@@ -213,7 +213,7 @@ impl Instance {
 
 /// `[probe]`
 #[derive(Debug)]
-pub struct Probe {
+pub(super) struct Probe {
     /// R81
     pub kind: Key<ProbeKind>,
     /// On the DIP.
@@ -247,7 +247,7 @@ impl Probe {
 
 /// `[[endpoint]]`
 #[derive(Debug)]
-pub struct Endpoint {
+pub(super) struct Endpoint {
     /// Its header.
     pub at: Span,
     /// R42
@@ -278,7 +278,7 @@ impl Endpoint {
 
 /// `certificate = { … }`
 #[derive(Debug)]
-pub struct Certificate {
+pub(super) struct Certificate {
     /// The table, or the endpoint where there is none.
     pub at: Span,
     /// A path.
@@ -299,7 +299,7 @@ impl Certificate {
 
 /// `routes = [{ … }]`
 #[derive(Debug)]
-pub struct Route {
+pub(super) struct Route {
     /// The table.
     pub at: Span,
     /// R71
@@ -323,7 +323,7 @@ impl Route {
 
 /// `[proxy]`
 #[derive(Debug)]
-pub struct Proxy {
+pub(super) struct Proxy {
     /// R40
     pub no_sni: Key<NoSni>,
     /// R13
@@ -339,7 +339,7 @@ impl Proxy {
 
 /// `[snat]`
 #[derive(Debug)]
-pub struct Snat {
+pub(super) struct Snat {
     /// R31
     pub enabled: Key<bool>,
     /// R34
@@ -354,7 +354,7 @@ impl Snat {
 
 /// `[dns]`
 #[derive(Debug)]
-pub struct Dns {
+pub(super) struct Dns {
     /// R52
     pub serve: Key<bool>,
     /// Servers for other names.

@@ -1,15 +1,21 @@
 //! From `gateway.toml` to [`crate::model::Model`]: text → [`file::File`] (each key by itself) → `Model` (how keys go
 //! together). All faults are found at once; only [`read`], [`load`] and `gateway check` do I/O.
 
+mod certificates;
 mod code;
 mod fault;
 mod file;
-mod keys;
 mod read;
 mod resolve;
+mod summary;
 mod value;
 
 pub mod check;
+pub mod keys;
+pub mod reference;
+
+#[cfg(test)]
+mod tests;
 
 pub use code::{Code, Severity};
 pub use fault::{Fault, Faults, Rendering, Report};
@@ -30,42 +36,42 @@ use resolve::Resolved;
 /// # Errors
 /// All faults at once.
 pub fn load(path: &Path) -> Result<Model, Faults> {
-    let (resolved, report) = read(path)?;
-    match resolved.model {
-        Some(model) => {
-            for warning in report.of(Severity::Warning) {
-                log::warn!("{}", report.line(warning));
-            }
-            Ok(model)
-        }
-        None => Err(Faults { report, rendering: rendering() }),
+    let (resolved, report) = read(path);
+    let Some(model) = resolved.model else { return Err(Faults { report, rendering: rendering() }) };
+    for warning in report.of(Severity::Warning) {
+        log::warn!("{}", report.line(warning));
     }
+    Ok(model)
 }
 
-/// Reads and checks a file; what was found is in the report.
-///
-/// # Errors
-/// The file itself cannot be read.
-fn read(path: &Path) -> Result<(Resolved, Report), Faults> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let refused = |text, fault| {
+/// Reads and checks a file.
+fn read(path: &Path) -> (Resolved, Report) {
+    let refused = |text: String, fault| {
         let report = Report::new(Source { path: path.to_owned(), text }, vec![fault]);
-        Faults { report, rendering: rendering() }
+        (Resolved::nothing(), report)
     };
-    let bytes = std::fs::read(path).map_err(|error| {
-        let problem = Problem::new(Code::Unreadable, format!("{} cannot be read: {error}", path.display()))
-            .help("name the file with `--config FILE`");
-        refused(String::new(), problem.without_place())
-    })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let problem = Problem::new(Code::Unreadable, "the file is not UTF-8")
-            .label("expected UTF-8")
-            .help("save it as UTF-8 in your editor");
-        refused(String::from_utf8_lossy(error.as_bytes()).into_owned(), problem.at(at..at + 1))
-    })?;
-    let (resolved, faults) = examine(&text, folder);
-    Ok((resolved, Report::new(Source { path: path.to_owned(), text }, faults)))
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let problem = Problem::new(Code::Unreadable, format!("the file cannot be read: {error}"))
+                .help("name the file with `--config FILE`");
+            return refused(String::new(), problem.without_place());
+        }
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let (resolved, faults) = examine(&text, folder);
+            (resolved, Report::new(Source { path: path.to_owned(), text }, faults))
+        }
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let problem = Problem::new(Code::Unreadable, "the file is not UTF-8")
+                .label("not UTF-8 from here on")
+                .help("save it as UTF-8");
+            refused(String::from_utf8_lossy(error.as_bytes()).into_owned(), problem.at(at..at + 1))
+        }
+    }
 }
 
 /// Checks a file's text. Relative paths in it are taken from `folder`. Pure.
@@ -74,7 +80,7 @@ fn examine(text: &str, folder: &Path) -> (Resolved, Vec<Fault>) {
     let mut faults: Vec<Fault> = errors.iter().map(|error| syntax(error, text.len())).collect();
     if !faults.is_empty() {
         // What the parser made up to go on would only be blamed for things that nobody wrote.
-        return (Resolved { model: None, certificates: Vec::new() }, faults);
+        return (Resolved::nothing(), faults);
     }
     let file = file::File::read(read::Reader::root(&document, text.len(), &mut faults));
     let resolved = resolve::resolve(&file, folder, &mut faults);

@@ -17,7 +17,7 @@ use super::{
 
 /// What was found under a key.
 #[derive(Debug, Clone)]
-pub enum Key<T> {
+pub(super) enum Key<T> {
     /// Nothing.
     Absent,
     /// Something that has been reported as a fault: no more is to be said about it.
@@ -28,7 +28,7 @@ pub enum Key<T> {
 
 impl<T> Key<T> {
     /// The value and its place, if there is a good one.
-    pub fn given(&self) -> Option<&Spanned<T>> {
+    pub(super) fn given(&self) -> Option<&Spanned<T>> {
         match self {
             Self::Given(value) => Some(value),
             Self::Absent | Self::Refused(_) => None,
@@ -36,12 +36,12 @@ impl<T> Key<T> {
     }
 
     /// The value alone.
-    pub fn value(&self) -> Option<&T> {
+    pub(super) fn value(&self) -> Option<&T> {
         self.given().map(Spanned::get_ref)
     }
 
     /// Where it stands, good or not.
-    pub fn span(&self) -> Option<Span> {
+    pub(super) fn span(&self) -> Option<Span> {
         match self {
             Self::Absent => None,
             Self::Refused(span) => Some(span.clone()),
@@ -52,16 +52,16 @@ impl<T> Key<T> {
 
 impl<T: Clone> Key<T> {
     /// The value, or the default where there is none or a refused one.
-    pub fn value_or(&self, default: T) -> T {
+    pub(super) fn value_or(&self, default: T) -> T {
         self.value().cloned().unwrap_or(default)
     }
 }
 
 /// A list with a place for each entry.
-pub type List<T> = Vec<Spanned<T>>;
+pub(super) type List<T> = Vec<Spanned<T>>;
 
 /// A table being read.
-pub struct Reader<'doc, 'text, 'faults> {
+pub(super) struct Reader<'doc, 'text, 'faults> {
     known: &'static keys::Table,
     table: Content<'doc, 'text>,
     at: Span,
@@ -77,7 +77,7 @@ enum Content<'doc, 'text> {
 
 impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
     /// The document itself.
-    pub fn root(
+    pub(super) fn root(
         document: &'doc Spanned<DeTable<'text>>,
         end: usize,
         faults: &'faults mut Vec<Fault>,
@@ -95,7 +95,7 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
     }
 
     /// Where the table stands: its header; the end of the file where it does not exist.
-    pub fn at(&self) -> Span {
+    pub(super) fn at(&self) -> Span {
         self.at.clone()
     }
 
@@ -146,7 +146,7 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
     }
 
     /// A string that `parse` understands.
-    pub fn text<T>(&mut self, key: &str, parse: fn(&str) -> Parsed<T>) -> Key<T> {
+    pub(super) fn text<T>(&mut self, key: &str, parse: fn(&str) -> Parsed<T>) -> Key<T> {
         let Some(found) = self.find(key) else { return self.absent() };
         match found.get_ref().as_str() {
             Some(text) => self.settle(found.span(), parse(text)),
@@ -155,7 +155,7 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
     }
 
     /// One of the words that the key takes, each with its meaning.
-    pub fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Key<T> {
+    pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Key<T> {
         let Some(found) = self.find(key) else { return self.absent() };
         let Some(text) = found.get_ref().as_str() else { return self.wrong_type(key, found, "a string") };
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
@@ -173,7 +173,7 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
     }
 
     /// `true` or `false`.
-    pub fn switch(&mut self, key: &str) -> Key<bool> {
+    pub(super) fn switch(&mut self, key: &str) -> Key<bool> {
         let Some(found) = self.find(key) else { return self.absent() };
         match found.get_ref().as_bool() {
             Some(value) => Key::Given(Spanned::new(found.span(), value)),
@@ -182,7 +182,7 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
     }
 
     /// A whole number in the key's range.
-    pub fn whole(&mut self, key: &str) -> Key<u16> {
+    pub(super) fn whole(&mut self, key: &str) -> Key<u16> {
         let Some(found) = self.find(key) else { return self.absent() };
         let Some(number) = found.get_ref().as_integer() else {
             return self.wrong_type(key, found, "a whole number");
@@ -200,7 +200,7 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
     }
 
     /// A duration in the key's range.
-    pub fn duration(&mut self, key: &str) -> Key<Duration> {
+    pub(super) fn duration(&mut self, key: &str) -> Key<Duration> {
         let Some(found) = self.find(key) else { return self.absent() };
         if let Some(number) = found.get_ref().as_integer() {
             return self.settle(found.span(), value::duration(number.as_str()));
@@ -223,13 +223,13 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
 
     /// A list of strings that `parse` understands. Bad entries are reported and left out; the list is refused when no
     /// good one is left.
-    pub fn texts<T>(&mut self, key: &str, parse: fn(&str) -> Parsed<T>) -> Key<List<T>> {
+    pub(super) fn texts<T>(&mut self, key: &str, parse: fn(&str) -> Parsed<T>) -> Key<List<T>> {
         let Some(found) = self.find(key) else { return self.absent() };
         let Some(array) = found.get_ref().as_array() else {
             return self.wrong_type(key, found, "a list of strings");
         };
         let mut good = List::new();
-        for item in array.iter() {
+        for item in array {
             let parsed = match item.get_ref().as_str() {
                 Some(text) => self.settle(item.span(), parse(text)),
                 None => self.wrong_type(key, item, "a string"),
@@ -245,7 +245,7 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
     }
 
     /// The table under a key; one without keys where there is none.
-    pub fn inner(&mut self, key: &str) -> Reader<'doc, 'text, '_> {
+    pub(super) fn inner(&mut self, key: &str) -> Reader<'doc, 'text, '_> {
         let Some(found) = self.find(key) else {
             let content =
                 if matches!(self.table, Content::Refused) { Content::Refused } else { Content::Absent };
@@ -261,13 +261,13 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
     }
 
     /// The list of tables under a key, each read by `read`.
-    pub fn inners<T>(&mut self, key: &str, read: fn(Reader<'_, '_, '_>) -> T) -> Key<Vec<T>> {
+    pub(super) fn inners<T>(&mut self, key: &str, read: fn(Reader<'_, '_, '_>) -> T) -> Key<Vec<T>> {
         let Some(found) = self.find(key) else { return self.absent() };
         let Some(array) = found.get_ref().as_array() else {
             return self.wrong_type(key, found, "a list of tables");
         };
         let mut read_ones = Vec::new();
-        for item in array.iter() {
+        for item in array {
             match item.get_ref().as_table() {
                 Some(table) => read_ones.push(read(self.child(key, Content::Table(table), item.span()))),
                 None => {
@@ -310,7 +310,7 @@ fn unknown_key(table: &keys::Table, key: &str, span: Span) -> Fault {
 }
 
 /// The known word that was probably meant: a slip of the pen is a few letters, not half the word.
-pub fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |word: &str| strsim::damerau_levenshtein(&text.to_lowercase(), word);
     known
         .map(|word| (distance(word), word))

@@ -11,10 +11,10 @@ use super::{code::Code, fault::Problem};
 use crate::model::{HostPattern, InstanceName, Upstream, UpstreamScheme};
 
 /// What a parser gives.
-pub type Parsed<T> = Result<T, Problem>;
+pub(super) type Parsed<T> = Result<T, Problem>;
 
 /// `1h 30m`
-pub fn duration(text: &str) -> Parsed<Duration> {
+pub(super) fn duration(text: &str) -> Parsed<Duration> {
     humantime::parse_duration(text).map_err(|error| {
         let problem = Problem::new(Code::BadDuration, format!("`{text}` is not a duration: {error}"))
             .label("expected a number with its unit");
@@ -26,7 +26,7 @@ pub fn duration(text: &str) -> Parsed<Duration> {
 }
 
 /// `10.0.0.5`, an address that a host can have.
-pub fn address(text: &str) -> Parsed<IpAddr> {
+pub(super) fn address(text: &str) -> Parsed<IpAddr> {
     let address: IpAddr = text.parse().map_err(|_| {
         let problem = Problem::new(Code::BadAddress, format!("`{text}` is not an IP address"))
             .label("expected an IPv4 or IPv6 address");
@@ -63,7 +63,7 @@ fn never_a_host(address: IpAddr) -> Option<&'static str> {
 }
 
 /// `127.0.0.1:9180`
-pub fn socket_address(text: &str) -> Parsed<SocketAddr> {
+pub(super) fn socket_address(text: &str) -> Parsed<SocketAddr> {
     text.parse().map_err(|_| {
         Problem::new(Code::BadAddress, format!("`{text}` is not an IP address with a port"))
             .label("expected `address:port`")
@@ -72,7 +72,7 @@ pub fn socket_address(text: &str) -> Parsed<SocketAddr> {
 }
 
 /// `10.0.0.0/24`, without host bits.
-pub fn prefix(text: &str) -> Parsed<IpNet> {
+pub(super) fn prefix(text: &str) -> Parsed<IpNet> {
     let net: IpNet = text.parse().map_err(|_| {
         let problem = Problem::new(Code::BadPrefix, format!("`{text}` is not a network prefix"))
             .label("expected an address and a length");
@@ -90,7 +90,7 @@ pub fn prefix(text: &str) -> Parsed<IpNet> {
 }
 
 /// R5
-pub fn service_name(text: &str) -> Parsed<String> {
+pub(super) fn service_name(text: &str) -> Parsed<String> {
     let length = text.chars().count();
     let reason = if text.is_empty() {
         "it is empty".to_owned()
@@ -111,7 +111,7 @@ pub fn service_name(text: &str) -> Parsed<String> {
 }
 
 /// Letters, digits, `-`, `_`, `.`
-pub fn instance_name(text: &str) -> Parsed<InstanceName> {
+pub(super) fn instance_name(text: &str) -> Parsed<InstanceName> {
     let fits = text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         && text.len() <= 63;
@@ -124,7 +124,7 @@ pub fn instance_name(text: &str) -> Parsed<InstanceName> {
 }
 
 /// What the kernel takes as a device's name (`dev_valid_name` in net/core/dev.c).
-pub fn interface_name(text: &str) -> Parsed<String> {
+pub(super) fn interface_name(text: &str) -> Parsed<String> {
     let reason = match text {
         "" => "it is empty",
         "." | ".." => "the kernel refuses it",
@@ -140,12 +140,12 @@ pub fn interface_name(text: &str) -> Parsed<String> {
 
 /// Any text.
 #[expect(clippy::unnecessary_wraps, reason = "it stands beside parsers that can fail")]
-pub fn text(text: &str) -> Parsed<String> {
+pub(super) fn text(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
 /// A file's path.
-pub fn file_path(text: &str) -> Parsed<String> {
+pub(super) fn file_path(text: &str) -> Parsed<String> {
     if text.is_empty() || text.contains('\0') {
         let message = "the path is empty or has a NUL character";
         return Err(
@@ -156,7 +156,7 @@ pub fn file_path(text: &str) -> Parsed<String> {
 }
 
 /// An exact host name by RFC 1123, in lower case, one trailing dot taken off (R43).
-pub fn host_name(text: &str) -> Parsed<String> {
+pub(super) fn host_name(text: &str) -> Parsed<String> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     if is_address_like(&name) {
         return Err(Problem::new(Code::HostIsAddress, format!("`{text}` is an IP address, not a host name"))
@@ -215,7 +215,7 @@ fn is_address_like(name: &str) -> bool {
 }
 
 /// An exact name or a wildcard one label deep (R44).
-pub fn host_pattern(text: &str) -> Parsed<HostPattern> {
+pub(super) fn host_pattern(text: &str) -> Parsed<HostPattern> {
     if !text.contains('*') {
         return host_name(text).map(HostPattern::Exact);
     }
@@ -231,7 +231,7 @@ pub fn host_pattern(text: &str) -> Parsed<HostPattern> {
 }
 
 /// `/orders`; the trailing `/` is taken off, but for `/` itself.
-pub fn route_path(text: &str) -> Parsed<String> {
+pub(super) fn route_path(text: &str) -> Parsed<String> {
     let problem = |reason: &str| {
         Problem::new(Code::RoutePath, format!("`{text}` cannot be a route's path: {reason}"))
             .label("expected a path such as `/orders`")
@@ -245,7 +245,7 @@ pub fn route_path(text: &str) -> Parsed<String> {
     if let Some(bad) = text.chars().find(|c| !c.is_ascii_graphic()) {
         return Err(problem(&format!("`{}` has to be percent-encoded", bad.escape_debug())));
     }
-    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let inner = inner.strip_suffix('/').filter(|inner| !inner.is_empty()).unwrap_or(inner);
     if !inner.is_empty() && inner.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
         return Err(problem("it has an empty segment or a dot segment"));
     }
@@ -253,7 +253,7 @@ pub fn route_path(text: &str) -> Parsed<String> {
 }
 
 /// `/status-0123456789abcdef`
-pub fn probe_path(text: &str) -> Parsed<String> {
+pub(super) fn probe_path(text: &str) -> Parsed<String> {
     if text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic()) {
         return Ok(text.to_owned());
     }
@@ -263,7 +263,7 @@ pub fn probe_path(text: &str) -> Parsed<String> {
 }
 
 /// `http://10.0.1.20:8080`
-pub fn upstream(text: &str) -> Parsed<Upstream> {
+pub(super) fn upstream(text: &str) -> Parsed<Upstream> {
     let problem = |reason: String| {
         Problem::new(Code::Upstream, format!("`{text}` cannot be an upstream: {reason}"))
             .label("expected `http://IP:port`")

@@ -56,22 +56,21 @@ pub(super) fn probe(file: &File, faults: &mut Vec<Fault>) -> Probe {
         faults.push(problem.at(at));
     }
     check_timeout(written, &probe, faults);
-    let to_come = [
-        ("interval", written.interval.span()),
-        ("timeout", written.timeout.span()),
-        ("rise", written.rise.span()),
-        ("fall", written.fall.span()),
-    ];
-    for (key, at) in to_come {
-        if let Some(at) = at {
-            let message = format!("`probe.{key}` has no effect yet: the balancer does not probe");
-            let problem = Problem::new(Code::ProbesToCome, message)
-                .label("until it does, an instance counts as healthy")
-                .help("take an instance out of service with `admin_state = \"down\"`");
-            faults.push(problem.at(at));
-        }
-    }
+    warn_of_keys_to_come(written, faults);
     probe
+}
+
+/// One warning for all of them, at the first one in the file.
+fn warn_of_keys_to_come(written: &file::Probe, faults: &mut Vec<Fault>) {
+    let keys = [written.interval.span(), written.timeout.span(), written.rise.span(), written.fall.span()];
+    if let Some(at) = keys.into_iter().flatten().min_by_key(|span| span.start) {
+        let message =
+            "`interval`, `timeout`, `rise` and `fall` have no effect yet: the balancer does not probe";
+        let problem = Problem::new(Code::ProbesToCome, message)
+            .label("until it does, an instance counts as healthy")
+            .help("take an instance out of service with `admin_state = \"down\"`");
+        faults.push(problem.at(at));
+    }
 }
 
 /// The caret stands at whichever of the two is written.

@@ -12,6 +12,7 @@ use super::{
     code::{Code, Severity},
     fault::{Fault, Problem, Span},
     file::File,
+    keys,
     read::Key,
 };
 use crate::model::{
@@ -20,16 +21,23 @@ use crate::model::{
 
 /// What a file comes to.
 #[derive(Debug)]
-pub struct Resolved {
+pub(super) struct Resolved {
     /// None where there is a fault.
     pub model: Option<Model>,
     /// The certificates that could be made out, for those who want to look into their files.
     pub certificates: Vec<CertificateUse>,
 }
 
+impl Resolved {
+    /// Of a file that could not be understood at all.
+    pub(super) fn nothing() -> Self {
+        Self { model: None, certificates: Vec::new() }
+    }
+}
+
 /// A certificate, the names that it must cover, and where in the file it is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateUse {
+pub(super) struct CertificateUse {
     /// Whose it is.
     pub role: Role,
     /// What it must cover.
@@ -43,7 +51,7 @@ pub struct CertificateUse {
 }
 
 /// Checks how keys go together, and reports whatever does not. Relative paths are taken from `folder`.
-pub fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Resolved {
+pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Resolved {
     unsupported::refuse(file, faults);
     let network = Network {
         subnet: values(required_list(&file.network.subnet, "network.subnet", &file.network.at, faults)),
@@ -55,6 +63,7 @@ pub fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Resolved 
     let service = service(file, faults);
     let balancer = balancer::balancer(file, service.as_ref(), faults);
     let probe = balancer::probe(file, faults);
+    snat(file, faults);
     let (endpoints, certificates) = endpoints::resolve(file, service.as_ref(), folder, faults);
     let proxy = proxy(file, &endpoints, faults);
     warn(file, &endpoints, &vip, faults);
@@ -89,6 +98,17 @@ fn proxy(file: &File, endpoints: &[Endpoint], faults: &mut Vec<Fault>) -> Proxy 
         faults.push(problem.at(at));
     }
     Proxy { no_sni, redirect_http: file.proxy.redirect_http.value_or(true) }
+}
+
+fn snat(file: &File, faults: &mut Vec<Fault>) {
+    if let Some(ports) = file.snat.ports_per_instance.given().filter(|ports| ports.get_ref() % 8 != 0) {
+        let message =
+            format!("`snat.ports_per_instance` cannot be {ports}: ports are given out in blocks of 8");
+        let problem = Problem::new(Code::OutOfRange, message)
+            .label("expected a multiple of 8")
+            .help(format!("for example {}", ports.get_ref().next_multiple_of(8)));
+        faults.push(problem.at(ports.span()));
+    }
 }
 
 fn warn(file: &File, endpoints: &[Endpoint], vip: &Vips, faults: &mut Vec<Fault>) {
@@ -131,11 +151,14 @@ fn missing(name: &str) -> Problem {
     let (table, key) = name.rsplit_once('.').unwrap_or(("", name));
     let problem =
         Problem::new(Code::MissingKey, format!("`{name}` is missing")).label(format!("expected a `{key}`"));
-    match super::keys::table(table).and_then(|t| Some((t.heading, t.key(key)?.example))) {
-        Some((heading, example)) if !example.is_empty() => {
-            problem.help(format!("in `{heading}`, for example `{key} = {example}`"))
-        }
-        _ => problem,
+    let Some(known) = keys::table(table) else { return problem };
+    match known.key(key).map(|k| k.example) {
+        Some("") => match keys::table(key) {
+            Some(inner) => problem.help(format!("add `{}`", inner.heading)),
+            None => problem,
+        },
+        Some(example) => problem.help(format!("in `{}`, for example `{key} = {example}`", known.heading)),
+        None => problem,
     }
 }
 

@@ -1,7 +1,5 @@
 //! Features of the file that this version does not have: in use, they are refused, never ignored.
 
-use std::fmt;
-
 use crate::{
     config::{
         code::Code,
@@ -62,7 +60,7 @@ pub(super) fn refuse(file: &File, faults: &mut Vec<Fault>) {
     }
 }
 
-fn only<T: PartialEq + fmt::Debug>(key: &Key<T>, have: T, word: &str, what: &str, faults: &mut Vec<Fault>) {
+fn only<T: PartialEq + Copy>(key: &Key<T>, have: T, word: &str, what: &str, faults: &mut Vec<Fault>) {
     if let Some(given) = key.given().filter(|given| *given.get_ref() != have) {
         faults.push(not_yet(what).help(format!("use `\"{word}\"`")).at(given.span()));
     }
