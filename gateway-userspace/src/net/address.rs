@@ -26,7 +26,7 @@ pub struct Address {
 }
 
 impl Address {
-    fn parse(message: &AddressMessage) -> Option<Self> {
+    pub(super) fn parse(message: &AddressMessage) -> Option<Self> {
         let mut own = None;
         let mut flags = AddressFlags::empty();
         for attribute in &message.attributes {
@@ -69,7 +69,7 @@ impl Netlink {
             .execute()
             .try_collect()
             .await
-            .map_err(|e| Error::netlink("list the host's addresses", e))?;
+            .map_err(|e| Error::netlink("list the host's addresses", to_io(e)))?;
         Ok(messages.iter().filter_map(Address::parse).collect())
     }
 
@@ -83,7 +83,13 @@ impl Netlink {
             // A /128 needs no prefix route beside the local one; without this flag the kernel makes one.
             request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Noprefixroute));
         }
-        request.execute().await.map_err(|e| Error::netlink(format!("add {ip} to {name}"), e))
+        match request.execute().await.map_err(to_io) {
+            Ok(()) => Ok(()),
+            Err(e) if ip.is_ipv6() && e.raw_os_error() == Some(libc::EACCES) => {
+                Err(Error::Ipv6Off { ip, interface: name.into() })
+            }
+            Err(e) => Err(Error::netlink(format!("add {ip} to {name}"), e)),
+        }
     }
 
     /// Takes away what [`Self::add_address`] added; it is no error if it or its interface is gone.
@@ -99,7 +105,7 @@ impl Netlink {
         match self.handle.address().del(message).execute().await.map_err(to_io) {
             Ok(()) => Ok(()),
             Err(e) if is_gone(&e) => Ok(()),
-            Err(e) => Err(Error::refused(format!("remove {ip} from {name}"), "CAP_NET_ADMIN", e)),
+            Err(e) => Err(Error::netlink(format!("remove {ip} from {name}"), e)),
         }
     }
 }

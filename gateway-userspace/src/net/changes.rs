@@ -92,7 +92,7 @@ impl Changes {
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.made.iter().filter_map(|change| match change {
             Change::Address { ip, .. } => Some(*ip),
-            Change::Setting { .. } | Change::Neighbour { .. } => None,
+            Change::Setting { .. } => None,
         })
     }
 
@@ -172,6 +172,5 @@ async fn undo(netlink: &Netlink, change: &Change) -> Result<(), Error> {
     match change {
         Change::Address { link, name, ip } => netlink.remove_address(*link, name, *ip).await,
         Change::Setting { path, previous, set } => sysctl::restore(path, set, previous),
-        Change::Neighbour { .. } => Ok(()),
     }
 }

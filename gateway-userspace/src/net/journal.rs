@@ -26,8 +26,6 @@ pub(super) enum Change {
     Address { link: u32, name: String, ip: IpAddr },
     /// A setting was overwritten.
     Setting { path: PathBuf, previous: String, set: String },
-    /// A neighbour entry was made or marked as managed.
-    Neighbour { link: u32, name: String, ip: IpAddr },
 }
 
 /// The file of one role in one network namespace, locked.

@@ -67,7 +67,7 @@ impl Netlink {
             .execute()
             .try_collect()
             .await
-            .map_err(|e| Error::netlink("list the host's interfaces", e))?;
+            .map_err(|e| Error::netlink("list the host's interfaces", to_io(e)))?;
         Ok(messages.iter().map(Link::parse).collect())
     }
 
@@ -80,7 +80,7 @@ impl Netlink {
         match request.execute().try_next().await.map_err(to_io) {
             Ok(Some(message)) => Ok(Link::parse(&message)),
             Err(e) if e.raw_os_error() != Some(libc::ENODEV) => {
-                Err(Error::refused(format!("look up the interface {name}"), "CAP_NET_ADMIN", e))
+                Err(Error::netlink(format!("look up the interface {name}"), e))
             }
             Ok(None) | Err(_) => {
                 let mut present: Vec<_> = self.links().await?.into_iter().map(|link| link.name).collect();

@@ -4,18 +4,26 @@
 
 pub mod address;
 pub mod changes;
+pub mod claim;
+pub mod events;
+mod frames;
 mod journal;
 pub mod link;
 pub mod loopback;
 mod namespace;
+pub mod neighbour;
+mod packet;
+pub mod route;
 mod sysctl;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::io;
+use std::{io, net::IpAddr, time::Duration};
 
 use rtnetlink::Handle;
 use tokio::task::JoinHandle;
+
+use crate::plan::Mac;
 
 /// What failed on this host's network.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +66,44 @@ pub enum Error {
         /// The instance's addresses.
         dip: String,
     },
+    /// Duplicate-address detection found another host.
+    #[error("{ip} is already used on {interface} by {by}; stop that host or choose another VIP")]
+    InUse {
+        /// The VIP.
+        ip: IpAddr,
+        /// Where it was to be claimed.
+        interface: String,
+        /// Its MAC, as far as it is known.
+        by: String,
+    },
+    /// The kernel has not come to a verdict.
+    #[error(
+        "duplicate-address detection for {ip} on {interface} has not ended within {} s; see that the interface has a \
+         carrier (`ip link show {interface}`)",
+        waited.as_secs()
+    )]
+    Undecided {
+        /// The VIP.
+        ip: IpAddr,
+        /// Where it was to be claimed.
+        interface: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The interface takes no IPv6 addresses.
+    #[error(
+        "cannot add {ip} to {interface}: IPv6 is switched off there; write 0 to \
+         /proc/sys/net/ipv6/conf/{interface}/disable_ipv6, or leave IPv6 VIPs out"
+    )]
+    Ipv6Off {
+        /// The VIP.
+        ip: IpAddr,
+        /// Where it was to be added.
+        interface: String,
+    },
+    /// Events of the network can no longer be received.
+    #[error("the kernel's network events have broken off; start again")]
+    EventsEnded,
     /// The same role is running in this network namespace.
     #[error("another `gateway {role}` is running on this host; stop it first (it holds {path})")]
     Running {
@@ -70,7 +116,7 @@ pub enum Error {
 
 impl Error {
     /// Names the capability where the kernel asks for one.
-    pub(crate) fn refused(action: impl Into<String>, capability: &'static str, source: io::Error) -> Self {
+    fn refused(action: impl Into<String>, capability: &'static str, source: io::Error) -> Self {
         let action = action.into();
         if source.kind() == io::ErrorKind::PermissionDenied {
             Self::Privilege { action, capability, source }
@@ -79,9 +125,14 @@ impl Error {
         }
     }
 
-    /// For requests over netlink, of which all that change something need CAP_NET_ADMIN.
-    pub(crate) fn netlink(action: impl Into<String>, error: rtnetlink::Error) -> Self {
-        Self::refused(action, "CAP_NET_ADMIN", to_io(error))
+    /// For requests over netlink, which says EPERM for want of CAP_NET_ADMIN, and EACCES for other reasons.
+    fn netlink(action: impl Into<String>, source: io::Error) -> Self {
+        let action = action.into();
+        if source.raw_os_error() == Some(libc::EPERM) {
+            Self::Privilege { action, capability: "CAP_NET_ADMIN", source }
+        } else {
+            Self::Kernel { action, source }
+        }
     }
 }
 
@@ -91,6 +142,11 @@ fn to_io(error: rtnetlink::Error) -> io::Error {
         rtnetlink::Error::NetlinkError(message) => message.to_io(),
         other => io::Error::other(other),
     }
+}
+
+/// `02:00:00:00:00:01`
+pub fn mac_text(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// A route netlink socket of this thread's network namespace. Its driver is a task of the current runtime.

@@ -1,9 +1,9 @@
 //! Network namespaces for tests: each test has its own, gone with the last handle to it.
 
-use std::{env, fs::File, panic, thread};
+use std::{env, fs::File, net::Ipv4Addr, os::fd::AsRawFd, panic, thread};
 
 use nix::sched::{CloneFlags, setns, unshare};
-use rtnetlink::{LinkUnspec, LinkVeth};
+use rtnetlink::{LinkUnspec, LinkVeth, RouteMessageBuilder, packet_route::address::AddressHeaderFlags};
 
 use super::{Netlink, link::Link};
 
@@ -33,6 +33,17 @@ impl Namespace {
         }
     }
 
+    /// Joins two namespaces by a cable: `here` in this one, `there` in the other, both up.
+    pub(crate) fn connect(&self, here: &str, other: &Self, there: &str) {
+        self.run(async |netlink| {
+            netlink.add_pair(here, there).await;
+            let index = netlink.link(there).await.unwrap().index;
+            let request = LinkUnspec::new_with_index(index).setns_by_fd(other.file.as_raw_fd()).build();
+            netlink.handle.link().set(request).execute().await.unwrap();
+        });
+        other.run(async |netlink| netlink.set_up(there).await);
+    }
+
     /// Runs `test` in the namespace, on a thread and a runtime of its own.
     pub(crate) fn run<T: Send>(&self, test: impl AsyncFnOnce(&Netlink) -> T + Send) -> T {
         thread::scope(|scope| {
@@ -51,6 +62,18 @@ impl Netlink {
         let index = self.link(name).await.unwrap().index;
         let request = LinkUnspec::new_with_index(index).up().build();
         self.handle.link().set(request).execute().await.unwrap();
+    }
+
+    /// An address with its subnet, usable at once.
+    pub(crate) async fn add_subnet(&self, link: u32, ip: &str, prefix_len: u8) {
+        let mut request = self.handle.address().add(link, ip.parse().unwrap(), prefix_len);
+        request.message_mut().header.flags = AddressHeaderFlags::Nodad;
+        request.execute().await.unwrap();
+    }
+
+    pub(crate) async fn add_default_route(&self, gateway: Ipv4Addr) {
+        let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build();
+        self.handle.route().add(route).execute().await.unwrap();
     }
 
     /// A pair of connected interfaces, both up, both in this namespace.
