@@ -36,7 +36,10 @@ impl Link {
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
-                LinkAttribute::Address(bytes) => link.mac = Mac::try_from(bytes.as_slice()).ok(),
+                // lo has one that is all zeroes.
+                LinkAttribute::Address(bytes) => {
+                    link.mac = Mac::try_from(bytes.as_slice()).ok().filter(|mac| *mac != Mac::default());
+                }
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::Xdp(parts) => link.xdp = xdp_programs(parts),
                 _ => {}

@@ -64,6 +64,12 @@ impl Netlink {
         self.handle.link().set(request).execute().await.unwrap();
     }
 
+    pub(crate) async fn set_down(&self, name: &str) {
+        let index = self.link(name).await.unwrap().index;
+        let request = LinkUnspec::new_with_index(index).down().build();
+        self.handle.link().set(request).execute().await.unwrap();
+    }
+
     /// An address with its subnet, usable at once.
     pub(crate) async fn add_subnet(&self, link: u32, ip: &str, prefix_len: u8) {
         let mut request = self.handle.address().add(link, ip.parse().unwrap(), prefix_len);
