@@ -156,6 +156,10 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
 
     /// One of the words that the key takes, each with its meaning.
     pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Key<T> {
+        debug_assert!(
+            matches!(self.kind(key), Kind::Word(known) if words.iter().map(|(word, _)| word).eq(known)),
+            "the words of `{key}` are not those in the table of keys"
+        );
         let Some(found) = self.find(key) else { return self.absent() };
         let Some(text) = found.get_ref().as_str() else { return self.wrong_type(key, found, "a string") };
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
