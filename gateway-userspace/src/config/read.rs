@@ -248,6 +248,15 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
         Key::Given(Spanned::new(found.span(), good))
     }
 
+    /// As [`Self::texts`], but refused as a whole for one bad entry: for a list by which other keys are judged.
+    pub(super) fn texts_all_good<T>(&mut self, key: &str, parse: fn(&str) -> Parsed<T>) -> Key<List<T>> {
+        let before = self.faults.len();
+        match self.texts(key, parse) {
+            Key::Given(list) if self.faults.len() > before => Key::Refused(list.span()),
+            list => list,
+        }
+    }
+
     /// The table under a key; one without keys where there is none.
     pub(super) fn inner(&mut self, key: &str) -> Reader<'doc, 'text, '_> {
         let Some(found) = self.find(key) else {

@@ -53,6 +53,7 @@ pub(super) struct CertificateUse {
 /// Checks how keys go together, and reports whatever does not. Relative paths are taken from `folder`.
 pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Resolved {
     unsupported::refuse(file, faults);
+    let service = service(file, faults);
     let network = Network {
         subnet: values(required_list(&file.network.subnet, "network.subnet", &file.network.at, faults)),
         vnet: list(&file.network.vnet),
@@ -60,7 +61,6 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     };
     let instances = instances::resolve(file, &network, faults);
     let vip = addresses::resolve(file, &network, &instances, faults);
-    let service = service(file, faults);
     let balancer = balancer::balancer(file, service.as_ref(), faults);
     let probe = balancer::probe(file, faults);
     snat(file, faults);
@@ -150,7 +150,7 @@ fn required_list<'k, T>(key: &'k Key<Vec<T>>, name: &str, table: &Span, faults: 
 fn missing(name: &str) -> Problem {
     let (table, key) = name.rsplit_once('.').unwrap_or(("", name));
     let problem =
-        Problem::new(Code::MissingKey, format!("`{name}` is missing")).label(format!("expected a `{key}`"));
+        Problem::new(Code::MissingKey, format!("`{name}` is missing")).label(format!("expected `{key}`"));
     let Some(known) = keys::table(table) else { return problem };
     match known.key(key).map(|k| k.example) {
         Some("") => match keys::table(key) {
