@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher as _, RandomState},
     net::IpAddr,
     sync::Arc,
     time::Instant,
@@ -29,6 +30,7 @@ pub(super) struct State {
     /// Removed or `down` instances, with the end of their drain; none if the clock cannot tell it.
     draining: BTreeMap<InstanceName, Option<Instant>>,
     ended: BTreeSet<InstanceName>,
+    node_salt: u64,
 }
 
 impl State {
@@ -47,6 +49,8 @@ impl State {
             macs: BTreeMap::new(),
             draining: BTreeMap::new(),
             ended: BTreeSet::new(),
+            // Its keys come from the operating system.
+            node_salt: RandomState::new().hash_one(()),
         };
         // An instance that is `down` from the start may have flows of a balancer that ran before this one.
         state.drain_what_is_not_served(model.instances.iter().map(|i| i.name.clone()), now);
@@ -167,6 +171,7 @@ impl State {
             neighbours,
             local: self.local.clone(),
             ended: self.ended.clone(),
+            node_salt: self.node_salt,
         }
     }
 }
