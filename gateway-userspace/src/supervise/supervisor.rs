@@ -97,9 +97,13 @@ impl Supervisor {
                     anyhow::bail!("`gateway {name}` {}; what it said is above", describe(status));
                 }
                 Event::Exited(status) => {
-                    log::error!("`gateway {name}` {}; starting it again", describe(status))
+                    log::error!("`gateway {name}` {}; starting it again soon", describe(status));
                 }
-                Event::RestartDue => child.start()?,
+                Event::RestartDue => {
+                    if let Err(error) = child.start() {
+                        log::error!("{error:#}; trying again soon");
+                    }
+                }
             }
             if matches!(event, Event::Ready) {
                 self.reloading.remove(name);
