@@ -10,6 +10,7 @@ use super::{
     neighbours::{self, Neighbours},
     preflight,
     reload::{self, VipChanges},
+    report::report,
     signals::{Request, Signals},
     state::State,
     status,
@@ -21,7 +22,7 @@ use crate::{
     net::{
         self, Netlink,
         changes::{Changes, Role},
-        claim::claim,
+        claim::{announce, claim},
         events::{self, Events},
         link::Link,
         mac_text,
@@ -94,6 +95,7 @@ impl<'a> Daemon<'a> {
         };
         let on_link = preflight::on_link(&netlink, &model, &link, local.as_ref()).await?;
         dataplane = Dataplane::load()?;
+        dataplane.log_events()?;
 
         let mut state = State::new(&model, interface, local.clone(), on_link, Instant::now());
         let mut events = Events::subscribe()?;
@@ -161,6 +163,7 @@ impl<'a> Daemon<'a> {
                 log::info!("{signal}: stopping");
                 return Ok(ControlFlow::Break(()));
             }
+            Event::Request(Request::Report) => report(&self.dataplane, self.args.counters.as_deref()),
             Event::Request(Request::Reload) => {
                 status::reloading();
                 let outcome = self.reload().await;
@@ -168,7 +171,7 @@ impl<'a> Daemon<'a> {
             }
             Event::Network(events::Event::Neighbour(entry)) => self.heard_of(&entry),
             Event::Network(events::Event::Link(link)) if link.index == self.link.index => {
-                self.link_changed(link);
+                self.link_changed(link).await;
             }
             Event::Network(events::Event::LinkGone(index)) if index == self.link.index => {
                 anyhow::bail!("the interface {} is gone; start again once it is back", self.link.name)
@@ -243,18 +246,32 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    fn link_changed(&mut self, link: Link) {
-        if link.up != self.link.up {
-            let state = if link.up { "up again" } else { "down: no VIP can be reached through it" };
-            log::warn!("{} is {state}", link.name);
+    async fn link_changed(&mut self, link: Link) {
+        let came_up = link.up && !self.link.up;
+        if came_up {
+            log::warn!("{} is up again", link.name);
+        } else if self.link.up && !link.up {
+            log::warn!("{} is down: no VIP can be reached through it", link.name);
         }
-        if let Some(mac) = link.mac
-            && self.state.set_interface_mac(mac)
-        {
-            log::info!("{} has the address {} now", link.name, mac_text(mac));
+        let moved = link.mac.is_some_and(|mac| self.state.set_interface_mac(mac));
+        if moved {
+            log::info!("{} has the address {} now", link.name, link.mac.map(mac_text).unwrap_or_default());
             self.apply_or_retry();
         }
         self.link = link;
+        if self.link.up && (came_up || moved) {
+            if let Err(error) = self.claim_again().await {
+                log::error!("{error:#}");
+            }
+            self.catch_up().await;
+        }
+    }
+
+    async fn claim_again(&mut self) -> Result<(), net::Error> {
+        let vips: BTreeSet<_> = self.state.model().vip.all().collect();
+        claim(&mut self.changes, &self.netlink, &self.link, &vips.iter().copied().collect::<Vec<_>>())
+            .await?;
+        announce(&self.link, &vips).await
     }
 
     /// Reads what events may have missed, confirms the neighbours, and writes tables that could not be written.
@@ -287,10 +304,12 @@ impl<'a> Daemon<'a> {
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        // The program is detached last, at the end of this scope.
-        let Self { netlink, neighbours, changes, dataplane: _attached, .. } = self;
+        let Self { args, netlink, neighbours, changes, dataplane, .. } = self;
         let undone = changes.undo(&netlink).await;
         neighbours.forget(&netlink).await;
+        report(&dataplane, args.counters.as_deref());
+        // Detaches, last of all.
+        drop(dataplane);
         Ok(undone?)
     }
 }

@@ -7,11 +7,12 @@ mod daemon;
 mod neighbours;
 mod preflight;
 mod reload;
+mod report;
 mod signals;
 mod state;
 mod status;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::path::PathBuf;
 
@@ -23,9 +24,11 @@ Examples:
       attach to balancer.interface, claim the VIPs, run until Ctrl-C
   kill -HUP PID
       take up the changed file without losing a flow; a file with faults is logged and changes nothing
+  kill -USR1 PID
+      log the counters now, and write them to the file of --counters
 
-It needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, or root. At the end, and on any error, the interface is
-left as it was found.";
+It needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, or root. At the end, and on any error, the interface \
+is left as it was found.";
 
 /// What `gateway balance` takes.
 #[derive(Debug, clap::Args)]
@@ -37,6 +40,9 @@ pub struct Args {
     /// The instance that runs on this very host, if one does: its packets go up this host's own stack
     #[arg(long, value_name = "NAME")]
     local: Option<String>,
+    /// Write the counters to FILE, as JSON, at the end and whenever SIGUSR1 comes
+    #[arg(long, value_name = "FILE")]
+    counters: Option<PathBuf>,
 }
 
 /// Runs until SIGINT or SIGTERM.

@@ -14,8 +14,6 @@ use crate::{
 pub(super) enum Error {
     #[error("{name} is down; set it up first (`ip link set {name} up`)")]
     Down { name: String },
-    #[error("{name} has no Ethernet address; the balancer works on Ethernet interfaces")]
-    NotEthernet { name: String },
     #[error(
         "{name} already carries {program}; remove it first: stop the program that put it there, or \
          `xdp-loader unload {name} --all`, or `ip link set dev {name} xdp off`"
@@ -44,7 +42,7 @@ pub(super) enum Error {
 pub(super) async fn interface(netlink: &Netlink, name: &str) -> Result<(Link, Interface), Error> {
     let link = netlink.link(name).await?;
     let name = || link.name.clone();
-    let mac: Mac = link.mac.ok_or_else(|| Error::NotEthernet { name: name() })?;
+    let mac: Mac = link.mac.ok_or_else(|| net::Error::NoMac { name: name() })?;
     if !link.up {
         return Err(Error::Down { name: name() });
     }

@@ -11,6 +11,8 @@ pub(super) enum Request {
     Stop(&'static str),
     /// SIGHUP: take up the file.
     Reload,
+    /// SIGUSR1: write the counters.
+    Report,
 }
 
 /// The signals of this process, heard from its making on.
@@ -19,6 +21,7 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    user: Signal,
 }
 
 impl Signals {
@@ -27,6 +30,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -36,6 +40,7 @@ impl Signals {
             _ = self.interrupt.recv() => Request::Stop("SIGINT"),
             _ = self.terminate.recv() => Request::Stop("SIGTERM"),
             _ = self.hangup.recv() => Request::Reload,
+            _ = self.user.recv() => Request::Report,
         }
     }
 

@@ -4,6 +4,8 @@ use std::{fmt::Display, io, path::Path};
 
 use sd_notify::NotifyState;
 
+use crate::config::Faults;
+
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
 }
@@ -29,7 +31,12 @@ pub(super) fn reloaded(file: &Path, outcome: anyhow::Result<()>) {
             format!("{file} is taken up")
         }
         Err(error) => {
-            log::error!("{file} is not taken up, what was running goes on: {error:#}");
+            // Faults are drawn with the lines they are in.
+            let reason = match error.downcast_ref::<Faults>() {
+                Some(faults) => format!("\n{faults}"),
+                None => format!(" {error:#}"),
+            };
+            log::error!("{file} is not taken up, what was running goes on:{reason}");
             format!("{file} is not taken up; the log has the reason")
         }
     };

@@ -8,7 +8,7 @@ use crate::model::{
 };
 
 /// `gw-1` has 10.0.0.11, and so on.
-pub(super) fn instance(name: &str) -> Instance {
+pub(crate) fn instance(name: &str) -> Instance {
     let number = name.trim_start_matches("gw-");
     Instance {
         name: InstanceName(name.into()),
@@ -18,7 +18,7 @@ pub(super) fn instance(name: &str) -> Instance {
     }
 }
 
-pub(super) fn model(instances: &[&str]) -> Model {
+pub(crate) fn model(instances: &[&str]) -> Model {
     Model {
         service: Service { name: "contoso".into(), suffix: "azure-api.net".into(), mode: Mode::Internal },
         network: Network { subnet: vec!["10.0.0.0/24".parse().unwrap()], vnet: vec![], peered: vec![] },

@@ -5,7 +5,7 @@ use std::{io, net::IpAddr};
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::{
     AddressFamily,
-    address::{AddressAttribute, AddressFlags, AddressMessage},
+    address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo},
 };
 
 use super::{Error, Netlink, to_io};
@@ -80,8 +80,15 @@ impl Netlink {
     pub async fn add_address(&self, link: u32, name: &str, ip: IpAddr) -> Result<(), Error> {
         let mut request = self.handle.address().add(link, ip, host_prefix_len(ip));
         if ip.is_ipv6() {
+            let attributes = &mut request.message_mut().attributes;
             // A /128 needs no prefix route beside the local one; without this flag the kernel makes one.
-            request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Noprefixroute));
+            attributes.push(AddressAttribute::Flags(AddressFlags::Noprefixroute));
+            // Deprecated from the start (RFC 4862, 5.5.4): it takes connections, and this host's own traffic never
+            // leaves with it as its source, to which the answers would go to a VIP.
+            let mut lifetime = CacheInfo::default();
+            lifetime.ifa_preferred = 0;
+            lifetime.ifa_valid = u32::MAX;
+            attributes.push(AddressAttribute::CacheInfo(lifetime));
         }
         match request.execute().await.map_err(to_io) {
             Ok(()) => Ok(()),

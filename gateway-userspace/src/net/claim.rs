@@ -48,11 +48,15 @@ pub async fn claim(
     let present = netlink.addresses().await?;
     let mut fresh = BTreeSet::new();
     for vip in vips {
+        let ours = changes.addresses().any(|ip| ip == *vip);
         match present.iter().find(|a| a.link == link.index && a.ip == *vip) {
             None => {
+                // One that was claimed before has been lost: an interface that goes down loses its IPv6 addresses.
+                changes.remove_address(netlink, *vip).await?;
                 fresh.insert(*vip);
             }
             Some(address) if address.duplicate => return Err(in_use(link, *vip, None)),
+            Some(_) if ours => {}
             Some(_) => log::info!("{vip} is on {} already and is left as it is", link.name),
         }
     }
@@ -73,15 +77,11 @@ async fn claim_fresh(
     link: &Link,
     vips: &BTreeSet<IpAddr>,
 ) -> Result<(), Error> {
-    let v4: BTreeSet<_> = vips.iter().filter_map(as_v4).collect();
-    let v6: BTreeSet<_> = vips.iter().filter_map(as_v6).collect();
-    let Some(own) = link.mac.filter(|_| !vips.is_empty()) else { return Ok(()) };
-    let speaker = Speaker {
-        own,
-        link,
-        arp: PacketSocket::open(link, EtherType::Arp)?,
-        ipv6: PacketSocket::open(link, EtherType::Ipv6)?,
-    };
+    if vips.is_empty() {
+        return Ok(());
+    }
+    let (v4, v6) = by_family(vips);
+    let speaker = Speaker::on(link)?;
     let mut events = Events::subscribe()?;
     for vip in &v6 {
         changes.add_address(netlink, link, IpAddr::V6(*vip)).await?;
@@ -91,6 +91,19 @@ async fn claim_fresh(
         changes.add_address(netlink, link, IpAddr::V4(*vip)).await?;
     }
     speaker.announce(&v4, &v6).await
+}
+
+/// Tells everybody on the link again where the VIPs are, after the interface was down or got another MAC.
+///
+/// # Errors
+/// No CAP_NET_RAW; the interface is down.
+pub async fn announce(link: &Link, vips: &BTreeSet<IpAddr>) -> Result<(), Error> {
+    let (v4, v6) = by_family(vips);
+    Speaker::on(link)?.announce(&v4, &v6).await
+}
+
+fn by_family(vips: &BTreeSet<IpAddr>) -> (BTreeSet<Ipv4Addr>, BTreeSet<Ipv6Addr>) {
+    (vips.iter().filter_map(as_v4).collect(), vips.iter().filter_map(as_v6).collect())
 }
 
 fn as_v4(ip: &IpAddr) -> Option<Ipv4Addr> {
@@ -120,7 +133,14 @@ struct Speaker<'a> {
     ipv6: PacketSocket,
 }
 
-impl Speaker<'_> {
+impl<'a> Speaker<'a> {
+    fn on(link: &'a Link) -> Result<Self, Error> {
+        let own = link.mac.ok_or_else(|| Error::NoMac { name: link.name.clone() })?;
+        let (arp, ipv6) =
+            (PacketSocket::open(link, EtherType::Arp)?, PacketSocket::open(link, EtherType::Ipv6)?);
+        Ok(Self { own, link, arp, ipv6 })
+    }
+
     /// Fails as soon as another host says that it has one of `vips`.
     async fn probe(&self, vips: &BTreeSet<Ipv4Addr>) -> Result<(), Error> {
         if vips.is_empty() {

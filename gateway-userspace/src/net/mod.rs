@@ -66,6 +66,12 @@ pub enum Error {
         /// The instance's addresses.
         dip: String,
     },
+    /// Not an Ethernet interface.
+    #[error("{name} has no Ethernet address; VIPs and instances need an Ethernet interface")]
+    NoMac {
+        /// The interface.
+        name: String,
+    },
     /// Duplicate-address detection found another host.
     #[error("{ip} is already used on {interface} by {by}; stop that host or choose another VIP")]
     InUse {

@@ -1,0 +1,145 @@
+//! Starts the two processes, keeps them running, stops them.
+
+use std::{collections::BTreeSet, ffi::OsString, path::Path};
+
+use anyhow::Context;
+use nix::sys::signal::Signal;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    child::{Child, Event, describe},
+    notify::Folder,
+};
+use crate::model::InstanceName;
+
+/// Runs the balancer and the instance's proxy until SIGINT or SIGTERM.
+pub(super) async fn run(config: &Path, instance: &InstanceName) -> anyhow::Result<()> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let folder =
+        Folder::create().context("cannot make a folder for the processes' sockets below /run/gateway")?;
+    let arguments = |option: &str| -> Vec<OsString> {
+        let name = OsString::from(&instance.0);
+        vec!["--config".into(), config.into(), option.into(), name]
+    };
+    // The balancer first: it claims the VIPs, so that the proxy finds them on this host and needs none on lo.
+    let mut supervisor = Supervisor {
+        balance: Child::new("balance", arguments("--local"), folder.path())?,
+        proxy: Child::new("proxy", arguments("--instance"), folder.path())?,
+        reloading: BTreeSet::new(),
+    };
+    let served = supervisor.serve(&mut signals).await;
+    tell(&[NotifyState::Stopping]);
+    let stopped = supervisor.stop().await;
+    served.and(stopped)
+}
+
+/// The signals of this process.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+enum Request {
+    Stop(&'static str),
+    Reload,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Request {
+        tokio::select! {
+            _ = self.interrupt.recv() => Request::Stop("SIGINT"),
+            _ = self.terminate.recv() => Request::Stop("SIGTERM"),
+            _ = self.hangup.recv() => Request::Reload,
+        }
+    }
+}
+
+struct Supervisor {
+    balance: Child,
+    proxy: Child,
+    /// Those that have not yet said that they are done with a reload.
+    reloading: BTreeSet<&'static str>,
+}
+
+impl Supervisor {
+    async fn serve(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        self.balance.start()?;
+        let mut started = false;
+        loop {
+            let (child, event) = tokio::select! {
+                request = signals.next() => match request {
+                    Request::Stop(signal) => {
+                        log::info!("{signal}: stopping");
+                        return Ok(());
+                    }
+                    Request::Reload => {
+                        self.reload();
+                        continue;
+                    }
+                },
+                event = self.balance.next() => (&mut self.balance, event?),
+                event = self.proxy.next() => (&mut self.proxy, event?),
+            };
+            let name = child.name();
+            match event {
+                Event::Ready => {}
+                Event::Exited(status) if !started => {
+                    anyhow::bail!("`gateway {name}` {}; what it said is above", describe(status));
+                }
+                Event::Exited(status) => {
+                    log::error!("`gateway {name}` {}; starting it again soon", describe(status));
+                }
+                Event::RestartDue => {
+                    if let Err(error) = child.start() {
+                        log::error!("{error:#}; trying again soon");
+                    }
+                }
+            }
+            if matches!(event, Event::Ready) {
+                self.reloading.remove(name);
+                if !started && name == self.balance.name() && !self.proxy.is_ready() {
+                    self.proxy.start()?;
+                }
+                if self.balance.is_ready() && self.proxy.is_ready() && self.reloading.is_empty() {
+                    started = true;
+                    tell(&[NotifyState::Ready]);
+                }
+            }
+        }
+    }
+
+    /// Both take up the file by themselves; a file with faults changes nothing in either.
+    fn reload(&mut self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => tell(&[NotifyState::Reloading, now]),
+            Err(error) => log::warn!("cannot tell the service manager: {error}"),
+        }
+        for child in [&self.balance, &self.proxy] {
+            child.signal(Signal::SIGHUP);
+            self.reloading.insert(child.name());
+        }
+    }
+
+    /// In reverse order: nobody is listening any more before the VIPs go.
+    async fn stop(&mut self) -> anyhow::Result<()> {
+        let proxy = self.proxy.stop().await;
+        let balance = self.balance.stop().await;
+        Ok(proxy.and(balance)?)
+    }
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::warn!("cannot tell the service manager: {error}");
+    }
+}
