@@ -1,0 +1,5 @@
+//! The proxy over loopback: real sockets and upstreams, ephemeral ports, no privileges.
+
+mod gate;
+mod names;
+mod support;
