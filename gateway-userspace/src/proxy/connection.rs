@@ -56,6 +56,7 @@ pub async fn serve(
                 if served.is_none() {
                     let unknown = Unknown { asked: hello, peer: asker.peer, over: "TLS", port };
                     worker.unknown.note(unknown, &state.routes);
+                    worker.counters.count(Outcome::NameRefused);
                 }
                 served
             });
@@ -63,7 +64,7 @@ pub async fn serve(
                 Accepted::Stream(stream, served) => {
                     converse(Asker { served: Some(served), ..asker }, stream, stop).await;
                 }
-                Accepted::NameRefused => worker.counters.count(Outcome::NameRefused),
+                Accepted::NameRefused => {}
                 Accepted::Failed(error) => {
                     worker.counters.count(Outcome::HandshakeFailed);
                     log::debug!("handshake with {peer}: {error}");

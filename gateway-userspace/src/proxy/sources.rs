@@ -49,6 +49,11 @@ impl Sources {
         Some(Place { sources: Arc::clone(self), source })
     }
 
+    /// How many places are taken.
+    pub fn open(&self) -> usize {
+        self.lock().all
+    }
+
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

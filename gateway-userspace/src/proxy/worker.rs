@@ -54,4 +54,9 @@ impl Worker {
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
+
+    /// Clients' connections now.
+    pub fn connections(&self) -> usize {
+        self.sources.open()
+    }
 }

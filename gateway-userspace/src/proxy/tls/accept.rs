@@ -2,12 +2,12 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use rustls::server::Acceptor;
+use rustls::{Error, PeerMisbehaved, server::Acceptor};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout_at},
 };
-use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
+use tokio_rustls::{StartHandshake, server::TlsStream};
 
 use super::Served;
 use crate::proxy::{
@@ -34,31 +34,71 @@ pub enum Accepted<S> {
 }
 
 /// Shakes hands. `choose` gets what the client asked for and says what it is shown.
-pub async fn accept<S, F>(stream: S, limits: &Limits, choose: F) -> Accepted<S>
+pub async fn accept<S, F>(mut stream: S, limits: &Limits, choose: F) -> Accepted<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     F: FnOnce(&Hello<'_>) -> Option<Arc<Served>>,
 {
     let deadline = Instant::now() + limits.tls_handshake;
-    let mut acceptor = LazyConfigAcceptor::new(Acceptor::default(), stream);
-    let start = match timeout_at(deadline, &mut acceptor).await {
-        Ok(Ok(start)) => start,
+    let hello = match timeout_at(deadline, client_hello(&mut stream)).await {
+        Ok(Ok(hello)) => hello,
         Ok(Err(error)) => return Accepted::Failed(error),
         Err(_) => return Accepted::Failed(io::ErrorKind::TimedOut.into()),
     };
-    // rustls takes an IP address in SNI, which RFC 6066 forbids, for no SNI.
-    let chosen = match start.client_hello().server_name() {
-        Some(name) => choose(&host::normalise(name)),
-        None => choose(&Asked::Nothing),
+    let chosen = match &hello {
+        // rustls takes an IP address in SNI, which RFC 6066 forbids, for no SNI.
+        ClientHello::Right(hello) => match hello.client_hello().server_name() {
+            Some(name) => choose(&host::normalise(name)),
+            None => choose(&Asked::Nothing),
+        },
+        ClientHello::NotAName => choose(&Asked::Address),
     };
-    let Some(served) = chosen else {
-        refuse(start.io, limits.linger).await;
+    let (Some(served), ClientHello::Right(hello)) = (chosen, hello) else {
+        refuse(stream, limits.linger).await;
         return Accepted::NameRefused;
     };
+    let start = StartHandshake::from_parts(*hello, stream);
     match timeout_at(deadline, start.into_stream(Arc::clone(&served.config))).await {
         Ok(Ok(stream)) => Accepted::Stream(Box::new(stream), served),
         Ok(Err(error)) => Accepted::Failed(error),
         Err(_) => Accepted::Failed(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// A first flight that could be read.
+enum ClientHello {
+    Right(Box<rustls::server::Accepted>),
+    /// Right but for an SNI that is no host name: an address in hexadecimal, for one (RFC 6066 allows DNS names only).
+    NotAName,
+}
+
+/// Reads the ClientHello. tokio-rustls' own acceptor would answer an SNI that is no host name with an alert of its own, which
+/// tells it from an unknown name (R41).
+async fn client_hello<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<ClientHello> {
+    let mut acceptor = Acceptor::default();
+    let mut buffer = [0; 2048];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut bytes = &buffer[..count];
+        while !bytes.is_empty() {
+            acceptor.read_tls(&mut bytes)?;
+        }
+        match acceptor.accept() {
+            Ok(Some(hello)) => return Ok(ClientHello::Right(Box::new(hello))),
+            Ok(None) => {}
+            Err((Error::PeerMisbehaved(PeerMisbehaved::ServerNameMustContainOneHostName), _)) => {
+                return Ok(ClientHello::NotAName);
+            }
+            Err((error, mut alert)) => {
+                let mut record = Vec::new();
+                alert.write_all(&mut record)?;
+                stream.write_all(&record).await?;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
     }
 }
 
