@@ -101,7 +101,7 @@ impl BindError {
     fn new(address: Address, source: io::Error) -> Self {
         let advice = match source.kind() {
             io::ErrorKind::AddrInUse => format!(
-                "another process listens there; `ss -ltnp 'sport = :{}'` names it",
+                "the port is in use by another process; `ss -ltnp 'sport = :{}'` names it",
                 address.socket.port()
             ),
             io::ErrorKind::PermissionDenied => {

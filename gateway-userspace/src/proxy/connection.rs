@@ -1,6 +1,6 @@
 //! One client's connection, from accept to its end.
 
-use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;

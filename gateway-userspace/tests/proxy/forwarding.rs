@@ -216,7 +216,9 @@ async fn http_1_0_gets_a_body_that_ends_with_the_connection() {
 #[tokio::test]
 async fn answers_without_a_body_keep_their_place() {
     let length = "content-length: 7\r\n";
-    for (method, status, fields) in [("HEAD", "200 OK", length), ("GET", "304 Not Modified", ""), ("GET", "204 No Content", "")] {
+    for (method, status, fields) in
+        [("HEAD", "200 OK", length), ("GET", "304 Not Modified", ""), ("GET", "204 No Content", "")]
+    {
         let (listener, setup) = played().await;
         let proxy = setup.start().await;
         let mut client = proxy.tls(proxy.https, API).await;
@@ -228,10 +230,7 @@ async fn answers_without_a_body_keep_their_place() {
                 .write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 7\r\n\r\n").as_bytes())
                 .await
                 .unwrap();
-            assert_eq!(
-                until(&mut client, "\r\n\r\n").await,
-                format!("HTTP/1.1 {status}\r\n{fields}\r\n")
-            );
+            assert_eq!(until(&mut client, "\r\n\r\n").await, format!("HTTP/1.1 {status}\r\n{fields}\r\n"));
             client.write_all(request_text.as_bytes()).await.unwrap();
             until(&mut upstream, "\r\n\r\n").await;
         }

@@ -97,7 +97,7 @@ impl Head {
                 }
             }
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.expectation |= !value.eq_ignore_ascii_case(b"100-continue")
+                self.expectation |= !value.eq_ignore_ascii_case(b"100-continue");
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.length.is_some() {
