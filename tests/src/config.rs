@@ -1,0 +1,220 @@
+//! `gateway.toml` as tests want it: the lab's own by default, every part of it to be changed.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+
+use serde::Serialize;
+
+use crate::{
+    address::{PRIVATE, PRIVATE6, PUBLIC, PUBLIC6, Station},
+    ca::Leaf,
+    service,
+};
+
+/// The whole file. Field names are the file's keys.
+#[derive(Debug, Clone, Serialize)]
+pub struct Config {
+    /// `[service]`
+    pub service: Service,
+    /// `[network]`
+    pub network: Network,
+    /// `[vip]`
+    pub vip: Vip,
+    /// `[balancer]`
+    pub balancer: Balancer,
+    /// `[[instance]]`
+    pub instance: Vec<Instance>,
+    /// `[[endpoint]]`
+    pub endpoint: Vec<Endpoint>,
+    /// `[proxy]`
+    pub proxy: Proxy,
+}
+
+/// `[service]`
+#[derive(Debug, Clone, Serialize)]
+pub struct Service {
+    /// Default host names are made from it.
+    pub name: String,
+    /// What they end in.
+    pub suffix: String,
+    /// internal, external, none
+    pub mode: String,
+}
+
+/// `[network]`
+#[derive(Debug, Clone, Serialize)]
+pub struct Network {
+    /// VIPs and DIPs come from here.
+    pub subnet: Vec<String>,
+    /// Inside.
+    pub vnet: Vec<String>,
+    /// Inside too.
+    pub peered: Vec<String>,
+}
+
+/// `[vip]`
+#[derive(Debug, Clone, Serialize)]
+pub struct Vip {
+    /// Inside.
+    pub private: Vec<IpAddr>,
+    /// Outside.
+    pub public: Vec<IpAddr>,
+}
+
+/// `[balancer]`
+#[derive(Debug, Clone, Serialize)]
+pub struct Balancer {
+    /// Where XDP is attached.
+    pub interface: String,
+    /// l2 and so on.
+    pub forwarding: String,
+    /// Empty: all.
+    pub management_sources: Vec<String>,
+    /// How long a drained instance keeps its flows, as in `30s`.
+    pub drain: String,
+}
+
+/// `[[instance]]`
+#[derive(Debug, Clone, Serialize)]
+pub struct Instance {
+    /// gw-1 and so on.
+    pub name: String,
+    /// Its own addresses.
+    pub dip: Vec<IpAddr>,
+    /// Its share.
+    pub weight: u32,
+    /// auto, up, down
+    pub admin_state: String,
+}
+
+/// `[[endpoint]]`
+#[derive(Debug, Clone, Serialize)]
+pub struct Endpoint {
+    /// gateway and so on.
+    pub role: String,
+    /// Beside the default name.
+    pub hosts: Vec<String>,
+    /// What its clients are shown.
+    pub certificate: Certificate,
+    /// Where its requests go.
+    pub routes: Vec<Route>,
+}
+
+/// `certificate = { … }`
+#[derive(Debug, Clone, Serialize)]
+pub struct Certificate {
+    /// PEM file.
+    pub chain: PathBuf,
+    /// PEM file.
+    pub key: PathBuf,
+}
+
+impl From<Leaf> for Certificate {
+    fn from(leaf: Leaf) -> Self {
+        Self { chain: leaf.chain, key: leaf.key }
+    }
+}
+
+/// `routes = [{ … }]`
+#[derive(Debug, Clone, Serialize)]
+pub struct Route {
+    /// A prefix of whole segments.
+    pub path: String,
+    /// `http://address:port`
+    pub upstream: Vec<String>,
+}
+
+impl Route {
+    /// To one of [`service::NAMES`], over IPv4.
+    pub fn to(path: &str, name: &str) -> Self {
+        let upstream = service::addresses(name).map(|[v4, _]| format!("http://{v4}"));
+        Self { path: path.to_owned(), upstream: upstream.into_iter().collect() }
+    }
+}
+
+/// `[proxy]`
+#[derive(Debug, Clone, Serialize)]
+pub struct Proxy {
+    /// reject, default-certificate
+    pub no_sni: String,
+}
+
+impl Instance {
+    /// The n-th, from 1, with its addresses in the lab.
+    pub fn nth(n: u8) -> Self {
+        Self {
+            name: format!("gw-{n}"),
+            dip: Station::instance(n).addresses().to_vec(),
+            weight: 100,
+            admin_state: "auto".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// The lab's: service `contoso`, these instances, every role to the service of its name, `/orders` of the gateway role to
+    /// the service `orders`. `certificates` has one for each role.
+    pub fn new(instances: u8, certificates: &BTreeMap<&'static str, Leaf>) -> Self {
+        let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let endpoint = |(role, leaf): (&&'static str, &Leaf)| {
+            let mut routes = vec![Route::to("/", role)];
+            if *role == "gateway" {
+                routes.push(Route::to("/orders", "orders"));
+            }
+            Endpoint {
+                role: (*role).to_owned(),
+                hosts: custom_host(role).map(str::to_owned).into_iter().collect(),
+                certificate: leaf.clone().into(),
+                routes,
+            }
+        };
+        Self {
+            service: Service {
+                name: "contoso".to_owned(),
+                suffix: "azure-api.net".to_owned(),
+                mode: "internal".to_owned(),
+            },
+            network: Network {
+                subnet: text(&["10.0.0.0/24", "fd00:0:0:1::/64"]),
+                vnet: text(&["10.0.0.0/16", "fd00::/48"]),
+                peered: text(&["10.8.0.0/16", "fd00:0:8::/48"]),
+            },
+            vip: Vip {
+                private: vec![PRIVATE.into(), PRIVATE6.into()],
+                public: vec![PUBLIC.into(), PUBLIC6.into()],
+            },
+            balancer: Balancer {
+                interface: "eth0".to_owned(),
+                forwarding: "l2".to_owned(),
+                management_sources: Vec::new(),
+                drain: "1h".to_owned(),
+            },
+            instance: (1..=instances).map(Instance::nth).collect(),
+            endpoint: certificates.iter().map(endpoint).collect(),
+            proxy: Proxy { no_sni: "reject".to_owned() },
+        }
+    }
+
+    /// The endpoint of a role.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn endpoint_mut(&mut self, role: &str) -> &mut Endpoint {
+        self.endpoint.iter_mut().find(|endpoint| endpoint.role == role).expect("a role of the lab's file")
+    }
+}
+
+/// R42: the name that a role has without configuration, for the service `contoso`.
+pub fn default_host(role: &str) -> String {
+    match role {
+        "gateway" => "contoso.azure-api.net".to_owned(),
+        other => format!("contoso.{other}.azure-api.net"),
+    }
+}
+
+/// The name that a role has beside its default one, if any.
+pub fn custom_host(role: &str) -> Option<&'static str> {
+    match role {
+        "gateway" => Some("api.contoso.com"),
+        _ => None,
+    }
+}
