@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod build;
 mod console;
 mod exec;
+mod run;
 mod setup;
 mod test;
 mod tools;
@@ -28,6 +29,8 @@ enum Command {
     Setup(setup::Args),
     /// Build target/release/gateway
     Build,
+    /// Raise the lab, send real requests through it, show what happened, stay up until Ctrl-C
+    Run(run::Args),
     /// All tests, those in the kernel included (they need root)
     Test(test::Args),
     /// Formatting, lints, licences, documentation: what must be clean before a change lands
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Setup(args) => setup::run(&args),
         Command::Build => build::run(),
+        Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Verify => verify::run(),
     };

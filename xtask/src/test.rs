@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{exec, setup};
+use crate::{exec, setup, workspace};
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, clap::Args)]
@@ -25,5 +25,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     setup::ensure()?;
     exec::shown(exec::cargo().args(["build", "--package", "gateway-userspace"]))?;
-    exec::shown(exec::cargo().args(["test", "--workspace"]).args(&args.cargo_test))
+    exec::shown(
+        exec::cargo()
+            .args(["test", "--workspace"])
+            .args(&args.cargo_test)
+            // Else the lab takes the newest that was ever built, a release of yesterday perhaps.
+            .env("GATEWAY_BIN", workspace::root().join("target/debug/gateway")),
+    )
 }
