@@ -17,6 +17,9 @@ use crate::console::Step;
 /// How much of a failed program's output is worth showing.
 const TAIL: usize = 15;
 
+/// What fits beside a step's title.
+const LINE: usize = 100;
+
 /// Why a watched program did not do its work.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -33,7 +36,7 @@ impl Failure {
             line.strip_prefix("error: ").or_else(|| line.strip_prefix("E: ")).filter(|text| !text.is_empty())
         });
         let last = || self.output.iter().rfind(|line| !line.trim().is_empty()).map(String::as_str);
-        error.or_else(last).unwrap_or(&self.how).trim().to_owned()
+        shortened(error.or_else(last).unwrap_or(&self.how).trim())
     }
 
     /// The last lines, for an error that nothing else will be tried after.
@@ -44,6 +47,14 @@ impl Failure {
             let _ = write!(text, "\n    {line}");
         }
         text
+    }
+}
+
+/// What failed and the cause at the bottom; what lies between, addresses and temporary files, helps nobody at a glance.
+fn shortened(chain: &str) -> String {
+    match (chain.split_once(": "), chain.rsplit_once(": ")) {
+        (Some((first, _)), Some((_, cause))) if chain.chars().count() > LINE => format!("{first}: … {cause}"),
+        _ => chain.to_owned(),
     }
 }
 
@@ -170,6 +181,14 @@ mod tests {
             watched(Command::new("sh").args(["-c", script]), &step, Duration::from_secs(60)).unwrap_err();
         assert_eq!(failure.telling_line(), "no such component");
         assert!(failure.report().starts_with("exit status: 3"), "{}", failure.report());
+    }
+
+    #[test]
+    fn a_long_chain_of_causes_keeps_its_ends() {
+        let middle = "could not download file from 'http://127.0.0.1:9/dist/rust-src.tar.xz' to '/root/.rustup/x': client error";
+        let chain = format!("component download failed: {middle}: Connection refused");
+        assert_eq!(shortened(&chain), "component download failed: … Connection refused");
+        assert_eq!(shortened("a: b: c"), "a: b: c");
     }
 
     #[test]

@@ -99,9 +99,12 @@ fn rust_src(setup: &mut Setup) -> Result<Toolchain> {
 
 /// A nightly that is there gets the sources and is not updated: somebody may rely on the one they have.
 fn nightly(setup: &mut Setup) -> Result<Toolchain> {
-    let installed = rustup::toolchains()
-        .into_iter()
-        .find(|name| *name == "nightly" || name.starts_with("nightly-x86_64"));
+    // `nightly` with the host's triple behind it, but not one of a fixed date, `nightly-2026-05-20-…`.
+    let is_nightly = |name: &String| {
+        let rest = name.strip_prefix("nightly");
+        rest.is_some_and(|rest| !rest.starts_with("-2"))
+    };
+    let installed = rustup::toolchains().into_iter().find(is_nightly);
     if let Some(name) = installed {
         return add_sources(setup, &name);
     }
