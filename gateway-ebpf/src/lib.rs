@@ -1,2 +1,34 @@
-//! The data plane.
+//! The data plane of gateway: one packet pipeline, compiled for the kernel and for the host.
+//!
+//! ```text
+//! frame ─► parse ─► admit ─► steer ─► rewrite ─► transmit
+//!          L2/L3/L4  VIP, port, bucket →   MAC        TX, pass, drop(reason)
+//!          ICMP quote source    instance
+//! ```
+//!
+//! [`pipeline::balance`] is generic over two small traits: [`frame::Frame`], bounds-checked access to a packet, and
+//! [`tables::Tables`], what the control plane decided. The kernel build runs it over `xdp_md` and BPF maps, the host build
+//! ([`host`]) over a byte vector and ordinary vectors, so that tests decide with the very code that decides in the kernel.
+//!
+//! Everything on the packet's way is `#[inline(always)]`: the verifier then sees one function, and LLVM cannot outline a
+//! piece that takes packet pointers as integers (which the verifier refuses).
 #![cfg_attr(target_arch = "bpf", no_std)]
+
+pub mod address;
+pub mod admit;
+pub mod frame;
+pub mod headers;
+pub mod icmp;
+pub mod layout;
+pub mod note;
+pub mod parse;
+pub mod pipeline;
+pub mod reason;
+pub mod steer;
+pub mod tables;
+pub mod word;
+
+#[cfg(not(target_arch = "bpf"))]
+pub mod host;
+#[cfg(target_arch = "bpf")]
+pub mod kernel;

@@ -1,0 +1,157 @@
+//! Who may come in: the VIP's sources, a service for the port, the service's sources.
+
+use network_types::ip::IpProto;
+
+use crate::{
+    address::{Address, Flow, V4},
+    frame::Frame,
+    headers::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Tcp, Udp},
+    icmp::{self, Message},
+    layout::{BOUNDS, Config, Service, SourceSet, Vip},
+    parse::Packet,
+    reason::Reason,
+    steer::Segment,
+    tables::Tables,
+};
+
+/// A drop, and where it is counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropped {
+    /// [`Vip::scope`] or [`Service::scope`].
+    pub scope: u16,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What may be forwarded.
+#[derive(Debug, Clone, Copy)]
+pub struct Admitted<'t> {
+    /// To which service.
+    pub service: &'t Service,
+    /// By which its instance is found.
+    pub flow: Flow,
+    /// Where the flow is in its life.
+    pub segment: Segment,
+}
+
+/// `Ok(None)`: neighbour discovery, which the kernel answers.
+#[inline(always)]
+pub fn admit<'t, F: Frame, T: Tables>(
+    frame: &F,
+    tables: &'t T,
+    config: &Config,
+    vip: &Vip,
+    packet: &Packet,
+) -> Result<Option<Admitted<'t>>, Dropped> {
+    let of_vip = |reason| Dropped { scope: vip.scope, reason };
+    let (flow, segment) = match transport(frame, packet, vip.address).map_err(of_vip)? {
+        Some(found) => found,
+        None => return Ok(None),
+    };
+    if !may_reach(tables, vip.sources, packet.source) {
+        return Err(of_vip(Reason::Source));
+    }
+    let key = Service::key(vip.scope, flow.protocol, flow.port);
+    let service = match tables.service(Service::slot(key, config.service_multiplier)) {
+        Some(service) if service.key == key => service,
+        _ if matches!(segment, Segment::Quote) => return Err(of_vip(Reason::IcmpQuote)),
+        _ => return Err(of_vip(Reason::NoService)),
+    };
+    // An ICMP error comes from any router on the way: there the flow's client counts.
+    if !may_reach(tables, service.sources, flow.source) {
+        return Err(Dropped { scope: service.scope, reason: Reason::Source });
+    }
+    Ok(Some(Admitted { service, flow, segment }))
+}
+
+/// The flow that a packet belongs to; `None` for neighbour discovery.
+#[inline(always)]
+fn transport<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<Option<(Flow, Segment)>, Reason> {
+    const TCP: u8 = IpProto::Tcp as u8;
+    const UDP: u8 = IpProto::Udp as u8;
+    const ICMP: u8 = IpProto::Icmp as u8;
+    const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
+
+    let message = match packet.protocol {
+        TCP => return tcp(frame, packet).map(Some),
+        UDP => return udp(frame, packet).map(Some),
+        ICMP if vip.hi == V4 => icmp::v4(frame, packet, vip)?,
+        ICMPV6 if vip.hi != V4 => icmp::v6(frame, packet, vip)?,
+        _ => return Err(Reason::Protocol),
+    };
+    Ok(match message {
+        Message::Error(flow) => Some((flow, Segment::Quote)),
+        Message::Neighbour => None,
+    })
+}
+
+#[inline(always)]
+fn tcp<F: Frame>(frame: &F, packet: &Packet) -> Result<(Flow, Segment), Reason> {
+    let Some(header) = frame.read::<Tcp>(packet.payload) else { return Err(Reason::Truncated) };
+    let length = (header.offset >> 4) as usize * 4;
+    if length < size_of::<Tcp>() {
+        return Err(Reason::BadHeader);
+    }
+    if packet.payload + length > packet.end {
+        return Err(Reason::BadLength);
+    }
+    let sequence = u32::from_be(header.sequence);
+    let segment = match header.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN) {
+        TCP_SYN => Segment::Syn { sequence },
+        flags => Segment::Tcp { sequence, proves: flags == TCP_ACK },
+    };
+    let flow = Flow {
+        source: packet.source,
+        source_port: u16::from_be(header.source_port),
+        port: u16::from_be(header.destination_port),
+        protocol: packet.protocol,
+    };
+    Ok((flow, segment))
+}
+
+#[inline(always)]
+fn udp<F: Frame>(frame: &F, packet: &Packet) -> Result<(Flow, Segment), Reason> {
+    let Some(header) = frame.read::<Udp>(packet.payload) else { return Err(Reason::Truncated) };
+    let length = u16::from_be(header.length) as usize;
+    if length < size_of::<Udp>() || packet.payload + length > packet.end {
+        return Err(Reason::BadLength);
+    }
+    let flow = Flow {
+        source: packet.source,
+        source_port: u16::from_be(header.source_port),
+        port: u16::from_be(header.destination_port),
+        protocol: packet.protocol,
+    };
+    Ok((flow, Segment::Datagram))
+}
+
+#[inline(always)]
+fn may_reach<T: Tables>(tables: &T, set: u16, source: Address) -> bool {
+    set == 0 || tables.sources(u32::from(set)).is_some_and(|set| contains(set, source))
+}
+
+/// Binary search for the number of bounds at or below the address, of which only the parity counts. Unrolled with constant
+/// steps: the branches are predicted for a steady flow, and the verifier prunes all paths once only the answer is alive.
+#[inline(always)]
+pub fn contains(set: &SourceSet, address: Address) -> bool {
+    const STEPS: u32 = BOUNDS.trailing_zeros();
+    let mut below = 0;
+    if address.hi == V4 {
+        for step in 0..STEPS {
+            let half = BOUNDS >> 1 >> step;
+            if set.v4[(below + half - 1) & (BOUNDS - 1)] <= address.lo {
+                below += half;
+            }
+        }
+    } else {
+        for step in 0..STEPS {
+            let half = BOUNDS >> 1 >> step;
+            let index = (below + half - 1) & (BOUNDS - 1);
+            let (hi, lo) = (set.v6_hi[index], set.v6_lo[index]);
+            if hi < address.hi || hi == address.hi && lo <= address.lo {
+                below += half;
+            }
+        }
+    }
+    below & 1 == 1
+}

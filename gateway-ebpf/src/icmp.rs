@@ -1,0 +1,97 @@
+//! ICMP and ICMPv6 to a VIP: errors about our flows go where the flow is; the rest is dropped, each with its reason.
+
+use network_types::ip::IpProto;
+
+use crate::{
+    address::{Address, Flow},
+    frame::Frame,
+    headers::{Icmp, Ipv4, Ipv6, Ports},
+    parse::{self, Packet},
+    reason::Reason,
+};
+
+/// What an ICMP message to a VIP is.
+#[derive(Debug, Clone, Copy)]
+pub enum Message {
+    /// An error that quotes a packet which the VIP sent.
+    Error(Flow),
+    /// Neighbour discovery of the link: the kernel answers.
+    Neighbour,
+}
+
+/// ICMP for IPv4 (RFC 792).
+#[inline(always)]
+pub fn v4<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<Message, Reason> {
+    const ECHO: u8 = 8;
+    const UNREACHABLE: u8 = 3;
+    const TIME_EXCEEDED: u8 = 11;
+    const PARAMETER_PROBLEM: u8 = 12;
+
+    match header(frame, packet)?.kind {
+        UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM => {}
+        ECHO => return Err(Reason::IcmpEcho),
+        _ => return Err(Reason::IcmpType),
+    }
+    let offset = packet.payload + size_of::<Icmp>();
+    let Some(quoted) = frame.read::<Ipv4>(offset) else { return Err(Reason::Truncated) };
+    if !quoted.is_valid() || quoted.source() != vip || u16::from_be(quoted.fragment) & 0x1fff != 0 {
+        return Err(Reason::IcmpQuote);
+    }
+    quote(frame, packet, offset + quoted.header_length(), quoted.protocol, quoted.destination())
+}
+
+/// ICMP for IPv6 (RFC 4443), neighbour discovery (RFC 4861).
+#[inline(always)]
+pub fn v6<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<Message, Reason> {
+    const UNREACHABLE: u8 = 1;
+    const PARAMETER_PROBLEM: u8 = 4;
+    const ECHO: u8 = 128;
+    const ROUTER_SOLICITATION: u8 = 133;
+    const REDIRECT: u8 = 137;
+
+    match header(frame, packet)?.kind {
+        UNREACHABLE..=PARAMETER_PROBLEM => {}
+        // RFC 4861: valid only with hop limit 255, so it comes from this link. Neighbours check a VIP's MAC by unicast.
+        ROUTER_SOLICITATION..=REDIRECT if packet.hop_limit == 255 => return Ok(Message::Neighbour),
+        ECHO => return Err(Reason::IcmpEcho),
+        _ => return Err(Reason::IcmpType),
+    }
+    let offset = packet.payload + size_of::<Icmp>();
+    let Some(quoted) = frame.read::<Ipv6>(offset) else { return Err(Reason::Truncated) };
+    if !quoted.is_valid() || quoted.source() != vip {
+        return Err(Reason::IcmpQuote);
+    }
+    let (protocol, payload) = parse::extensions(frame, quoted.next_header, offset + Ipv6::LENGTH)?;
+    quote(frame, packet, payload, protocol, quoted.destination())
+}
+
+#[inline(always)]
+fn header<F: Frame>(frame: &F, packet: &Packet) -> Result<Icmp, Reason> {
+    if packet.payload + size_of::<Icmp>() > packet.end {
+        return Err(Reason::BadLength);
+    }
+    frame.read::<Icmp>(packet.payload).ok_or(Reason::Truncated)
+}
+
+/// The client's flow, from the ports of a packet that went to it.
+#[inline(always)]
+fn quote<F: Frame>(
+    frame: &F,
+    packet: &Packet,
+    offset: usize,
+    protocol: u8,
+    client: Address,
+) -> Result<Message, Reason> {
+    if protocol != IpProto::Tcp as u8 && protocol != IpProto::Udp as u8
+        || offset + size_of::<Ports>() > packet.end
+    {
+        return Err(Reason::IcmpQuote);
+    }
+    let Some(ports) = frame.read::<Ports>(offset) else { return Err(Reason::Truncated) };
+    Ok(Message::Error(Flow {
+        source: client,
+        source_port: u16::from_be(ports.destination),
+        port: u16::from_be(ports.source),
+        protocol,
+    }))
+}

@@ -1,0 +1,67 @@
+//! Why a packet was dropped: the one table that enum, counters, messages and documentation come from.
+
+macro_rules! reasons {
+    ($($number:literal $variant:ident $name:literal $meaning:literal $remedy:literal)+) => {
+        /// Why a packet for a VIP was dropped. The discriminant is the index of its counter, and never changes.
+        #[repr(u8)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason { $(#[doc = $meaning] $variant = $number),+ }
+
+        impl Reason {
+            /// All of them, by number.
+            #[cfg(not(target_arch = "bpf"))]
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// As in output for people, JSON and metrics.
+            #[cfg(not(target_arch = "bpf"))]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// What happened.
+            #[cfg(not(target_arch = "bpf"))]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning),+ }
+            }
+
+            /// Whose doing it is, and what to do about it.
+            #[cfg(not(target_arch = "bpf"))]
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    1 VlanDepth "vlan-depth" "more than two VLAN tags" "sender: nothing legitimate nests three tags here"
+    2 LinkMulticast "link-multicast" "a VIP's packet in a multicast or broadcast frame" "sender: RFC 1122 §3.3.6 forbids it"
+    3 BadHeader "bad-header" "an IP or TCP header that contradicts itself" "sender: broken or hostile"
+    4 BadLength "bad-length" "lengths that contradict each other or the frame" "sender: broken or hostile"
+    5 Truncated "truncated" "the frame ends inside a header" "sender: broken or hostile"
+    6 ExtensionDepth "extension-depth" "more than four IPv6 extension headers" "sender: nothing legitimate needs that many"
+    7 RoutingHeader "routing-header" "an IPv6 routing header with segments left" "sender: source routing is not followed (RFC 5095)"
+    8 Fragment "fragment" "a fragment of an IP datagram" "path: lower the sender's MTU, or let ICMP through so that it finds out"
+    9 Protocol "protocol" "neither TCP nor UDP nor ICMP" "by design: nothing else is served on a VIP"
+    10 IcmpEcho "icmp-echo" "an echo request" "by design: a VIP is not pinged; ask a service's status path"
+    11 IcmpType "icmp-type" "an ICMP message of another type" "by design"
+    12 IcmpQuote "icmp-quote" "an ICMP error about no flow of ours" "sender: stray or forged"
+    13 NoService "no-service" "no service on this protocol and port of the VIP" "by design: the public VIP has TCP 3443 only; else name the right port"
+    14 Source "source" "a source outside the networks that may reach this VIP" "configuration: network.vnet, network.peered, balancer.management_sources"
+    15 NoInstance "no-instance" "no instance is in service" "configuration: an instance that is up and resolvable"
+    16 Neighbour "neighbour" "the way to the instance is not known" "network: is the instance on, and on this link? `ip neigh`"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_fit_the_counters_and_names_are_unique() {
+        let mut names: Vec<_> = Reason::ALL.iter().map(|r| r.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Reason::ALL.len());
+        assert!(Reason::ALL.iter().all(|&r| (r as u32) < crate::layout::REASONS));
+    }
+}
