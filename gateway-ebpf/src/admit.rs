@@ -44,9 +44,8 @@ pub fn admit<'t, F: Frame, T: Tables>(
     packet: &Packet,
 ) -> Result<Option<Admitted<'t>>, Dropped> {
     let of_vip = |reason| Dropped { scope: vip.scope, reason };
-    let (flow, segment) = match transport(frame, packet, vip.address).map_err(of_vip)? {
-        Some(found) => found,
-        None => return Ok(None),
+    let Some((flow, segment)) = transport(frame, packet, vip.address).map_err(of_vip)? else {
+        return Ok(None);
     };
     if !may_reach(tables, vip.sources, packet.source) {
         return Err(of_vip(Reason::Source));

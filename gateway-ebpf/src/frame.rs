@@ -21,7 +21,7 @@ unsafe impl Pod for u64 {}
 /// Offsets are in bytes and below 64 KiB, which is as far as the verifier follows a packet pointer.
 pub trait Frame {
     /// Bytes in the frame.
-    fn len(&self) -> usize;
+    fn length(&self) -> usize;
 
     /// The value at `offset`, or `None` where the frame ends before.
     fn read<T: Pod>(&self, offset: usize) -> Option<T>;

@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl Frame for Vec<u8> {
-    fn len(&self) -> usize {
-        Self::len(self)
+    fn length(&self) -> usize {
+        self.len()
     }
 
     fn read<T: Pod>(&self, offset: usize) -> Option<T> {

@@ -79,7 +79,7 @@ pub fn ipv4<F: Frame>(frame: &F, offset: usize, header: &Ipv4) -> Result<Packet,
         return Err(Reason::BadHeader);
     }
     let total = u16::from_be(header.total_length) as usize;
-    if total < header.header_length() || offset + total > frame.len() {
+    if total < header.header_length() || offset + total > frame.length() {
         return Err(Reason::BadLength);
     }
     if header.is_fragment() {
@@ -102,7 +102,7 @@ pub fn ipv6<F: Frame>(frame: &F, offset: usize, header: &Ipv6) -> Result<Packet,
         return Err(Reason::BadHeader);
     }
     let end = offset + Ipv6::LENGTH + u16::from_be(header.payload_length) as usize;
-    if end > frame.len() {
+    if end > frame.length() {
         return Err(Reason::BadLength);
     }
     let (protocol, payload) = extensions(frame, header.next_header, offset + Ipv6::LENGTH)?;

@@ -111,7 +111,7 @@ fn forward<F: Frame, T: Tables>(
         WAY_LOCAL => Verdict::Deliver,
         _ => return refuse(tables, service.scope, Reason::Neighbour, source),
     };
-    tables.count(service.scope, number, frame.len() as u64, admitted.segment.syns());
+    tables.count(service.scope, number, frame.length() as u64, admitted.segment.syns());
     verdict
 }
 

@@ -39,7 +39,7 @@ impl Segment {
 /// The bucket of a flow's hash: multiply-shift, as even as a modulo and without the division.
 #[inline(always)]
 pub const fn bucket_of(hash: u64) -> u32 {
-    ((hash >> 32) * BUCKETS as u64 >> 32) as u32
+    (((hash >> 32) * BUCKETS as u64) >> 32) as u32
 }
 
 /// The instance that has, or gets, this flow; 0 or `None`: nobody is in service.

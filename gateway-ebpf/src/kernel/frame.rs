@@ -28,7 +28,7 @@ impl XdpFrame {
 
 impl Frame for XdpFrame {
     #[inline(always)]
-    fn len(&self) -> usize {
+    fn length(&self) -> usize {
         self.data_end - self.data
     }
 

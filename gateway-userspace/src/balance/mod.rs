@@ -1,13 +1,42 @@
-//! `gateway balance`
+//! `gateway balance`: the control plane of the balancer.
+//!
+//! [`daemon`] is the owner task. What it knows is [`state`], what it checks first is [`preflight`], what a changed
+//! file may change is [`reload`].
+
+mod daemon;
+mod neighbours;
+mod preflight;
+mod reload;
+mod signals;
+mod state;
+mod status;
+#[cfg(test)]
+mod testing;
 
 use std::path::PathBuf;
 
+use anyhow::Context;
+
+const EXAMPLES: &str = "\
+Examples:
+  gateway balance --config /etc/gateway/gateway.toml
+      attach to balancer.interface, claim the VIPs, run until Ctrl-C
+  kill -HUP PID
+      take up the changed file without losing a flow; a file with faults is logged and changes nothing
+
+It needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, or root. At the end, and on any error, the interface is
+left as it was found.";
+
 /// What `gateway balance` takes.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The configuration file
-    #[arg(long, default_value = "gateway.toml")]
+    #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
     config: PathBuf,
+    /// The instance that runs on this very host, if one does: its packets go up this host's own stack
+    #[arg(long, value_name = "NAME")]
+    local: Option<String>,
 }
 
 /// Runs until SIGINT or SIGTERM.
@@ -15,6 +44,10 @@ pub struct Args {
 /// # Errors
 /// What could not be done, and what to do about it.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let _model = crate::config::load(&args.config)?;
-    Ok(())
+    // One thread: the packets are the kernel's work, and what is left here is rare and small.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(daemon::run(args))
 }

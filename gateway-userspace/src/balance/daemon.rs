@@ -1,0 +1,322 @@
+//! The owner task: it alone holds the state, and everything else reaches it as an event.
+
+use std::{collections::BTreeSet, net::IpAddr, ops::ControlFlow, sync::Arc, time::Instant};
+
+use anyhow::Context;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
+
+use super::{
+    Args,
+    neighbours::{self, Neighbours},
+    preflight,
+    reload::{self, VipChanges},
+    signals::{Request, Signals},
+    state::State,
+    status,
+};
+use crate::{
+    config,
+    dataplane::Dataplane,
+    model::InstanceName,
+    net::{
+        self, Netlink,
+        changes::{Changes, Role},
+        claim::claim,
+        events::{self, Events},
+        link::Link,
+        mac_text,
+        neighbour::Neighbour,
+    },
+    plan::{self, Plan},
+};
+
+/// What wakes the owner task.
+#[derive(Debug)]
+enum Event {
+    Request(Request),
+    Network(events::Event),
+    /// Time to confirm the neighbours, and to do again what failed.
+    Tick,
+    DrainOver,
+}
+
+/// A balancer at work.
+struct Daemon<'a> {
+    args: &'a Args,
+    netlink: Netlink,
+    events: Events,
+    link: Link,
+    local: Option<InstanceName>,
+    neighbours: Neighbours,
+    /// Instances' addresses that stopped answering; each is logged once.
+    silent: BTreeSet<IpAddr>,
+    tick: Interval,
+    state: State,
+    plan: Plan,
+    /// The tables are behind the state, because the last apply failed.
+    behind: bool,
+    // These two in this order, in which they are dropped: a VIP is gone from the interface before the program that
+    // guards it (R20).
+    changes: Changes,
+    dataplane: Dataplane,
+}
+
+/// Runs until SIGINT or SIGTERM, or until the interface is gone.
+pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let mut daemon = tokio::select! {
+        started = Daemon::start(args) => started?,
+        signal = signals.stop() => {
+            log::info!("{signal} during the start; all is undone");
+            return Ok(());
+        }
+    };
+    status::ready();
+    let served = daemon.serve(&mut signals).await;
+    status::stopping();
+    let stopped = daemon.stop().await;
+    served.and(stopped)
+}
+
+impl<'a> Daemon<'a> {
+    /// The program is attached before the VIPs are claimed: from the first packet that comes for a VIP, everything
+    /// but the configured services is dropped (R20).
+    async fn start(args: &'a Args) -> anyhow::Result<Self> {
+        let model = Arc::new(config::load(&args.config)?);
+        let netlink = Netlink::open()?;
+        let (link, interface) = preflight::interface(&netlink, &model.balancer.interface).await?;
+        // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
+        let mut dataplane;
+        let mut changes = Changes::begin(&netlink, Role::Balance).await?;
+        let local = match &args.local {
+            Some(name) => Some(preflight::local(&netlink, &model, name).await?),
+            None => None,
+        };
+        let on_link = preflight::on_link(&netlink, &model, &link, local.as_ref()).await?;
+        dataplane = Dataplane::load()?;
+
+        let mut state = State::new(&model, interface, local.clone(), on_link, Instant::now());
+        let mut events = Events::subscribe()?;
+        let mut neighbours = Neighbours::on(link.index);
+        for entry in neighbours.ask(&netlink, state.wanted()).await? {
+            learn(&mut state, &entry);
+        }
+        wait_for_answers(&mut state, &mut events, &link).await?;
+
+        let plan = plan::plan(&state.desired(), None)?;
+        dataplane.apply(&plan)?;
+        let mode = dataplane.attach(&link.name)?;
+        let vips: Vec<_> = model.vip.all().collect();
+        claim(&mut changes, &netlink, &link, &vips).await?;
+        log::info!("balancing {} on {} ({mode:?} XDP)", status::list(&vips), link.name);
+
+        let mut tick = interval(neighbours::EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (silent, behind) = (BTreeSet::new(), false);
+        Ok(Self {
+            args,
+            netlink,
+            events,
+            link,
+            local,
+            neighbours,
+            silent,
+            tick,
+            state,
+            plan,
+            behind,
+            changes,
+            dataplane,
+        })
+    }
+
+    async fn serve(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        loop {
+            let event = self.next_event(signals).await?;
+            if self.handle(event).await?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn next_event(&mut self, signals: &mut Signals) -> anyhow::Result<Event> {
+        let drain_end = self.state.next_drain_end();
+        let drain_over = async {
+            match drain_end {
+                Some(end) => sleep_until(end.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        Ok(tokio::select! {
+            request = signals.next() => Event::Request(request),
+            event = self.events.next() => Event::Network(event.ok_or(net::Error::EventsEnded)?),
+            _ = self.tick.tick() => Event::Tick,
+            () = drain_over => Event::DrainOver,
+        })
+    }
+
+    async fn handle(&mut self, event: Event) -> anyhow::Result<ControlFlow<()>> {
+        match event {
+            Event::Request(Request::Stop(signal)) => {
+                log::info!("{signal}: stopping");
+                return Ok(ControlFlow::Break(()));
+            }
+            Event::Request(Request::Reload) => {
+                status::reloading();
+                let outcome = self.reload().await;
+                status::reloaded(&self.args.config, outcome);
+            }
+            Event::Network(events::Event::Neighbour(entry)) => self.heard_of(&entry),
+            Event::Network(events::Event::Link(link)) if link.index == self.link.index => {
+                self.link_changed(link);
+            }
+            Event::Network(events::Event::LinkGone(index)) if index == self.link.index => {
+                anyhow::bail!("the interface {} is gone; start again once it is back", self.link.name)
+            }
+            Event::Network(events::Event::Lost) | Event::Tick => self.catch_up().await,
+            Event::Network(_) => {}
+            Event::DrainOver => {
+                for name in self.state.end_drains(Instant::now()) {
+                    log::info!("{name}: the drain is over; what is left of its flows is ended");
+                }
+                self.apply_or_retry();
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Goes over to the file as it is now; on an error everything is as before.
+    async fn reload(&mut self) -> anyhow::Result<()> {
+        let running = Arc::clone(self.state.model());
+        let new = config::load(&self.args.config)?;
+        reload::check(&running, &new)?;
+        if let Some(local) = self.local.as_ref().filter(|name| new.instance(&name.0).is_none()) {
+            anyhow::bail!(
+                "{local} runs on this host and is no longer in the file; stop `gateway run` to remove it"
+            );
+        }
+        let on_link = preflight::on_link(&self.netlink, &new, &self.link, self.local.as_ref()).await?;
+        let vips = VipChanges::between(&running, &new);
+        let before = self.state.clone();
+        let now = Instant::now();
+
+        // Tables first, then addresses come; addresses go, then tables: a VIP's packets never reach the host's stack.
+        self.state.take_up(Arc::new(reload::with_both_vips(&running, &new)), on_link.clone(), now);
+        if let Err(error) = self.apply_and_claim(&vips.added).await {
+            self.state = before;
+            self.apply_or_retry();
+            return Err(error);
+        }
+        for vip in &vips.removed {
+            self.changes.remove_address(&self.netlink, *vip).await?;
+        }
+        self.state.take_up(Arc::new(new), on_link, now);
+        self.apply()?;
+        self.catch_up().await;
+        Ok(())
+    }
+
+    async fn apply_and_claim(&mut self, added: &[IpAddr]) -> anyhow::Result<()> {
+        self.apply()?;
+        Ok(claim(&mut self.changes, &self.netlink, &self.link, added).await?)
+    }
+
+    fn heard_of(&mut self, entry: &Neighbour) {
+        if entry.link != self.link.index {
+            return;
+        }
+        let Some(name) = self.state.instance_of(entry.ip).cloned() else { return };
+        match entry.mac {
+            Some(mac) => {
+                if self.silent.remove(&entry.ip) {
+                    log::info!("{name} ({}) answers again", entry.ip);
+                }
+                if self.state.learn(entry.ip, mac) {
+                    log::info!("{name} ({}) is at {}", entry.ip, mac_text(mac));
+                    self.apply_or_retry();
+                }
+            }
+            None if self.state.knows(entry.ip) && self.silent.insert(entry.ip) => {
+                log::warn!("{name} ({}) does not answer on {} any more", entry.ip, self.link.name);
+            }
+            None => {}
+        }
+    }
+
+    fn link_changed(&mut self, link: Link) {
+        if link.up != self.link.up {
+            let state = if link.up { "up again" } else { "down: no VIP can be reached through it" };
+            log::warn!("{} is {state}", link.name);
+        }
+        if let Some(mac) = link.mac
+            && self.state.set_interface_mac(mac)
+        {
+            log::info!("{} has the address {} now", link.name, mac_text(mac));
+            self.apply_or_retry();
+        }
+        self.link = link;
+    }
+
+    /// Reads what events may have missed, confirms the neighbours, and writes tables that could not be written.
+    async fn catch_up(&mut self) {
+        match self.neighbours.ask(&self.netlink, self.state.wanted()).await {
+            Ok(table) => table.iter().for_each(|entry| self.heard_of(entry)),
+            Err(error) if self.link.up => log::warn!("{error:#}"),
+            Err(_) => {}
+        }
+        if self.behind {
+            self.apply_or_retry();
+        }
+    }
+
+    fn apply(&mut self) -> anyhow::Result<()> {
+        let plan = plan::plan(&self.state.desired(), Some(&self.plan))?;
+        let changes = self.dataplane.apply(&plan)?;
+        log::debug!("{} buckets and {} other entries written", changes.buckets, changes.entries);
+        self.plan = plan;
+        self.behind = false;
+        Ok(())
+    }
+
+    /// For changes that nobody waits for: the tables keep what they have until it works.
+    fn apply_or_retry(&mut self) {
+        if let Err(error) = self.apply() {
+            log::error!("the tables could not be brought up to date, which is tried again soon: {error:#}");
+            self.behind = true;
+        }
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        // The program is detached last, at the end of this scope.
+        let Self { netlink, neighbours, changes, dataplane: _attached, .. } = self;
+        let undone = changes.undo(&netlink).await;
+        neighbours.forget(&netlink).await;
+        Ok(undone?)
+    }
+}
+
+fn learn(state: &mut State, entry: &Neighbour) {
+    if let Some(mac) = entry.mac {
+        state.learn(entry.ip, mac);
+    }
+}
+
+/// For a moment, and not for ever: an instance that is off must not keep the others from being served.
+async fn wait_for_answers(state: &mut State, events: &mut Events, link: &Link) -> anyhow::Result<()> {
+    let answers = async {
+        while !state.unresolved().is_empty() {
+            match events.next().await.ok_or(net::Error::EventsEnded)? {
+                events::Event::Neighbour(entry) if entry.link == link.index => learn(state, &entry),
+                _ => {}
+            }
+        }
+        Ok::<_, net::Error>(())
+    };
+    if let Ok(outcome) = timeout(neighbours::FIRST_ANSWERS, answers).await {
+        outcome?;
+    }
+    for name in state.unresolved() {
+        log::warn!("{name} does not answer on {}; it takes no flows until it does", link.name);
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Keeps the kernel's neighbour entries of the instances true, and leaves none behind.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use crate::net::{self, Netlink, neighbour::Neighbour};
+
+/// How often the entries are used: as often as the kernel confirms managed entries (`interval_probe_time_ms`).
+pub(super) const EVERY: Duration = Duration::from_secs(5);
+/// How long the start waits for the first answers; an instance that is slower comes in when it answers.
+pub(super) const FIRST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// The entries of one interface.
+#[derive(Debug)]
+pub(super) struct Neighbours {
+    link: u32,
+    /// Not in the table before they were asked for here.
+    made: BTreeSet<IpAddr>,
+}
+
+impl Neighbours {
+    pub(super) fn on(link: u32) -> Self {
+        Self { link, made: BTreeSet::new() }
+    }
+
+    /// Has the kernel resolve or confirm each of `wanted`. Gives the table as it was before; the answers come as
+    /// events.
+    pub(super) async fn ask(
+        &mut self,
+        netlink: &Netlink,
+        wanted: impl IntoIterator<Item = IpAddr>,
+    ) -> Result<Vec<Neighbour>, net::Error> {
+        let table = netlink.neighbours(self.link).await?;
+        for ip in wanted {
+            match table.iter().find(|entry| entry.ip == ip) {
+                // The operator's word stands, and asking would make it an ordinary entry.
+                Some(entry) if entry.permanent => continue,
+                Some(_) => {}
+                None => {
+                    self.made.insert(ip);
+                }
+            }
+            netlink.resolve(self.link, ip).await?;
+        }
+        Ok(table)
+    }
+
+    /// Takes the entries that were not there before out of the table.
+    pub(super) async fn forget(self, netlink: &Netlink) {
+        for ip in self.made {
+            if let Err(error) = netlink.forget(self.link, ip).await {
+                log::warn!("{error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Models for the tests of this folder.
+
+use std::time::Duration;
+
+use crate::model::{
+    AdminState, Affinity, Balancer, Forwarding, Instance, InstanceName, Mode, Model, Network, NoSni, Probe,
+    ProbeKind, Proxy, Service, Vips,
+};
+
+/// `gw-1` has 10.0.0.11, and so on.
+pub(super) fn instance(name: &str) -> Instance {
+    let number = name.trim_start_matches("gw-");
+    Instance {
+        name: InstanceName(name.into()),
+        dip: vec![format!("10.0.0.1{number}").parse().unwrap()],
+        weight: 100,
+        admin_state: AdminState::Auto,
+    }
+}
+
+pub(super) fn model(instances: &[&str]) -> Model {
+    Model {
+        service: Service { name: "contoso".into(), suffix: "azure-api.net".into(), mode: Mode::Internal },
+        network: Network { subnet: vec!["10.0.0.0/24".parse().unwrap()], vnet: vec![], peered: vec![] },
+        vip: Vips {
+            private: vec!["10.0.0.5".parse().unwrap()],
+            public: vec!["203.0.113.5".parse().unwrap()],
+        },
+        balancer: Balancer {
+            interface: "eth0".into(),
+            forwarding: Forwarding::L2,
+            affinity: Affinity::FiveTuple,
+            management_sources: vec![],
+            drain: Duration::from_secs(3600),
+            admin: "127.0.0.1:9180".parse().unwrap(),
+            seed: "contoso".into(),
+        },
+        instances: instances.iter().map(|name| instance(name)).collect(),
+        probe: Probe {
+            kind: ProbeKind::Http,
+            port: 8080,
+            path: "/status-0123456789abcdef".into(),
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+        },
+        endpoints: vec![],
+        proxy: Proxy { no_sni: NoSni::Reject, redirect_http: true },
+    }
+}

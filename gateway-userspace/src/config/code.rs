@@ -1,0 +1,137 @@
+//! The stable codes of everything that can be wrong with a file: one table, from which the code and its documentation
+//! come. A number is never given to another meaning, and never taken away.
+
+use std::fmt;
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The file is refused.
+    Fault,
+    /// The file is taken; something in it may not do what its author expects.
+    Warning,
+}
+
+macro_rules! codes {
+    ($($name:ident = $number:literal, $severity:ident, $title:literal, $remedy:literal;)*) => {
+        /// What is wrong, as a stable code: `C012`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        pub enum Code {
+            $(#[doc = $title] $name = $number,)*
+        }
+
+        impl Code {
+            /// All of them, by number.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Whether the file is refused for it.
+            pub fn severity(self) -> Severity {
+                match self { $(Self::$name => Severity::$severity,)* }
+            }
+
+            /// What is wrong, in a few words.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+
+            /// What is behind it and what to do, for the documentation.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    Unreadable = 1, Fault, "file cannot be read",
+        "Check the path given with `--config` and the file's permissions; the file must be UTF-8.";
+    Syntax = 2, Fault, "not valid TOML",
+        "The caret is where the parser stopped understanding. Strings need quotes, lists brackets, tables a header.";
+    UnknownKey = 3, Fault, "unknown key or table",
+        "Mostly a slip of the pen; the nearest known key is suggested. Unknown keys are refused so that none is silently ignored.";
+    WrongType = 4, Fault, "wrong type",
+        "For example a number where a string is expected: `drain = \"1h\"`, not `drain = 1`.";
+    MissingKey = 5, Fault, "missing key",
+        "A key without a default has to be there, and a list that must not be empty needs an entry.";
+    UnknownWord = 6, Fault, "unknown value",
+        "The key takes one of a few words only.";
+    NotSupported = 7, Fault, "not supported yet",
+        "The value is right, but this version cannot do it. It is refused so that it is not silently ignored.";
+    OutOfRange = 8, Fault, "out of range",
+        "A number, a duration or the length of a list is below its least or above its greatest value.";
+    BadDuration = 9, Fault, "not a duration",
+        "Write a number with its unit: `500ms`, `2s`, `1h 30m`, `1d`.";
+    BadAddress = 10, Fault, "not an IP address",
+        "Write a plain IPv4 or IPv6 address, without a prefix length or port (`balancer.admin` has a port).";
+    BadPrefix = 11, Fault, "not a network prefix",
+        "Write an address and a length: `10.0.0.0/24`, `fd00::/64`.";
+    HostBits = 12, Fault, "prefix with host bits set",
+        "`10.0.0.5/24` names a host, not a network; the network meant is suggested.";
+    GivenTwice = 13, Fault, "given twice",
+        "Remove one of the two; the first one is shown beside it.";
+    ServiceName = 14, Fault, "service name",
+        "R5: it begins with a letter, goes on with letters, digits and hyphens, does not end with a hyphen and has at most 50 characters, because it becomes a label of host names.";
+    VipOutsideSubnet = 15, Fault, "private VIP outside the subnet",
+        "R10: a private VIP is claimed on the link of `network.subnet`; an address from elsewhere would never be asked for there.";
+    ReservedAddress = 16, Fault, "address that no host can have",
+        "R10: network and broadcast addresses, the subnet-router anycast address, loopback, multicast, unspecified, link-local and IPv4-mapped addresses.";
+    AddressClash = 17, Fault, "address with two uses",
+        "R10: a VIP is neither an instance's DIP nor a VIP of the other kind.";
+    DipOutsideSubnet = 18, Fault, "DIP outside the subnet",
+        "R33: an instance's own address comes from `network.subnet`.";
+    DipTaken = 19, Fault, "DIP of another instance",
+        "R33: a DIP belongs to one instance.";
+    DipFamilyTwice = 20, Fault, "two DIPs of one address family",
+        "R33: an instance has one DIP a family, so at most one IPv4 and one IPv6 address.";
+    InstanceName = 21, Fault, "instance name",
+        "Letters, digits, `-`, `_` and `.`, beginning with a letter or digit, at most 63 characters.";
+    InterfaceName = 22, Fault, "interface name",
+        "What `ip link` shows: 1 to 15 bytes without spaces, `/` and `:`.";
+    HostName = 23, Fault, "host name",
+        "RFC 1123: labels of letters, digits and inner hyphens, at most 63 characters each and 253 in all; names in other scripts as `xn--…`.";
+    HostIsAddress = 24, Fault, "IP address as host name",
+        "R40: nothing is served to a bare IP, in whatever spelling.";
+    Wildcard = 25, Fault, "wildcard",
+        "R44: `*` stands for the whole first label and nothing else: `*.api.contoso.com`.";
+    HostTaken = 26, Fault, "name on two roles",
+        "R44: a name leads to one role; keep it at one of them.";
+    NoHost = 27, Fault, "endpoint without a name",
+        "With `default_host = false` an endpoint needs at least one name in `hosts`.";
+    NoRoute = 28, Fault, "endpoint without a route",
+        "Its requests would lead nowhere; give it `routes`.";
+    RoutePath = 29, Fault, "route path",
+        "It begins with `/` and has no `?`, `#`, spaces, empty segments or dot segments.";
+    Upstream = 30, Fault, "upstream",
+        "Write `http://IP:port`, an IPv6 address in brackets, without a path: the request's path is kept.";
+    ProbePort = 31, Fault, "probe port taken",
+        "Ports 80, 443 and 3443 serve clients; probes need one of their own.";
+    ProbePath = 32, Fault, "probe path",
+        "It begins with `/` and has visible ASCII characters only.";
+    ProbeTimeout = 33, Fault, "probe timeout above its interval",
+        "A probe has to be over before the next one begins.";
+    DefaultCertificate = 34, Fault, "no certificate for clients without SNI",
+        "`no_sni = \"default-certificate\"` shows the certificate of the `gateway` endpoint, so there has to be one.";
+    CertificateUnreadable = 40, Fault, "certificate or key cannot be read",
+        "Relative paths are relative to the folder of the configuration file. `gateway check` needs to be able to read the files.";
+    CertificateNotPem = 41, Fault, "not a PEM certificate or key",
+        "The chain file holds `BEGIN CERTIFICATE` blocks, leaf first; the key file one `BEGIN PRIVATE KEY` (or RSA, EC) block, not encrypted.";
+    KeyMismatch = 42, Fault, "key does not fit the certificate",
+        "The key file belongs to another certificate, or the leaf is not the chain file's first certificate.";
+    NameNotCovered = 43, Fault, "certificate does not cover a name",
+        "Clients would refuse it. Have it issued with that name among its subject alternative names; the common name does not count.";
+    CertificateExpired = 44, Fault, "certificate not valid now",
+        "It has expired or is not valid yet; renew it, or check the host's clock.";
+    ProbesToCome = 60, Warning, "probes are not made yet",
+        "The proxy answers on the probe port, but the balancer does not ask yet: until it does, an instance counts as healthy unless its `admin_state` is `down`.";
+    NoEndpoint = 61, Warning, "no endpoint",
+        "Without an `[[endpoint]]` the instances answer to no name at all.";
+    NoManagement = 62, Warning, "public VIP without a management endpoint",
+        "The public VIP lets in TCP 3443 for the `management` endpoint only (R20), so nothing will be reachable on it.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "C{:03}", *self as u16)
+    }
+}

@@ -1,0 +1,368 @@
+//! The file as written: each key by itself is right, or has been reported; how they go together is for
+//! [`super::resolve`].
+
+use std::{net::IpAddr, net::SocketAddr, time::Duration};
+
+use ipnet::IpNet;
+
+use super::{
+    fault::Span,
+    read::{Key, List, Reader},
+    value,
+};
+use crate::model::{
+    AdminState, Affinity, Forwarding, HostPattern, InstanceName, Mode, NoSni, ProbeKind, Role, Upstream,
+};
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct File {
+    /// Its end, where what is missing would be added.
+    pub end: Span,
+    /// `[service]`
+    pub service: Service,
+    /// `[network]`
+    pub network: Network,
+    /// `[vip]`
+    pub vip: Vip,
+    /// `[balancer]`
+    pub balancer: Balancer,
+    /// `[[instance]]`
+    pub instances: Key<Vec<Instance>>,
+    /// `[probe]`
+    pub probe: Probe,
+    /// `[[endpoint]]`
+    pub endpoints: Key<Vec<Endpoint>>,
+    /// `[proxy]`
+    pub proxy: Proxy,
+    /// `[snat]`
+    pub snat: Snat,
+    /// `[dns]`
+    pub dns: Dns,
+}
+
+impl File {
+    /// Reads every key.
+    pub(super) fn read(mut root: Reader<'_, '_, '_>) -> Self {
+        Self {
+            end: root.at(),
+            service: Service::read(root.inner("service")),
+            network: Network::read(root.inner("network")),
+            vip: Vip::read(root.inner("vip")),
+            balancer: Balancer::read(root.inner("balancer")),
+            instances: root.inners("instance", Instance::read),
+            probe: Probe::read(root.inner("probe")),
+            endpoints: root.inners("endpoint", Endpoint::read),
+            proxy: Proxy::read(root.inner("proxy")),
+            snat: Snat::read(root.inner("snat")),
+            dns: Dns::read(root.inner("dns")),
+        }
+    }
+}
+
+/// `[service]`
+#[derive(Debug)]
+pub(super) struct Service {
+    /// Its header.
+    pub at: Span,
+    /// R5
+    pub name: Key<String>,
+    /// Of the default names.
+    pub suffix: Key<String>,
+    /// R1
+    pub mode: Key<Mode>,
+}
+
+impl Service {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        let modes = [("internal", Mode::Internal), ("external", Mode::External), ("none", Mode::None)];
+        Self {
+            at: table.at(),
+            name: table.text("name", value::service_name),
+            suffix: table.text("suffix", value::host_name),
+            mode: table.word("mode", &modes),
+        }
+    }
+}
+
+/// `[network]`
+#[derive(Debug)]
+pub(super) struct Network {
+    /// Its header.
+    pub at: Span,
+    /// VIPs and DIPs come from here.
+    pub subnet: Key<List<IpNet>>,
+    /// Inside.
+    pub vnet: Key<List<IpNet>>,
+    /// Inside too.
+    pub peered: Key<List<IpNet>>,
+}
+
+impl Network {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        Self {
+            at: table.at(),
+            subnet: table.texts("subnet", value::prefix),
+            vnet: table.texts("vnet", value::prefix),
+            peered: table.texts("peered", value::prefix),
+        }
+    }
+}
+
+/// `[vip]`
+#[derive(Debug)]
+pub(super) struct Vip {
+    /// Its header.
+    pub at: Span,
+    /// R13, R14
+    pub private: Key<List<IpAddr>>,
+    /// R20
+    pub public: Key<List<IpAddr>>,
+}
+
+impl Vip {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        Self {
+            at: table.at(),
+            private: table.texts("private", value::address),
+            public: table.texts("public", value::address),
+        }
+    }
+}
+
+/// `[balancer]`
+#[derive(Debug)]
+pub(super) struct Balancer {
+    /// Its header.
+    pub at: Span,
+    /// The one interface.
+    pub interface: Key<String>,
+    /// Of two interfaces the inner one.
+    pub inside: Key<String>,
+    /// Of two interfaces the outer one.
+    pub outside: Key<String>,
+    /// The way to the instances.
+    pub forwarding: Key<Forwarding>,
+    /// R80
+    pub affinity: Key<Affinity>,
+    /// R20f
+    pub management_sources: Key<List<IpNet>>,
+    /// R83
+    pub drain: Key<Duration>,
+    /// Where the API listens.
+    pub admin: Key<SocketAddr>,
+    /// Of ring and flow hash.
+    pub seed: Key<String>,
+}
+
+impl Balancer {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        let forwardings = [
+            ("l2", Forwarding::L2),
+            ("ipip", Forwarding::Ipip),
+            ("gue", Forwarding::Gue),
+            ("nat", Forwarding::Nat),
+        ];
+        let affinities = [
+            ("five-tuple", Affinity::FiveTuple),
+            ("three-tuple", Affinity::ThreeTuple),
+            ("source-address", Affinity::SourceAddress),
+        ];
+        Self {
+            at: table.at(),
+            interface: table.text("interface", value::interface_name),
+            inside: table.text("inside", value::interface_name),
+            outside: table.text("outside", value::interface_name),
+            forwarding: table.word("forwarding", &forwardings),
+            affinity: table.word("affinity", &affinities),
+            management_sources: table.texts("management_sources", value::prefix),
+            drain: table.duration("drain"),
+            admin: table.text("admin", value::socket_address),
+            seed: table.text("seed", value::text),
+        }
+    }
+}
+
+/// `[[instance]]`
+#[derive(Debug)]
+pub(super) struct Instance {
+    /// Its header.
+    pub at: Span,
+    /// Unique.
+    pub name: Key<InstanceName>,
+    /// R33
+    pub dip: Key<List<IpAddr>>,
+    /// R11
+    pub weight: Key<u16>,
+    /// R83
+    pub admin_state: Key<AdminState>,
+}
+
+impl Instance {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        let states = [("auto", AdminState::Auto), ("up", AdminState::Up), ("down", AdminState::Down)];
+        Self {
+            at: table.at(),
+            name: table.text("name", value::instance_name),
+            dip: table.texts("dip", value::address),
+            weight: table.whole("weight"),
+            admin_state: table.word("admin_state", &states),
+        }
+    }
+}
+
+/// `[probe]`
+#[derive(Debug)]
+pub(super) struct Probe {
+    /// R81
+    pub kind: Key<ProbeKind>,
+    /// On the DIP.
+    pub port: Key<u16>,
+    /// R46
+    pub path: Key<String>,
+    /// From one to the next.
+    pub interval: Key<Duration>,
+    /// For an answer.
+    pub timeout: Key<Duration>,
+    /// Good answers in a row.
+    pub rise: Key<u16>,
+    /// Bad ones.
+    pub fall: Key<u16>,
+}
+
+impl Probe {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        let kinds = [("tcp", ProbeKind::Tcp), ("http", ProbeKind::Http), ("https", ProbeKind::Https)];
+        Self {
+            kind: table.word("kind", &kinds),
+            port: table.whole("port"),
+            path: table.text("path", value::probe_path),
+            interval: table.duration("interval"),
+            timeout: table.duration("timeout"),
+            rise: table.whole("rise"),
+            fall: table.whole("fall"),
+        }
+    }
+}
+
+/// `[[endpoint]]`
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    /// Its header.
+    pub at: Span,
+    /// R42
+    pub role: Key<Role>,
+    /// R44
+    pub hosts: Key<List<HostPattern>>,
+    /// Beside the custom names or not.
+    pub default_host: Key<bool>,
+    /// R45
+    pub certificate: Certificate,
+    /// R71
+    pub routes: Key<Vec<Route>>,
+}
+
+impl Endpoint {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        let roles = Role::ALL.map(|role| (role.as_str(), role));
+        Self {
+            at: table.at(),
+            role: table.word("role", &roles),
+            hosts: table.texts("hosts", value::host_pattern),
+            default_host: table.switch("default_host"),
+            certificate: Certificate::read(table.inner("certificate")),
+            routes: table.inners("routes", Route::read),
+        }
+    }
+}
+
+/// `certificate = { … }`
+#[derive(Debug)]
+pub(super) struct Certificate {
+    /// The table, or the endpoint where there is none.
+    pub at: Span,
+    /// A path.
+    pub chain: Key<String>,
+    /// A path.
+    pub key: Key<String>,
+}
+
+impl Certificate {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        Self {
+            at: table.at(),
+            chain: table.text("chain", value::file_path),
+            key: table.text("key", value::file_path),
+        }
+    }
+}
+
+/// `routes = [{ … }]`
+#[derive(Debug)]
+pub(super) struct Route {
+    /// The table.
+    pub at: Span,
+    /// R71
+    pub path: Key<String>,
+    /// Where to.
+    pub upstream: Key<List<Upstream>>,
+    /// For people.
+    pub location: Key<String>,
+}
+
+impl Route {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        Self {
+            at: table.at(),
+            path: table.text("path", value::route_path),
+            upstream: table.texts("upstream", value::upstream),
+            location: table.text("location", value::text),
+        }
+    }
+}
+
+/// `[proxy]`
+#[derive(Debug)]
+pub(super) struct Proxy {
+    /// R40
+    pub no_sni: Key<NoSni>,
+    /// R13
+    pub redirect_http: Key<bool>,
+}
+
+impl Proxy {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        let answers = [("reject", NoSni::Reject), ("default-certificate", NoSni::DefaultCertificate)];
+        Self { no_sni: table.word("no_sni", &answers), redirect_http: table.switch("redirect_http") }
+    }
+}
+
+/// `[snat]`
+#[derive(Debug)]
+pub(super) struct Snat {
+    /// R31
+    pub enabled: Key<bool>,
+    /// R34
+    pub ports_per_instance: Key<u16>,
+}
+
+impl Snat {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        Self { enabled: table.switch("enabled"), ports_per_instance: table.whole("ports_per_instance") }
+    }
+}
+
+/// `[dns]`
+#[derive(Debug)]
+pub(super) struct Dns {
+    /// R52
+    pub serve: Key<bool>,
+    /// Servers for other names.
+    pub forward: Key<List<IpAddr>>,
+}
+
+impl Dns {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        Self { serve: table.switch("serve"), forward: table.texts("forward", value::address) }
+    }
+}

@@ -1,0 +1,410 @@
+//! The tables themselves.
+
+use super::Fallback::{Described, Required, Written};
+use super::Kind::{Duration, Inner, Inners, Switch, Text, Texts, Whole, Word};
+use super::{Fallback, Key, Kind, Table};
+
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+const DAY: u64 = 24 * HOUR;
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: Fallback,
+    example: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { name, kind, default, meaning, example }
+}
+
+/// The file itself: its top-level tables.
+pub const ROOT: Table = Table {
+    name: "",
+    heading: "",
+    meaning: "",
+    keys: &[
+        key("service", Inner("service"), Required, "", "Names and mode"),
+        key("network", Inner("network"), Required, "", "What counts as inside"),
+        key("vip", Inner("vip"), Required, "", "The virtual addresses"),
+        key("balancer", Inner("balancer"), Required, "", "How packets are spread"),
+        key("instance", Inners("instance"), Required, "", "The hosts that serve"),
+        key("probe", Inner("probe"), Described("as below"), "", "How instances are probed"),
+        key("endpoint", Inners("endpoint"), Described("none"), "", "Roles, their names and routes"),
+        key("proxy", Inner("proxy"), Described("as below"), "", "How the proxy answers"),
+        key("snat", Inner("snat"), Described("as below"), "", "Source addresses of outbound flows"),
+        key("dns", Inner("dns"), Described("as below"), "", "Records for the names"),
+    ],
+};
+
+/// All tables, in the order in which they are documented.
+pub const TABLES: &[Table] = &[
+    Table {
+        name: "service",
+        heading: "[service]",
+        meaning: "What the service is called and who may reach it.",
+        keys: &[
+            key(
+                "name",
+                Text("a service name"),
+                Required,
+                r#""contoso""#,
+                "Fallback host names are made from it. A letter, then letters, digits and inner hyphens, at most 50 (R5).",
+            ),
+            key(
+                "suffix",
+                Text("a host name"),
+                Written(r#""azure-api.net""#),
+                r#""azure-api.net""#,
+                "The domain suffix of the default host names (R42).",
+            ),
+            key(
+                "mode",
+                Word(&["internal", "external", "none"]),
+                Written(r#""internal""#),
+                r#""internal""#,
+                "Who reaches the endpoints (R1, R2). `external` and `none` are not supported yet.",
+            ),
+        ],
+    },
+    Table {
+        name: "network",
+        heading: "[network]",
+        meaning: "The prefixes from which a private VIP is answered (R2, R14).",
+        keys: &[
+            key(
+                "subnet",
+                Texts("a network prefix"),
+                Required,
+                r#"["10.0.0.0/24", "fd00:0:0:1::/64"]"#,
+                "The private VIPs and the DIPs come from here (R10, R33). Inside.",
+            ),
+            key("vnet", Texts("a network prefix"), Written("[]"), r#"["10.0.0.0/16"]"#, "Inside."),
+            key(
+                "peered",
+                Texts("a network prefix"),
+                Written("[]"),
+                r#"["10.8.0.0/16"]"#,
+                "Inside too: peered networks, VPN.",
+            ),
+        ],
+    },
+    Table {
+        name: "vip",
+        heading: "[vip]",
+        meaning: "The virtual addresses, at most 8 of a kind.",
+        keys: &[
+            key(
+                "private",
+                Texts("an IP address"),
+                Required,
+                r#"["10.0.0.5", "fd00:0:0:1::5"]"#,
+                "Answered from inside on 443, 80 and 3443 (R10, R13, R14). At least one.",
+            ),
+            key(
+                "public",
+                Texts("an IP address"),
+                Written("[]"),
+                r#"["203.0.113.5"]"#,
+                "Lets in the management endpoint on TCP 3443 and nothing else (R20).",
+            ),
+        ],
+    },
+    Table {
+        name: "balancer",
+        heading: "[balancer]",
+        meaning: "How packets reach the instances.",
+        keys: &[
+            key(
+                "interface",
+                Text("an interface name"),
+                Required,
+                r#""eth0""#,
+                "Where clients' packets arrive; the program is attached here.",
+            ),
+            key(
+                "inside",
+                Text("an interface name"),
+                Described("not set"),
+                r#""eth1""#,
+                "In place of `interface`, with `outside` (R14). Not supported yet.",
+            ),
+            key(
+                "outside",
+                Text("an interface name"),
+                Described("not set"),
+                r#""eth0""#,
+                "In place of `interface`, with `inside` (R14). Not supported yet.",
+            ),
+            key(
+                "forwarding",
+                Word(&["l2", "ipip", "gue", "nat"]),
+                Written(r#""l2""#),
+                r#""l2""#,
+                "How a packet travels to its instance: `l2` rewrites the destination MAC, on the same link. `ipip`, `gue` and `nat` are not supported yet.",
+            ),
+            key(
+                "affinity",
+                Word(&["five-tuple", "three-tuple", "source-address"]),
+                Written(r#""five-tuple""#),
+                r#""five-tuple""#,
+                "Which fields of a packet choose the instance (R80). Only `five-tuple` is supported yet.",
+            ),
+            key(
+                "management_sources",
+                Texts("a network prefix"),
+                Written("[]"),
+                r#"["198.51.100.0/24"]"#,
+                "Who may reach the public VIP's port 3443 (R20f); empty: everyone.",
+            ),
+            key(
+                "drain",
+                Duration(0, 30 * DAY),
+                Written(r#""1h""#),
+                r#""1h""#,
+                "How long an instance that is `down` or gone may keep its flows (R83).",
+            ),
+            key(
+                "admin",
+                Text("an IP address with port"),
+                Written(r#""127.0.0.1:9180""#),
+                r#""127.0.0.1:9180""#,
+                "Where API, metrics and overview listen. Not supported yet.",
+            ),
+            key(
+                "seed",
+                Text("any text"),
+                Described("the service's name"),
+                r#""contoso""#,
+                "Seeds ring and flow hash; the same on every balancer of a service, which then choose alike.",
+            ),
+        ],
+    },
+    Table {
+        name: "instance",
+        heading: "[[instance]]",
+        meaning: "A host that runs the proxy; at least one, at most 4,000.",
+        keys: &[
+            key(
+                "name",
+                Text("an instance name"),
+                Required,
+                r#""gw-1""#,
+                "Unique. Letters, digits, `-`, `_` and `.`, at most 63.",
+            ),
+            key(
+                "dip",
+                Texts("an IP address"),
+                Required,
+                r#"["10.0.0.11", "fd00:0:0:1::11"]"#,
+                "Its own addresses, at most one a family, from the subnet (R33).",
+            ),
+            key(
+                "weight",
+                Whole(1, 65_535),
+                Written("100"),
+                "100",
+                "Its share of new flows against the others' (R11).",
+            ),
+            key(
+                "admin_state",
+                Word(&["auto", "up", "down"]),
+                Written(r#""auto""#),
+                r#""auto""#,
+                "`auto`: the probe decides; `up`: in service whatever it says; `down`: no new flows (R83).",
+            ),
+        ],
+    },
+    Table {
+        name: "probe",
+        heading: "[probe]",
+        meaning: "How instances are probed (R81). The proxy answers already; the balancer does not ask yet.",
+        keys: &[
+            key(
+                "kind",
+                Word(&["tcp", "http", "https"]),
+                Written(r#""http""#),
+                r#""http""#,
+                "A connection, or a GET. `https` is not supported yet.",
+            ),
+            key(
+                "port",
+                Whole(1, 65_535),
+                Written("8080"),
+                "8080",
+                "On the instance's DIP; not 80, 443 or 3443.",
+            ),
+            key(
+                "path",
+                Text("a path"),
+                Written(r#""/status-0123456789abcdef""#),
+                r#""/status-0123456789abcdef""#,
+                "What is asked for (R46).",
+            ),
+            key(
+                "interval",
+                Duration(100, HOUR),
+                Written(r#""2s""#),
+                r#""2s""#,
+                "From one probe to the next.",
+            ),
+            key(
+                "timeout",
+                Duration(10, HOUR),
+                Written(r#""1s""#),
+                r#""1s""#,
+                "How long an answer may take; at most the interval.",
+            ),
+            key(
+                "rise",
+                Whole(1, 100),
+                Written("2"),
+                "2",
+                "Good answers in a row that make an instance healthy.",
+            ),
+            key("fall", Whole(1, 100), Written("3"), "3", "Bad answers in a row that make it unhealthy."),
+        ],
+    },
+    Table {
+        name: "endpoint",
+        heading: "[[endpoint]]",
+        meaning: "A role, its names, its certificate and where its requests go; one a role.",
+        keys: &[
+            key(
+                "role",
+                Word(&["gateway", "portal", "developer", "management", "scm"]),
+                Required,
+                r#""gateway""#,
+                "R42. Only `management` is served on port 3443.",
+            ),
+            key(
+                "hosts",
+                Texts("a host name"),
+                Written("[]"),
+                r#"["api.contoso.com", "*.api.contoso.com"]"#,
+                "Custom names; `*.` matches one label (R44).",
+            ),
+            key(
+                "default_host",
+                Switch,
+                Written("true"),
+                "true",
+                "Whether it answers to its default name too: `contoso.azure-api.net` for `gateway`, `contoso.portal.azure-api.net` for `portal` and so on (R42, R44).",
+            ),
+            key(
+                "certificate",
+                Inner("endpoint.certificate"),
+                Required,
+                r#"{ chain = "tls/api.pem", key = "tls/api.key" }"#,
+                "What is shown to clients of these names (R45).",
+            ),
+            key(
+                "routes",
+                Inners("endpoint.routes"),
+                Required,
+                r#"[{ path = "/", upstream = ["http://10.0.1.20:8080"] }]"#,
+                "Where requests go; the longest matching path wins. (Without routes `management` will lead to `balancer.admin`: not supported yet.)",
+            ),
+        ],
+    },
+    Table {
+        name: "endpoint.certificate",
+        heading: "certificate = { … }",
+        meaning: "PEM files. Relative paths are relative to the folder of the configuration file. `gateway check` reads them.",
+        keys: &[
+            key(
+                "chain",
+                Text("a path"),
+                Required,
+                r#""tls/api.pem""#,
+                "The leaf first, then the intermediate certificates.",
+            ),
+            key(
+                "key",
+                Text("a path"),
+                Required,
+                r#""tls/api.key""#,
+                "PKCS#8, PKCS#1 or SEC1, not encrypted.",
+            ),
+        ],
+    },
+    Table {
+        name: "endpoint.routes",
+        heading: "routes = [{ … }]",
+        meaning: "Requests below a path and where they go (R71).",
+        keys: &[
+            key(
+                "path",
+                Text("a path"),
+                Required,
+                r#""/orders""#,
+                "Matches whole segments: `/orders` matches `/orders` and `/orders/1`, not `/ordersx`. A trailing `/` means nothing.",
+            ),
+            key(
+                "upstream",
+                Texts("an upstream"),
+                Required,
+                r#"["http://10.0.1.20:8080"]"#,
+                "`http://IP:port`. `https`, DNS names and several upstreams are not supported yet.",
+            ),
+            key(
+                "location",
+                Text("any text"),
+                Described("not set"),
+                r#""on-premises""#,
+                "For people: where the upstream stands.",
+            ),
+        ],
+    },
+    Table {
+        name: "proxy",
+        heading: "[proxy]",
+        meaning: "How the proxy answers.",
+        keys: &[
+            key(
+                "no_sni",
+                Word(&["reject", "default-certificate"]),
+                Written(r#""reject""#),
+                r#""reject""#,
+                "What a client without a usable SNI gets (R40): the fatal alert `unrecognized_name`, or the `gateway` endpoint's certificate.",
+            ),
+            key(
+                "redirect_http",
+                Switch,
+                Written("true"),
+                "true",
+                "Whether port 80 answers with a redirect to https (R13).",
+            ),
+        ],
+    },
+    Table {
+        name: "snat",
+        heading: "[snat]",
+        meaning: "Source addresses of outbound flows (R30 to R34).",
+        keys: &[
+            key("enabled", Switch, Written("false"), "false", "`true` is not supported yet."),
+            key(
+                "ports_per_instance",
+                Whole(8, 64_000),
+                Written("1024"),
+                "1024",
+                "Preallocated SNAT ports, a multiple of 8 (R34).",
+            ),
+        ],
+    },
+    Table {
+        name: "dns",
+        heading: "[dns]",
+        meaning: "Records for the names (R50 to R54).",
+        keys: &[
+            key("serve", Switch, Written("false"), "false", "`true` is not supported yet."),
+            key(
+                "forward",
+                Texts("an IP address"),
+                Written("[]"),
+                r#"["10.0.0.2"]"#,
+                "Where other questions go. Not supported yet.",
+            ),
+        ],
+    },
+];

@@ -1,0 +1,161 @@
+//! `[[endpoint]]`: roles, names and routes (R42 to R44, R71).
+
+use std::{collections::HashMap, path::Path};
+
+use toml::Spanned;
+
+use super::{CertificateUse, given_twice, missing, required, required_list};
+use crate::{
+    config::{
+        code::Code,
+        fault::{Fault, Problem, Span},
+        file::{self, File},
+        read::Key,
+        value,
+    },
+    model::{CertificateFiles, Endpoint, HostPattern, Role, Route, Service},
+};
+
+/// Endpoints in the order of the file, and the certificates they name.
+pub(super) fn resolve(
+    file: &File,
+    service: Option<&Service>,
+    folder: &Path,
+    faults: &mut Vec<Fault>,
+) -> (Vec<Endpoint>, Vec<CertificateUse>) {
+    let mut roles: HashMap<Role, Span> = HashMap::new();
+    let mut owners: HashMap<HostPattern, (Role, Span)> = HashMap::new();
+    let mut endpoints = Vec::new();
+    let mut certificates = Vec::new();
+    for written in file.endpoints.value().into_iter().flatten() {
+        let role = required(&written.role, "endpoint.role", &written.at, faults).copied();
+        let certificate = certificate(written, folder, faults);
+        let routes = routes(written, role, faults);
+        let Some(role) = role else { continue };
+        let at = written.role.span().unwrap_or(written.at.clone());
+        if let Some(first) = roles.get(&role) {
+            let fault = given_twice(&format!("the role `{role}`"), first, &at);
+            faults.push(fault);
+            continue;
+        }
+        roles.insert(role, at.clone());
+        let hosts = hosts(written, role, service, &at, &mut owners, faults);
+        let Some((files, chain_at, key_at)) = certificate else { continue };
+        certificates.push(CertificateUse {
+            role,
+            hosts: hosts.clone(),
+            files: files.clone(),
+            chain_at,
+            key_at,
+        });
+        endpoints.push(Endpoint { role, hosts, certificate: files, routes });
+    }
+    (endpoints, certificates)
+}
+
+fn certificate(
+    written: &file::Endpoint,
+    folder: &Path,
+    faults: &mut Vec<Fault>,
+) -> Option<(CertificateFiles, Span, Span)> {
+    let certificate = &written.certificate;
+    if matches!((&certificate.chain, &certificate.key), (Key::Absent, Key::Absent)) {
+        faults.push(missing("endpoint.certificate").at(certificate.at.clone()));
+        return None;
+    }
+    let chain = required(&certificate.chain, "endpoint.certificate.chain", &certificate.at, faults);
+    let key = required(&certificate.key, "endpoint.certificate.key", &certificate.at, faults);
+    let files = CertificateFiles { chain: folder.join(chain?), key: folder.join(key?) };
+    Some((files, certificate.chain.span()?, certificate.key.span()?))
+}
+
+/// The default name first, then the custom ones; a name that leads elsewhere already is reported.
+fn hosts(
+    written: &file::Endpoint,
+    role: Role,
+    service: Option<&Service>,
+    at: &Span,
+    owners: &mut HashMap<HostPattern, (Role, Span)>,
+    faults: &mut Vec<Fault>,
+) -> Vec<HostPattern> {
+    let custom = written.hosts.value().map_or(&[][..], Vec::as_slice);
+    let mut hosts = Vec::new();
+    if written.default_host.value_or(true) {
+        if let Some(default) = service.and_then(|service| default_host(role, service, at, faults)) {
+            // Written out as a custom name as well, the default one stands for itself.
+            let place =
+                custom.iter().find(|host| *host.get_ref() == default).map_or(at.clone(), Spanned::span);
+            if let Some((owner, first)) = owners.get(&default) {
+                faults.push(host_taken(&default, *owner, first, &place));
+            } else {
+                owners.insert(default.clone(), (role, place));
+                hosts.push(default);
+            }
+        }
+    } else if custom.is_empty() && !matches!(written.hosts, Key::Refused(_)) {
+        let problem = Problem::new(Code::NoHost, format!("the endpoint `{role}` has no name"))
+            .label("without its default name it needs others")
+            .help("add `hosts = [\"api.contoso.com\"]`, or remove `default_host = false`");
+        faults.push(problem.at(written.default_host.span().unwrap_or(at.clone())));
+    }
+    for host in custom {
+        let (name, at) = (host.get_ref(), host.span());
+        match owners.get(name) {
+            Some((owner, first)) if *owner != role => faults.push(host_taken(name, *owner, first, &at)),
+            Some((_, first)) if *first == at => {}
+            Some((_, first)) => faults.push(given_twice(&format!("the name `{name}`"), first, &at)),
+            None => {
+                owners.insert(name.clone(), (role, at));
+                hosts.push(name.clone());
+            }
+        }
+    }
+    hosts
+}
+
+/// Parts that are right by themselves may still be too long together.
+fn default_host(role: Role, service: &Service, at: &Span, faults: &mut Vec<Fault>) -> Option<HostPattern> {
+    match value::host_name(&role.default_host(service)) {
+        Ok(name) => Some(HostPattern::Exact(name)),
+        Err(problem) => {
+            faults.push(problem.help("it is made from `service.name` and `service.suffix`").at(at.clone()));
+            None
+        }
+    }
+}
+
+fn host_taken(name: &HostPattern, owner: Role, first: &Span, at: &Span) -> Fault {
+    Problem::new(Code::HostTaken, format!("the name `{name}` leads to the role `{owner}` already"))
+        .label("a name leads to one role")
+        .help("keep it at one of the two")
+        .at(at.clone())
+        .also(first.clone(), format!("`{owner}` has it here"))
+}
+
+/// Longest path first.
+fn routes(written: &file::Endpoint, role: Option<Role>, faults: &mut Vec<Fault>) -> Vec<Route> {
+    let list = written.routes.value().map_or(&[][..], Vec::as_slice);
+    // Without routes, `management` is reported as not supported yet.
+    if list.is_empty() && !matches!(written.routes, Key::Refused(_)) && role != Some(Role::Management) {
+        let problem = Problem::new(Code::NoRoute, "the endpoint has no route")
+            .label("expected at least one route")
+            .help("for example `routes = [{ path = \"/\", upstream = [\"http://10.0.1.20:8080\"] }]`");
+        faults.push(problem.at(written.routes.span().unwrap_or(written.at.clone())));
+    }
+    let mut seen: HashMap<&str, Span> = HashMap::new();
+    let mut routes = Vec::new();
+    for route in list {
+        let path = required(&route.path, "endpoint.routes.path", &route.at, faults);
+        let upstream = required_list(&route.upstream, "endpoint.routes.upstream", &route.at, faults);
+        let (Some(path), Some(at)) = (path, route.path.span()) else { continue };
+        if let Some(first) = seen.get(path.as_str()) {
+            faults.push(given_twice(&format!("the path `{path}`"), first, &at));
+            continue;
+        }
+        seen.insert(path, at);
+        let upstream = super::values(upstream);
+        routes.push(Route { path: path.clone(), upstream, location: route.location.value().cloned() });
+    }
+    routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
+    routes
+}

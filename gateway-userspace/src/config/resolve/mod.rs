@@ -1,0 +1,180 @@
+//! From the file as written to the [`Model`]: defaults, and all that keys demand of each other. Pure.
+
+mod addresses;
+mod balancer;
+mod endpoints;
+mod instances;
+mod unsupported;
+
+use std::path::Path;
+
+use super::{
+    code::{Code, Severity},
+    fault::{Fault, Problem, Span},
+    file::File,
+    keys,
+    read::Key,
+};
+use crate::model::{
+    CertificateFiles, Endpoint, HostPattern, Mode, Model, Network, NoSni, Proxy, Role, Service, Vips,
+};
+
+/// What a file comes to.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    /// None where there is a fault.
+    pub model: Option<Model>,
+    /// The certificates that could be made out, for those who want to look into their files.
+    pub certificates: Vec<CertificateUse>,
+}
+
+impl Resolved {
+    /// Of a file that could not be understood at all.
+    pub(super) fn nothing() -> Self {
+        Self { model: None, certificates: Vec::new() }
+    }
+}
+
+/// A certificate, the names that it must cover, and where in the file it is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CertificateUse {
+    /// Whose it is.
+    pub role: Role,
+    /// What it must cover.
+    pub hosts: Vec<HostPattern>,
+    /// Where to read it.
+    pub files: CertificateFiles,
+    /// The place of `chain`.
+    pub chain_at: Span,
+    /// The place of `key`.
+    pub key_at: Span,
+}
+
+/// Checks how keys go together, and reports whatever does not. Relative paths are taken from `folder`.
+pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Resolved {
+    unsupported::refuse(file, faults);
+    let network = Network {
+        subnet: values(required_list(&file.network.subnet, "network.subnet", &file.network.at, faults)),
+        vnet: list(&file.network.vnet),
+        peered: list(&file.network.peered),
+    };
+    let instances = instances::resolve(file, &network, faults);
+    let vip = addresses::resolve(file, &network, &instances, faults);
+    let service = service(file, faults);
+    let balancer = balancer::balancer(file, service.as_ref(), faults);
+    let probe = balancer::probe(file, faults);
+    snat(file, faults);
+    let (endpoints, certificates) = endpoints::resolve(file, service.as_ref(), folder, faults);
+    let proxy = proxy(file, &endpoints, faults);
+    warn(file, &endpoints, &vip, faults);
+
+    let faulty = faults.iter().any(|f| f.code().severity() == Severity::Fault);
+    let model = match (service, balancer) {
+        (Some(service), Some(balancer)) if !faulty => {
+            let instances = instances.into_iter().map(|i| i.instance).collect();
+            Some(Model { service, network, vip, balancer, instances, probe, endpoints, proxy })
+        }
+        _ => None,
+    };
+    Resolved { model, certificates }
+}
+
+fn service(file: &File, faults: &mut Vec<Fault>) -> Option<Service> {
+    let name = required(&file.service.name, "service.name", &file.service.at, faults)?.clone();
+    let suffix = file.service.suffix.value_or("azure-api.net".to_owned());
+    Some(Service { name, suffix, mode: file.service.mode.value_or(Mode::Internal) })
+}
+
+fn proxy(file: &File, endpoints: &[Endpoint], faults: &mut Vec<Fault>) -> Proxy {
+    let no_sni = file.proxy.no_sni.value_or(NoSni::Reject);
+    let gateway = endpoints.iter().any(|e| e.role == Role::Gateway);
+    if let (NoSni::DefaultCertificate, false, Some(at)) = (no_sni, gateway, file.proxy.no_sni.span()) {
+        let problem = Problem::new(
+            Code::DefaultCertificate,
+            "there is no `gateway` endpoint whose certificate to show",
+        )
+        .label("this shows the `gateway` endpoint's certificate")
+        .help("add an `[[endpoint]]` with `role = \"gateway\"`, or write `\"reject\"`");
+        faults.push(problem.at(at));
+    }
+    Proxy { no_sni, redirect_http: file.proxy.redirect_http.value_or(true) }
+}
+
+fn snat(file: &File, faults: &mut Vec<Fault>) {
+    if let Some(ports) = file.snat.ports_per_instance.given().filter(|ports| ports.get_ref() % 8 != 0) {
+        let message =
+            format!("`snat.ports_per_instance` cannot be {ports}: ports are given out in blocks of 8");
+        let problem = Problem::new(Code::OutOfRange, message)
+            .label("expected a multiple of 8")
+            .help(format!("for example {}", ports.get_ref().next_multiple_of(8)));
+        faults.push(problem.at(ports.span()));
+    }
+}
+
+fn warn(file: &File, endpoints: &[Endpoint], vip: &Vips, faults: &mut Vec<Fault>) {
+    if matches!(&file.endpoints, Key::Absent) || file.endpoints.value().is_some_and(Vec::is_empty) {
+        let problem =
+            Problem::new(Code::NoEndpoint, "there is no `[[endpoint]]`: the instances answer to no name")
+                .label("expected at least one `[[endpoint]]`");
+        faults.push(problem.at(file.endpoints.span().unwrap_or(file.end.clone())));
+        return;
+    }
+    let management = endpoints.iter().any(|e| e.role == Role::Management);
+    if let (false, false, Some(at)) = (vip.public.is_empty(), management, file.vip.public.span()) {
+        let problem = Problem::new(Code::NoManagement, "nothing will be reachable on the public VIP")
+            .label("lets in TCP 3443 for the `management` endpoint only, and there is none")
+            .help("add an `[[endpoint]]` with `role = \"management\"`, or remove `vip.public`");
+        faults.push(problem.at(at));
+    }
+}
+
+/// The value of a key that has to be there.
+fn required<'k, T>(key: &'k Key<T>, name: &str, table: &Span, faults: &mut Vec<Fault>) -> Option<&'k T> {
+    if matches!(key, Key::Absent) {
+        faults.push(missing(name).at(table.clone()));
+    }
+    key.value()
+}
+
+/// The entries of a list that has to be there and must not be empty.
+fn required_list<'k, T>(key: &'k Key<Vec<T>>, name: &str, table: &Span, faults: &mut Vec<Fault>) -> &'k [T] {
+    let entries = required(key, name, table, faults).map_or(&[][..], Vec::as_slice);
+    if let Some(given) = key.given().filter(|list| list.get_ref().is_empty()) {
+        let problem =
+            Problem::new(Code::MissingKey, format!("`{name}` is empty")).label("expected at least one entry");
+        faults.push(problem.at(given.span()));
+    }
+    entries
+}
+
+fn missing(name: &str) -> Problem {
+    let (table, key) = name.rsplit_once('.').unwrap_or(("", name));
+    let problem =
+        Problem::new(Code::MissingKey, format!("`{name}` is missing")).label(format!("expected a `{key}`"));
+    let Some(known) = keys::table(table) else { return problem };
+    match known.key(key).map(|k| k.example) {
+        Some("") => match keys::table(key) {
+            Some(inner) => problem.help(format!("add `{}`", inner.heading)),
+            None => problem,
+        },
+        Some(example) => problem.help(format!("in `{}`, for example `{key} = {example}`", known.heading)),
+        None => problem,
+    }
+}
+
+fn values<T: Clone>(entries: &[toml::Spanned<T>]) -> Vec<T> {
+    entries.iter().map(|entry| entry.get_ref().clone()).collect()
+}
+
+fn list<T: Clone>(key: &Key<super::read::List<T>>) -> Vec<T> {
+    key.value().map_or_else(Vec::new, |entries| values(entries))
+}
+
+/// Reports the second of two equal entries and shows the first.
+fn given_twice(what: &str, first: &Span, second: &Span) -> Fault {
+    Problem::new(Code::GivenTwice, format!("{what} is given twice"))
+        .label("the second time")
+        .help("remove one of the two")
+        .at(second.clone())
+        .also(first.clone(), "the first time")
+}

@@ -1,0 +1,75 @@
+//! Features of the file that this version does not have: in use, they are refused, never ignored.
+
+use crate::{
+    config::{
+        code::Code,
+        fault::{Fault, Problem, Span},
+        file::File,
+        read::Key,
+    },
+    model::{Affinity, Forwarding, Mode, ProbeKind, Role},
+};
+
+/// Reports each use of a feature that is still to come.
+pub(super) fn refuse(file: &File, faults: &mut Vec<Fault>) {
+    let balancer = &file.balancer;
+    only(&file.service.mode, Mode::Internal, "internal", "this mode", faults);
+    only(&balancer.forwarding, Forwarding::L2, "l2", "this forwarding mode", faults);
+    only(&balancer.affinity, Affinity::FiveTuple, "five-tuple", "this affinity", faults);
+    for (key, name) in [(&balancer.inside, "inside"), (&balancer.outside, "outside")] {
+        if let Some(at) = key.span() {
+            let what = format!("`balancer.{name}`, one of two interfaces,");
+            faults.push(not_yet(&what).help("use `interface`, one for both sides").at(at));
+        }
+    }
+    if let Some(at) = balancer.admin.span() {
+        faults.push(not_yet("`balancer.admin`, the API,").help("remove it").at(at));
+    }
+    if file.probe.kind.value() == Some(&ProbeKind::Https) {
+        refuse_at(
+            file.probe.kind.span(),
+            &not_yet("a probe over https").help("use `\"http\"` or `\"tcp\"`"),
+            faults,
+        );
+    }
+    if file.snat.enabled.value() == Some(&true) {
+        refuse_at(file.snat.enabled.span(), &not_yet("SNAT").help("write `false`"), faults);
+    }
+    if file.dns.serve.value() == Some(&true) {
+        refuse_at(file.dns.serve.span(), &not_yet("answering DNS").help("write `false`"), faults);
+    }
+    if file.dns.forward.value().is_some_and(|list| !list.is_empty()) {
+        refuse_at(file.dns.forward.span(), &not_yet("forwarding DNS").help("remove it"), faults);
+    }
+    for endpoint in file.endpoints.value().into_iter().flatten() {
+        let no_routes =
+            matches!(&endpoint.routes, Key::Absent) || endpoint.routes.value().is_some_and(Vec::is_empty);
+        if endpoint.role.value() == Some(&Role::Management) && no_routes {
+            let problem =
+                not_yet("a `management` endpoint without routes, which would lead to `balancer.admin`,")
+                    .help("give it `routes` to an upstream of your own");
+            faults.push(problem.at(endpoint.routes.span().unwrap_or(endpoint.at.clone())));
+        }
+        for route in endpoint.routes.value().into_iter().flatten() {
+            if let Some(second) = route.upstream.value().and_then(|list| list.get(1)) {
+                faults.push(
+                    not_yet("more than one upstream in a route").help("keep one of them").at(second.span()),
+                );
+            }
+        }
+    }
+}
+
+fn only<T: PartialEq + Copy>(key: &Key<T>, have: T, word: &str, what: &str, faults: &mut Vec<Fault>) {
+    if let Some(given) = key.given().filter(|given| *given.get_ref() != have) {
+        faults.push(not_yet(what).help(format!("use `\"{word}\"`")).at(given.span()));
+    }
+}
+
+fn refuse_at(at: Option<Span>, problem: &Problem, faults: &mut Vec<Fault>) {
+    faults.extend(at.map(|at| problem.clone().at(at)));
+}
+
+fn not_yet(what: &str) -> Problem {
+    Problem::new(Code::NotSupported, format!("{what} is not supported yet")).label("not supported yet")
+}

@@ -1,0 +1,62 @@
+//! What a file says, in short, for the person who checks it.
+
+use std::fmt::{self, Display};
+
+use crate::model::{Instance, Model, UpstreamScheme};
+
+/// Instances that are listed one by one; of more, the number is told.
+const LISTED: usize = 20;
+
+/// Prints a [`Model`] as a few lines of text.
+pub(super) struct Summary<'m>(pub &'m Model);
+
+impl Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Model { service, network, vip, balancer, instances, probe, endpoints, .. } = self.0;
+        writeln!(f, "service      {} (internal)", service.name)?;
+        writeln!(f, "subnet       {}", joined(&network.subnet))?;
+        writeln!(f, "inside too   {}", joined(network.vnet.iter().chain(&network.peered)))?;
+        writeln!(f, "private VIP  {}", joined(&vip.private))?;
+        let doors = match &balancer.management_sources[..] {
+            _ if vip.public.is_empty() => String::new(),
+            [] => ", TCP 3443 from everywhere".to_owned(),
+            sources => format!(", TCP 3443 from {}", joined(sources)),
+        };
+        writeln!(f, "public VIP   {}{doors}", joined(&vip.public))?;
+        writeln!(f, "interface    {}", balancer.interface)?;
+        writeln!(f, "probes on    port {}, {}", probe.port, probe.path)?;
+        for instance in instances.iter().take(LISTED) {
+            writeln!(f, "instance     {}", described(instance))?;
+        }
+        if instances.len() > LISTED {
+            writeln!(f, "             and {} more", instances.len() - LISTED)?;
+        }
+        for endpoint in endpoints {
+            writeln!(f, "{:<12} {}", endpoint.role.as_str(), joined(&endpoint.hosts))?;
+            for route in &endpoint.routes {
+                let upstream = route.upstream.iter().map(|u| match u.scheme {
+                    UpstreamScheme::Http => format!("http://{}", u.address),
+                    UpstreamScheme::Https => format!("https://{}", u.address),
+                });
+                let location = route.location.as_ref().map_or_else(String::new, |l| format!(" ({l})"));
+                writeln!(f, "             {} -> {}{location}", route.path, joined(upstream))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn described(instance: &Instance) -> String {
+    let state = match instance.admin_state {
+        crate::model::AdminState::Auto => "",
+        crate::model::AdminState::Up => ", up whatever its probe says",
+        crate::model::AdminState::Down => ", down",
+    };
+    format!("{}  {}  weight {}{state}", instance.name, joined(&instance.dip), instance.weight)
+}
+
+/// Words in a row, `none` for no word.
+fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(" ") }
+}

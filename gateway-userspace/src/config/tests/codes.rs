@@ -1,0 +1,393 @@
+//! Each code, shown by a change to the example. In the new text `«` stands where the caret has to be.
+
+use std::collections::BTreeSet;
+
+use super::{EXAMPLE, check};
+use crate::{
+    config::code::{Code, Severity},
+    model::Role,
+};
+
+/// Replaces `from`, which is in the example once, by `to`, and wants exactly one finding: `code` at `«`.
+#[track_caller]
+fn finds(code: Code, from: &str, to: &str) {
+    finds_all(&[code], from, to);
+}
+
+/// As [`finds`] for several findings, each at its own `«`, in order.
+#[track_caller]
+fn finds_all(codes: &[Code], from: &str, to: &str) {
+    assert_eq!(EXAMPLE.matches(from).count(), 1, "`{from}` has to be in the example once");
+    finds_in(codes, &EXAMPLE.replacen(from, to, 1));
+}
+
+#[track_caller]
+fn finds_in(codes: &[Code], marked: &str) {
+    let expected: Vec<_> = codes.iter().copied().zip(marks(marked)).collect();
+    assert_eq!(expected.len(), codes.len(), "a mark is missing");
+    let text = marked.replace('«', "");
+
+    let (model, report) = check(&text);
+    let found: Vec<_> = report.all().map(|f| (f.code(), report.position(f).unwrap_or_default())).collect();
+    assert_eq!(found, expected, "\n{}", report.render(&annotate_snippets::Renderer::plain()));
+    let refused = codes.iter().any(|code| code.severity() == Severity::Fault);
+    assert_eq!(model.is_none(), refused, "a file with faults has no model, one with warnings has");
+}
+
+/// Line and column of each `«`, as if none were there.
+fn marks(text: &str) -> Vec<(usize, usize)> {
+    let mut marks = Vec::new();
+    for (line, content) in text.lines().enumerate() {
+        let columns = content.chars().enumerate().filter(|(_, c)| *c == '«').map(|(column, _)| column);
+        marks.extend(columns.enumerate().map(|(earlier, column)| (line + 1, column + 1 - earlier)));
+    }
+    marks
+}
+
+const NAME: &str = r#"name   = "contoso" "#;
+const SUBNET: &str = r#"subnet = ["10.0.0.0/24", "fd00:0:0:1::/64"]"#;
+const VNET: &str = r#"vnet   = ["10.0.0.0/16"]"#;
+const PRIVATE: &str = r#"private = ["10.0.0.5", "fd00:0:0:1::5"]"#;
+const PUBLIC: &str = r#"public  = ["203.0.113.5"]"#;
+const INTERFACE: &str = r#"interface  = "eth0""#;
+const DRAIN: &str = r#"drain      = "1h""#;
+const DIP_2: &str = r#"dip  = ["10.0.0.12", "fd00:0:0:1::12"]"#;
+const NAME_2: &str = r#"name = "gw-2""#;
+const WEIGHT: &str = "weight = 50 ";
+const HOSTS: &str = r#"hosts = ["developer.contoso.com"]"#;
+const SCM_ROUTES: &str = r#"routes = [{ path = "/", upstream = ["http://10.0.1.24:8080"] }]"#;
+const SCM_CERTIFICATE: &str = r#"certificate = { chain = "tls/scm.pem", key = "tls/scm.key" }"#;
+const PROBE: &str = "port = 8080";
+const PROXY: &str = "[proxy]";
+
+#[test]
+fn syntax() {
+    finds(Code::Syntax, NAME, "name   = «contoso ");
+    finds(Code::Syntax, DRAIN, "drain      = \"1h\"\n«drain      = \"2h\"");
+    finds_all(&[Code::Syntax, Code::Syntax], DRAIN, "drain      = «1h\nseed = «two words");
+}
+
+#[test]
+fn keys_and_types() {
+    finds(Code::UnknownKey, NAME, "name = \"contoso\"\n«sufix = \"contoso.com\" ");
+    finds(Code::UnknownKey, PROXY, "[«proxi]\n[proxy]");
+    finds(
+        Code::UnknownKey,
+        SCM_ROUTES,
+        r#"routes = [{ path = "/", upstream = ["http://10.0.1.24:8080"], «port = 1 }]"#,
+    );
+    finds(Code::WrongType, NAME, "name   = «5 ");
+    finds(Code::WrongType, WEIGHT, "weight = «\"50\" ");
+    finds(Code::WrongType, PRIVATE, r#"private = «"10.0.0.5""#);
+    finds(Code::WrongType, PRIVATE, r#"private = ["10.0.0.5", «5]"#);
+    finds(Code::WrongType, SCM_CERTIFICATE, "certificate = «5");
+    finds(Code::WrongType, SCM_ROUTES, "routes = «\"http://10.0.1.24:8080\"");
+    finds(Code::WrongType, SCM_ROUTES, "routes = [«5]");
+    finds(Code::MissingKey, "[service]\nname   = \"contoso\"", "«[service]");
+    finds(Code::UnknownWord, r#"mode   = "internal""#, "mode   = «\"inside\"");
+}
+
+#[test]
+fn missing_keys_are_shown_at_their_table() {
+    finds(Code::MissingKey, "[balancer]\ninterface  = \"eth0\"", "«[balancer]");
+    finds(Code::MissingKey, SUBNET, "subnet = «[]");
+    finds(Code::MissingKey, PRIVATE, "private = «[]");
+    finds(Code::MissingKey, "[[instance]]\nname = \"gw-2\"", "«[[instance]]");
+    finds(Code::MissingKey, DIP_2, "dip = «[]");
+    finds(Code::MissingKey, "[[endpoint]]\nrole = \"scm\"", "«[[endpoint]]");
+    finds(
+        Code::MissingKey,
+        "[[endpoint]]\nrole = \"scm\"\ncertificate = { chain = \"tls/scm.pem\", key = \"tls/scm.key\" }",
+        "«[[endpoint]]\nrole = \"scm\"",
+    );
+    finds(Code::MissingKey, SCM_CERTIFICATE, "certificate = «{ chain = \"tls/scm.pem\" }");
+    finds(Code::MissingKey, SCM_ROUTES, "routes = [«{ path = \"/\" }]");
+    finds(Code::MissingKey, SCM_ROUTES, "routes = [{ path = \"/\", upstream = «[] }]");
+}
+
+#[test]
+fn numbers_and_durations() {
+    finds(Code::OutOfRange, WEIGHT, "weight = «0 ");
+    finds(Code::OutOfRange, WEIGHT, "weight = «65536 ");
+    finds(Code::OutOfRange, WEIGHT, "weight = «-1 ");
+    finds(Code::OutOfRange, WEIGHT, "weight = «9223372036854775807 ");
+    finds(Code::OutOfRange, PROBE, "port = «0");
+    finds(Code::OutOfRange, DRAIN, "drain      = «\"31d\"");
+    finds(Code::OutOfRange, PROXY, "[snat]\nports_per_instance = «1023\n[proxy]");
+    finds(Code::BadDuration, DRAIN, "drain      = «\"5\"");
+    finds(Code::BadDuration, DRAIN, "drain      = «5");
+    finds(Code::BadDuration, DRAIN, "drain      = «\"soon\"");
+}
+
+#[test]
+fn r5_service_name() {
+    for name in ["", "5contoso", "con_toso", "contoso-", "käse", &"a".repeat(51)] {
+        finds(Code::ServiceName, NAME, &format!("name = «\"{name}\" "));
+    }
+}
+
+#[test]
+fn prefixes() {
+    finds(Code::BadPrefix, VNET, "vnet = [«\"10.0.0.0\"]");
+    finds(Code::BadPrefix, VNET, "vnet = [«\"10.0.0.0/33\"]");
+    finds_all(&[Code::HostBits, Code::HostBits], VNET, "vnet = [«\"10.0.0.5/16\", «\"fd00::1/64\"]");
+}
+
+#[test]
+fn r10_vips() {
+    finds(Code::BadAddress, PRIVATE, r#"private = [«"10.0.0.500"]"#);
+    finds(Code::BadAddress, PRIVATE, r#"private = [«"10.0.0.5/24"]"#);
+    finds(Code::BadAddress, PRIVATE, r#"private = [«"10.0.0.5:443"]"#);
+    finds(Code::VipOutsideSubnet, PRIVATE, r#"private = ["10.0.0.5", «"10.0.1.5"]"#);
+    for reserved in [
+        "10.0.0.0",
+        "10.0.0.255",
+        "fd00:0:0:1::",
+        "0.0.0.0",
+        "127.0.0.1",
+        "224.0.0.1",
+        "169.254.0.1",
+        "::ffff:10.0.0.5",
+        "fe80::1",
+    ] {
+        finds(Code::ReservedAddress, PRIVATE, &format!("private = [\"10.0.0.5\", «\"{reserved}\"]"));
+    }
+    finds(Code::ReservedAddress, PUBLIC, r#"public = [«"10.0.0.255"]"#);
+    finds(Code::AddressClash, PRIVATE, r#"private = [«"10.0.0.12"]"#);
+    finds(Code::AddressClash, PUBLIC, r#"public = [«"10.0.0.12"]"#);
+    finds(Code::AddressClash, PUBLIC, r#"public = [«"10.0.0.5"]"#);
+    finds(Code::GivenTwice, PRIVATE, r#"private = ["10.0.0.5", «"10.0.0.5"]"#);
+    let nine: Vec<_> = (20..29).map(|host| format!("\"10.0.0.{host}\"")).collect();
+    finds(Code::OutOfRange, PRIVATE, &format!("private = «[{}]", nine.join(", ")));
+}
+
+#[test]
+fn r33_dips() {
+    finds(Code::DipOutsideSubnet, DIP_2, r#"dip = [«"10.0.1.12"]"#);
+    finds(Code::ReservedAddress, DIP_2, r#"dip = [«"10.0.0.255"]"#);
+    finds(Code::DipTaken, DIP_2, r#"dip = [«"10.0.0.11"]"#);
+    finds(Code::GivenTwice, DIP_2, r#"dip = ["10.0.0.12", «"10.0.0.12"]"#);
+    finds(Code::DipFamilyTwice, DIP_2, r#"dip = ["10.0.0.12", «"10.0.0.13"]"#);
+}
+
+#[test]
+fn instances() {
+    finds(Code::GivenTwice, NAME_2, "name = «\"gw-1\"");
+    for name in ["", "-gw", "gw 2", "gw/2", &"g".repeat(64)] {
+        finds(Code::InstanceName, NAME_2, &format!("name = «\"{name}\""));
+    }
+    // Two are in the example, 3,999 more are one too many.
+    let more: String = (0..3_999)
+        .map(|n| {
+            let mark = if n == 3_998 { "«" } else { "" };
+            format!("{mark}[[instance]]\nname = \"n{n}\"\ndip = [\"fd00:0:0:1::1:{n}\"]\n")
+        })
+        .collect();
+    finds(Code::OutOfRange, "[probe]", &format!("{more}[probe]"));
+}
+
+#[test]
+fn interface_name() {
+    for name in ["", "sixteen-bytes-xx", "eth 0", "eth/0", "eth:0", ".."] {
+        finds(Code::InterfaceName, INTERFACE, &format!("interface = «\"{name}\""));
+    }
+}
+
+#[test]
+fn r40_an_ip_is_no_host_name() {
+    for host in [
+        "10.0.0.5",
+        "10.0.0.5.",
+        "[fd00::5]",
+        "fd00::5",
+        "10.0.0.5:443",
+        "0x0a.0.0.5",
+        "167772165",
+        "0x0a000005",
+        "[::1]:443",
+        "*.0.0.1",
+    ] {
+        finds(Code::HostIsAddress, HOSTS, &format!("hosts = [«\"{host}\"]"));
+    }
+}
+
+#[test]
+fn r44_host_names() {
+    let label = "a".repeat(64);
+    let long = "a.".repeat(127) + "a";
+    for host in [
+        "",
+        ".",
+        "a..b",
+        "-a.b",
+        "a-.b",
+        "a_b.c",
+        "käse.example",
+        "api.contoso.com:443",
+        "https://api.contoso.com/",
+        ".contoso.com",
+        &label,
+        &long,
+    ] {
+        finds(Code::HostName, HOSTS, &format!("hosts = [«\"{host}\"]"));
+    }
+    for host in ["*", "**.contoso.com", "a.*.contoso.com", "*.*.contoso.com", "a*.contoso.com"] {
+        finds(Code::Wildcard, HOSTS, &format!("hosts = [«\"{host}\"]"));
+    }
+    finds(Code::HostTaken, HOSTS, r#"hosts = [«"API.contoso.com."]"#);
+    finds(Code::HostTaken, HOSTS, r#"hosts = [«"*.api.contoso.com"]"#);
+    finds(Code::HostTaken, HOSTS, r#"hosts = [«"contoso.portal.azure-api.net"]"#);
+    finds(Code::GivenTwice, HOSTS, r#"hosts = ["developer.contoso.com", «"Developer.contoso.com"]"#);
+    finds(Code::NoHost, "hosts = [\"developer.contoso.com\"]\ndefault_host = false", "default_host = «false");
+}
+
+#[test]
+fn r42_one_endpoint_a_role() {
+    finds(Code::GivenTwice, "role = \"scm\"", "role = «\"portal\"");
+}
+
+#[test]
+fn default_names_that_grow_too_long() {
+    // 236 characters: room for `contoso.portal.` but not for `contoso.management.`.
+    let suffix = [60, 60, 60, 53].map(|length| "a".repeat(length)).join(".");
+    let text = EXAMPLE.replace(r#"suffix = "azure-api.net""#, &format!("suffix = \"{suffix}\""));
+    let marked = text.replace(r#"role = "management""#, r#"role = «"management""#);
+    finds_in(&[Code::HostName], &marked);
+}
+
+#[test]
+fn r71_routes() {
+    finds(Code::NoRoute, SCM_ROUTES, "routes = «[]");
+    finds(
+        Code::NoRoute,
+        "[[endpoint]]\nrole = \"portal\"\ncertificate = { chain = \"tls/portal.pem\", key = \"tls/portal.key\" }\nroutes = [{ path = \"/\", upstream = [\"http://10.0.1.21:8080\"] }]",
+        "«[[endpoint]]\nrole = \"portal\"\ncertificate = { chain = \"tls/portal.pem\", key = \"tls/portal.key\" }",
+    );
+    for path in ["", "orders", "/a?b", "/a#b", "/a b", "/a//b", "/../a", "/ä", "//"] {
+        finds(
+            Code::RoutePath,
+            SCM_ROUTES,
+            &format!("routes = [{{ path = «\"{path}\", upstream = [\"http://10.0.1.24:8080\"] }}]"),
+        );
+    }
+    finds(
+        Code::GivenTwice,
+        r#"{ path = "/orders", upstream"#,
+        r#"{ path = "/a/", upstream = ["http://10.8.0.30:8080"] }, { path = «"/a", upstream"#,
+    );
+}
+
+#[test]
+fn upstreams() {
+    for upstream in [
+        "",
+        "10.0.1.24:8080",
+        "ftp://10.0.1.24:8080",
+        "http://10.0.1.24",
+        "http://[fd00::1]",
+        "http://10.0.1.24:0",
+        "http://10.0.1.24:8080/",
+        "http://0.0.0.0:80",
+        "http://fd00::1:80",
+        "http://a_b:80",
+        "http://",
+    ] {
+        finds(
+            Code::Upstream,
+            SCM_ROUTES,
+            &format!("routes = [{{ path = \"/\", upstream = [«\"{upstream}\"] }}]"),
+        );
+    }
+}
+
+#[test]
+fn probe() {
+    for port in [80, 443, 3443] {
+        finds(Code::ProbePort, PROBE, &format!("port = «{port}"));
+    }
+    finds(Code::ProbePath, r#"path = "/status-0123456789abcdef""#, "path = «\"status\"");
+    finds_all(&[Code::ProbeTimeout, Code::ProbesToCome], PROBE, "timeout = ««\"3s\"");
+    finds_all(&[Code::ProbeTimeout, Code::ProbesToCome], PROBE, "interval = ««\"500ms\"");
+    finds(Code::ProbesToCome, PROBE, "rise = «1\nfall = 1");
+}
+
+#[test]
+fn default_certificate_needs_a_gateway() {
+    let marked =
+        without_endpoint("gateway").replace("no_sni = \"reject\"", "no_sni = «\"default-certificate\"");
+    finds_in(&[Code::DefaultCertificate], &marked);
+}
+
+#[test]
+fn endpoints_that_are_missing() {
+    finds_in(
+        &[Code::NoManagement],
+        &without_endpoint("management").replace(PUBLIC, "public  = «[\"203.0.113.5\"]"),
+    );
+    let none = Role::ALL.iter().fold(EXAMPLE.to_owned(), |text, role| without(&text, role.as_str()));
+    finds_in(&[Code::NoEndpoint], &format!("{none}«"));
+}
+
+/// The example without the endpoint of that role.
+fn without_endpoint(role: &str) -> String {
+    without(EXAMPLE, role)
+}
+
+fn without(text: &str, role: &str) -> String {
+    let (before, rest) = text.split_once(&format!("[[endpoint]]\nrole = \"{role}\"")).unwrap();
+    let end = rest.find("\n[").unwrap() + 1;
+    format!("{before}{}", &rest[end..])
+}
+
+#[test]
+fn features_to_come_are_refused() {
+    for mode in ["external", "none"] {
+        finds(Code::NotSupported, r#"mode   = "internal""#, &format!("mode = «\"{mode}\""));
+    }
+    for forwarding in ["ipip", "gue", "nat"] {
+        finds(Code::NotSupported, r#"forwarding = "l2""#, &format!("forwarding = «\"{forwarding}\""));
+    }
+    for affinity in ["three-tuple", "source-address"] {
+        finds(Code::NotSupported, r#"affinity   = "five-tuple""#, &format!("affinity = «\"{affinity}\""));
+    }
+    finds_all(&[Code::NotSupported; 2], INTERFACE, "inside = «\"eth1\"\noutside = «\"eth0\"");
+    finds(Code::NotSupported, INTERFACE, "interface = \"eth0\"\nadmin = «\"127.0.0.1:9180\"");
+    finds(Code::NotSupported, r#"kind = "http""#, "kind = «\"https\"");
+    finds(Code::NotSupported, PROXY, "[snat]\nenabled = «true\n[proxy]");
+    finds_all(&[Code::NotSupported; 2], PROXY, "[dns]\nserve = «true\nforward = «[\"10.0.0.2\"]\n[proxy]");
+    for upstream in ["https://10.0.1.24:443", "http://scm.contoso.com:8080", "http://scm"] {
+        finds(
+            Code::NotSupported,
+            SCM_ROUTES,
+            &format!("routes = [{{ path = \"/\", upstream = [«\"{upstream}\"] }}]"),
+        );
+    }
+    finds(
+        Code::NotSupported,
+        SCM_ROUTES,
+        r#"routes = [{ path = "/", upstream = ["http://10.0.1.24:80", «"http://10.0.1.25:80"] }]"#,
+    );
+    finds(
+        Code::NotSupported,
+        r#"routes = [{ path = "/", upstream = ["http://10.0.1.23:8080"] }]"#,
+        "routes = «[]",
+    );
+}
+
+#[test]
+fn features_to_come_that_are_off_are_fine() {
+    for off in ["[snat]\nenabled = false\nports_per_instance = 512", "[dns]\nserve = false\nforward = []"] {
+        finds_in(&[], &EXAMPLE.replace(PROXY, &format!("{off}\n[proxy]")));
+    }
+}
+
+/// A new code comes with a test: this one fails until it is named in this folder's tests.
+#[test]
+fn every_code_has_a_test() {
+    let tests =
+        [include_str!("codes.rs"), include_str!("rendering.rs"), include_str!("certificates.rs")].concat();
+    let words: BTreeSet<_> = tests.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let untested: Vec<_> =
+        Code::ALL.iter().filter(|code| !words.contains(format!("{code:?}").as_str())).collect();
+    assert!(untested.is_empty(), "{untested:?}");
+}

@@ -1,0 +1,65 @@
+//! The documents that are made from the code's own tables. `GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace
+//! documents` writes them anew.
+
+use std::{env, fs, path::PathBuf};
+
+use crate::config::reference;
+
+fn document(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
+}
+
+/// Compares a document with what it has to be; writes it where that is asked for.
+#[track_caller]
+fn is_up_to_date(name: &str, expected: &str) {
+    let path = document(name);
+    if env::var_os("GATEWAY_UPDATE_DOCS").is_some() {
+        fs::write(&path, expected).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap();
+    assert!(
+        found == expected,
+        "docs/{name} is out of date: GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace documents"
+    );
+}
+
+/// The text with what stands between the two marks of that name replaced.
+fn with_part(text: &str, name: &str, part: &str) -> String {
+    let (begin, end) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->"));
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+    format!("{before}{begin}{part}{end}{after}")
+}
+
+#[test]
+fn configuration_md_has_every_key_and_code() {
+    let text = fs::read_to_string(document("configuration.md")).unwrap();
+    let text = with_part(&text, "keys", &reference::keys());
+    is_up_to_date("configuration.md", &with_part(&text, "codes", &reference::codes()));
+}
+
+#[test]
+fn the_schema_is_the_one_of_the_code() {
+    is_up_to_date("gateway.schema.json", &format!("{:#}\n", reference::schema()));
+}
+
+#[test]
+fn defaults_are_those_that_hold() {
+    let written = |table: &str, key: &str| {
+        let schema = reference::schema();
+        schema["properties"][table]["properties"][key]["default"].clone()
+    };
+    let text = include_str!("minimal.toml");
+    let (model, report) = super::check(text);
+    let model = model.unwrap_or_else(|| panic!("{}", report.render(&annotate_snippets::Renderer::plain())));
+    assert_eq!(written("service", "suffix"), model.service.suffix.as_str());
+    assert_eq!(written("balancer", "drain"), humantime::format_duration(model.balancer.drain).to_string());
+    assert_eq!(written("balancer", "admin"), model.balancer.admin.to_string());
+    assert_eq!(written("probe", "port"), model.probe.port);
+    assert_eq!(written("probe", "path"), model.probe.path.as_str());
+    assert_eq!(written("probe", "interval"), humantime::format_duration(model.probe.interval).to_string());
+    assert_eq!(written("probe", "timeout"), humantime::format_duration(model.probe.timeout).to_string());
+    assert_eq!(written("probe", "rise"), model.probe.rise);
+    assert_eq!(written("probe", "fall"), model.probe.fall);
+    assert_eq!(written("proxy", "redirect_http"), model.proxy.redirect_http);
+}

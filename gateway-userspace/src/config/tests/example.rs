@@ -1,0 +1,77 @@
+//! The examples of the documentation.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use super::{EXAMPLE, check};
+use crate::{
+    config::code::{Code, Severity},
+    model::{AdminState, HostPattern, NoSni, Role},
+};
+
+/// The file that shows every key, those of features to come among them.
+const ALL_KEYS: &str = include_str!("all-keys.toml");
+
+#[test]
+fn the_example_passes_without_a_warning() {
+    let (model, report) = check(EXAMPLE);
+    assert_eq!(report.all().count(), 0, "{}", report.render(&annotate_snippets::Renderer::plain()));
+    let model = model.unwrap();
+    let dips = |index: usize| model.instances[index].dip.clone();
+    let addresses = |texts: [&str; 2]| texts.map(|text| text.parse::<IpAddr>().unwrap()).to_vec();
+    assert_eq!(dips(0), addresses(["10.0.0.11", "fd00:0:0:1::11"]));
+    assert_eq!(model.vip.private, addresses(["10.0.0.5", "fd00:0:0:1::5"]));
+    assert_eq!(model.instances.iter().map(|i| i.weight).collect::<Vec<_>>(), [100, 50]);
+    assert_eq!(model.instances[0].admin_state, AdminState::Auto);
+    assert_eq!(model.balancer.drain, Duration::from_secs(3_600));
+    assert_eq!(model.balancer.seed, "contoso", "the service's name is the default");
+    assert!(model.proxy.redirect_http);
+    assert_eq!(model.proxy.no_sni, NoSni::Reject);
+}
+
+#[test]
+fn r42_r44_names_default_first_or_instead() {
+    let model = check(EXAMPLE).0.unwrap();
+    let hosts = |role: Role| {
+        let endpoint = model.endpoints.iter().find(|e| e.role == role).unwrap();
+        endpoint.hosts.iter().map(HostPattern::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(hosts(Role::Gateway), ["contoso.azure-api.net", "api.contoso.com", "*.api.contoso.com"]);
+    assert_eq!(hosts(Role::Portal), ["contoso.portal.azure-api.net"]);
+    assert_eq!(hosts(Role::Developer), ["developer.contoso.com"], "default_host = false");
+    assert_eq!(hosts(Role::Management), ["contoso.management.azure-api.net"]);
+    assert_eq!(hosts(Role::Scm), ["contoso.scm.azure-api.net"]);
+}
+
+#[test]
+fn r44_a_default_name_written_out_is_there_once() {
+    let written = "hosts = [\"contoso.developer.azure-api.net\", \"developer.contoso.com\"]";
+    let text = EXAMPLE.replace("hosts = [\"developer.contoso.com\"]\ndefault_host = false", written);
+    let model = check(&text).0.unwrap();
+    let names: Vec<_> =
+        model.hosts().filter(|(_, role)| *role == Role::Developer).map(|(h, _)| h.to_string()).collect();
+    assert_eq!(names, ["contoso.developer.azure-api.net", "developer.contoso.com"]);
+}
+
+#[test]
+fn routes_are_longest_first_and_paths_from_the_files_folder() {
+    let model = check(EXAMPLE).0.unwrap();
+    let gateway = &model.endpoints[0];
+    assert_eq!(gateway.routes.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["/orders", "/"]);
+    assert_eq!(gateway.routes[0].location.as_deref(), Some("on-premises"));
+    assert_eq!(gateway.certificate.chain, PathBuf::from("etc/tls/api.pem"));
+}
+
+#[test]
+fn all_keys_yields_exactly_what_is_not_supported_yet() {
+    let (model, report) = check(ALL_KEYS);
+    assert_eq!(model, None);
+    let faults: Vec<_> = report.of(Severity::Fault).map(|f| (f.code(), f.message().to_owned())).collect();
+    let expected = [
+        "`balancer.admin`, the API, is not supported yet",
+        "an https upstream is not supported yet",
+        "SNAT is not supported yet",
+        "answering DNS is not supported yet",
+        "forwarding DNS is not supported yet",
+    ];
+    assert_eq!(faults, expected.map(|message| (Code::NotSupported, message.to_owned())));
+}

@@ -1,0 +1,121 @@
+//! What the program counted, with names.
+
+use std::fmt;
+
+use aya::maps::{MapData, PerCpuArray};
+use gateway_ebpf::{
+    layout::{REASONS, Traffic},
+    reason::Reason,
+};
+use serde::Serialize;
+
+use super::Error;
+use crate::plan::Plan;
+
+/// Everything counted since the program was loaded. As JSON: `{schema_version, services, instances, drops}`.
+#[derive(Debug, Clone, Default, Serialize, PartialEq, Eq)]
+pub struct Counters {
+    /// Of this structure; grows when a field changes its meaning.
+    pub schema_version: u32,
+    /// By VIP and port.
+    pub services: Vec<Forwarded>,
+    /// By instance.
+    pub instances: Vec<Forwarded>,
+    /// Reasons that occurred.
+    pub drops: Vec<Dropped>,
+}
+
+/// What was forwarded.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct Forwarded {
+    /// `10.0.0.5:443`, or an instance's name.
+    pub name: String,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, link-layer headers included.
+    pub bytes: u64,
+    /// TCP connections begun (SYNs, retransmitted ones included).
+    pub syns: u64,
+}
+
+/// What was dropped.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct Dropped {
+    /// `203.0.113.5`, or `10.0.0.5:443` where it concerns a service.
+    pub name: String,
+    /// [`Reason::name`].
+    pub reason: &'static str,
+    /// How often.
+    pub packets: u64,
+    /// What happened.
+    pub meaning: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+pub(super) fn read(
+    plan: &Plan,
+    services: &PerCpuArray<MapData, Traffic>,
+    instances: &PerCpuArray<MapData, Traffic>,
+    drops: &PerCpuArray<MapData, u64>,
+) -> Result<Counters, Error> {
+    let mut counters = Counters { schema_version: 1, ..Counters::default() };
+    for (scope, &number) in &plan.scopes {
+        if plan.services.values().any(|service| service.scope == number) {
+            counters.services.push(forwarded(scope.to_string(), services, number, "SERVICE_TRAFFIC")?);
+        }
+    }
+    for (name, &number) in &plan.numbers {
+        counters.instances.push(forwarded(name.to_string(), instances, number, "INSTANCE_TRAFFIC")?);
+    }
+    // Scope 0: frames whose VIP could not be told.
+    let scopes = plan.scopes.iter().map(|(scope, &number)| (scope.to_string(), number));
+    for (name, number) in std::iter::once(("(no VIP)".to_owned(), 0)).chain(scopes) {
+        for &reason in Reason::ALL {
+            let index = u32::from(number) * REASONS + reason as u32;
+            let packets: u64 = drops.get(&index, 0).map_err(Error::map("DROPS"))?.iter().sum();
+            if packets > 0 {
+                counters.drops.push(Dropped {
+                    name: name.clone(),
+                    reason: reason.name(),
+                    packets,
+                    meaning: reason.meaning(),
+                    remedy: reason.remedy(),
+                });
+            }
+        }
+    }
+    Ok(counters)
+}
+
+fn forwarded(
+    name: String,
+    map: &PerCpuArray<MapData, Traffic>,
+    number: u16,
+    map_name: &'static str,
+) -> Result<Forwarded, Error> {
+    let mut sum = Forwarded { name, packets: 0, bytes: 0, syns: 0 };
+    for cpu in map.get(&u32::from(number), 0).map_err(Error::map(map_name))?.iter() {
+        sum.packets += cpu.packets;
+        sum.bytes += cpu.bytes;
+        sum.syns += cpu.syns;
+    }
+    Ok(sum)
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<28} {:>12} {:>15} {:>10}", "FORWARDED", "packets", "bytes", "SYNs")?;
+        for line in self.services.iter().chain(&self.instances) {
+            writeln!(f, "{:<28} {:>12} {:>15} {:>10}", line.name, line.packets, line.bytes, line.syns)?;
+        }
+        if self.drops.is_empty() {
+            return write!(f, "DROPPED                                 0");
+        }
+        write!(f, "{:<28} {:>12} reason", "DROPPED", "packets")?;
+        for line in &self.drops {
+            write!(f, "\n{:<28} {:>12} {}: {}", line.name, line.packets, line.reason, line.meaning)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! What can fail between user space and the kernel's BPF, told to a person.
+
+use std::io;
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+
+/// What failed, and on what.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Built with GATEWAY_BPF_SKIP=1.
+    #[error("this binary was built without the kernel object; build it with `cargo xtask build`")]
+    NoObject,
+    /// The object and this program do not fit.
+    #[error("the kernel object has no `{0}`; build object and binary together with `cargo xtask build`")]
+    NotInObject(&'static str),
+    /// EPERM
+    #[error(
+        "no permission to load BPF programs; run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+    )]
+    Permission(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Maps could not be made.
+    #[error("the kernel object could not be loaded; it needs Linux 5.11 or newer (`uname -r` shows yours)")]
+    Load(#[source] Box<EbpfError>),
+    /// Refused.
+    #[error(
+        "the kernel's verifier refused the program; it needs Linux 5.11 or newer (`uname -r` shows yours)"
+    )]
+    Verify(#[source] Box<ProgramError>),
+    /// EBUSY
+    #[error(
+        "{0} already carries an XDP program; `ip link set dev {0} xdp off` or `xdp-loader unload -a {0}` removes it"
+    )]
+    Busy(String),
+    /// Neither native nor generic.
+    #[error("XDP cannot be attached to {interface}")]
+    Attach {
+        /// Where.
+        interface: String,
+        /// Why.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// Something else about a program.
+    #[error("BPF program")]
+    Program(#[from] ProgramError),
+    /// A table.
+    #[error("BPF map {map}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// Why.
+        #[source]
+        source: Box<MapError>,
+    },
+    /// A table could not be mapped into memory.
+    #[error("a BPF map of {bytes} bytes could not be mapped into memory")]
+    Mmap {
+        /// How large it is.
+        bytes: usize,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Per-CPU tables.
+    #[error("the number of CPUs could not be read from {file}")]
+    Cpus {
+        /// From where.
+        file: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The log's map.
+    #[error("events of the kernel program")]
+    Events(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    pub(super) fn map<E: Into<MapError>>(map: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Map { map, source: Box::new(source.into()) }
+    }
+
+    pub(super) fn load(error: EbpfError) -> Self {
+        if is_permission(&error) { Self::Permission(Box::new(error)) } else { Self::Load(Box::new(error)) }
+    }
+
+    pub(super) fn verify(error: ProgramError) -> Self {
+        if is_permission(&error) { Self::Permission(Box::new(error)) } else { Self::Verify(Box::new(error)) }
+    }
+}
+
+/// Whether EPERM is somewhere in the chain.
+pub(super) fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
+    has_errno(error, libc::EPERM)
+}
+
+/// Whether an errno is somewhere in the chain.
+pub(super) fn has_errno(error: &(dyn std::error::Error + 'static), errno: i32) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(errno) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

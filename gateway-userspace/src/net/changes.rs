@@ -1,0 +1,176 @@
+//! Changes to this host that are undone: at the end, on an error, or, after a kill, by the next start.
+
+use std::{net::IpAddr, path::Path, thread};
+
+use super::{
+    Error, Netlink,
+    journal::{Change, Journal},
+    link::Link,
+    sysctl,
+};
+
+/// Who makes changes; each role has one process in a network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `gateway balance`
+    Balance,
+    /// `gateway proxy`
+    Proxy,
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Balance => "balance",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+/// What this process has changed, oldest first. Dropping it undoes it too, where nobody can be told of an error.
+#[derive(Debug)]
+pub struct Changes {
+    journal: Journal,
+    made: Vec<Change>,
+}
+
+impl Changes {
+    /// Undoes first what a predecessor that was killed left behind. It is undone and not adopted, so that an address
+    /// never stays reachable while nothing filters or serves it, and one that the file no longer names goes away.
+    ///
+    /// # Errors
+    /// The same role is running already; no privileges.
+    pub async fn begin(netlink: &Netlink, role: Role) -> Result<Self, Error> {
+        let (journal, left) = Journal::open(role.as_str())?;
+        let mut changes = Self { journal, made: left };
+        if !changes.made.is_empty() {
+            let count = changes.made.len();
+            log::warn!(
+                "the last `gateway {}` was killed; undoing the {count} changes it left",
+                role.as_str()
+            );
+            changes.undo_all(netlink).await?;
+            changes.journal.rewrite(&[])?;
+        }
+        Ok(changes)
+    }
+
+    /// Adds `ip` to the interface as /32 or /128.
+    ///
+    /// # Errors
+    /// See [`Netlink::add_address`].
+    pub async fn add_address(&mut self, netlink: &Netlink, link: &Link, ip: IpAddr) -> Result<(), Error> {
+        self.note(Change::Address { link: link.index, name: link.name.clone(), ip })?;
+        netlink.add_address(link.index, &link.name, ip).await.inspect_err(|_| self.forget_last())
+    }
+
+    /// Sets a setting under `/proc/sys`, unless it has one of the values in `enough` already.
+    pub(super) fn set(&mut self, path: &Path, value: &str, enough: &[&str]) -> Result<(), Error> {
+        let previous = sysctl::read(path)?;
+        if enough.contains(&previous.as_str()) {
+            return Ok(());
+        }
+        self.note(Change::Setting { path: path.into(), previous, set: value.into() })?;
+        sysctl::write(path, value).inspect_err(|_| self.forget_last())
+    }
+
+    /// Takes back one address before the end; does nothing if it was not added here.
+    ///
+    /// # Errors
+    /// No privileges.
+    pub async fn remove_address(&mut self, netlink: &Netlink, ip: IpAddr) -> Result<(), Error> {
+        let ours = |change: &Change| matches!(change, Change::Address { ip: added, .. } if *added == ip);
+        if let Some(at) = self.made.iter().position(ours) {
+            undo(netlink, &self.made[at]).await?;
+            self.made.remove(at);
+            self.journal.rewrite(&self.made)?;
+        }
+        Ok(())
+    }
+
+    /// The addresses that were added and not taken back.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.made.iter().filter_map(|change| match change {
+            Change::Address { ip, .. } => Some(*ip),
+            Change::Setting { .. } => None,
+        })
+    }
+
+    /// Puts everything back, newest first.
+    ///
+    /// # Errors
+    /// The first change that could not be undone; all others are.
+    pub async fn undo(mut self, netlink: &Netlink) -> Result<(), Error> {
+        self.undo_all(netlink).await
+    }
+
+    /// As if this process were killed: the lock goes, all else stays.
+    #[cfg(test)]
+    pub(super) fn abandon(self) {
+        let mut this = std::mem::ManuallyDrop::new(self);
+        this.journal.unlock();
+    }
+
+    async fn undo_all(&mut self, netlink: &Netlink) -> Result<(), Error> {
+        let mut first = Ok(());
+        let mut left = Vec::new();
+        for change in self.made.drain(..).rev() {
+            if let Err(error) = undo(netlink, &change).await {
+                log::error!("{error}");
+                left.insert(0, change);
+                first = first.and(Err(error));
+            }
+        }
+        self.made = left;
+        first
+    }
+
+    fn note(&mut self, change: Change) -> Result<(), Error> {
+        self.journal.note(&change)?;
+        self.made.push(change);
+        Ok(())
+    }
+
+    /// The change that was noted last was not made, so it must not be undone: the address may be somebody else's.
+    fn forget_last(&mut self) {
+        self.made.pop();
+        if let Err(error) = self.journal.rewrite(&self.made) {
+            log::error!("{error}");
+        }
+    }
+}
+
+impl Drop for Changes {
+    /// Covers early returns, panics that unwind and futures that are dropped half-way. A thread of its own, since
+    /// the runtime that is dropping this may be the one that would have to do the work; it inherits the namespace.
+    fn drop(&mut self) {
+        if !self.made.is_empty() {
+            let done = thread::scope(|scope| scope.spawn(|| undo_now(self)).join());
+            match done {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => log::error!("left behind, for the next start to undo: {error:#}"),
+                Err(_) => log::error!("left behind, for the next start to undo: the clean-up panicked"),
+            }
+        }
+        if self.made.is_empty()
+            && let Err(error) = self.journal.remove()
+        {
+            log::warn!("{error}");
+        }
+    }
+}
+
+fn undo_now(changes: &mut Changes) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let netlink = Netlink::open()?;
+        Ok(changes.undo_all(&netlink).await?)
+    })
+}
+
+async fn undo(netlink: &Netlink, change: &Change) -> Result<(), Error> {
+    match change {
+        Change::Address { link, name, ip } => netlink.remove_address(*link, name, *ip).await,
+        Change::Setting { path, previous, set } => sysctl::restore(path, set, previous),
+    }
+}

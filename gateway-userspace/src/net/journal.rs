@@ -1,0 +1,131 @@
+//! What a process changed on the host, on file, so that the next start can undo it if this process is killed.
+//!
+//! The file is `/run/gateway/<role>-<network namespace>.journal`, one JSON object a line, each written before its
+//! change is made. `/run` is emptied at boot, as are the changes. The lock on it tells a living owner from a dead
+//! one, since the kernel drops it with the process, however that ends.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read, Seek, Write},
+    net::IpAddr,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, namespace};
+
+const FOLDER: &str = "/run/gateway";
+
+/// A change that can be undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Change {
+    /// An address was added.
+    Address { link: u32, name: String, ip: IpAddr },
+    /// A setting was overwritten.
+    Setting { path: PathBuf, previous: String, set: String },
+}
+
+/// The file of one role in one network namespace, locked.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Locks the file, and reads what a predecessor that was killed left behind.
+    pub(super) fn open(role: &'static str) -> Result<(Self, Vec<Change>), Error> {
+        let path = Path::new(FOLDER).join(format!("{role}-{}.journal", namespace::id()?));
+        let failed = |source| {
+            let action = format!(
+                "open {}, where changes are noted so that they can be undone after a crash",
+                path.display()
+            );
+            Error::refused(action, "root or `RuntimeDirectory=gateway`", source)
+        };
+        loop {
+            fs::create_dir_all(FOLDER).map_err(failed)?;
+            let file = File::options().read(true).append(true).create(true).open(&path);
+            let mut file = match file {
+                Ok(file) => file,
+                // The last one out removes the folder too, perhaps just now.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(failed(e)),
+            };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Running { role, path: path.display().to_string() });
+                }
+                Err(TryLockError::Error(e)) => return Err(failed(e)),
+            }
+            // Its owner may have removed it between our open and our lock: then this lock guards nothing.
+            let locked = file.metadata().map_err(failed)?.ino();
+            if fs::metadata(&path).is_ok_and(|named| named.ino() == locked) {
+                let mut text = String::new();
+                file.read_to_string(&mut text).map_err(failed)?;
+                return Ok((Self { file, path }, parse(&text)));
+            }
+        }
+    }
+
+    /// To be called before the change is made.
+    pub(super) fn note(&mut self, change: &Change) -> Result<(), Error> {
+        let line = line(change);
+        self.file.write_all(line.as_bytes()).map_err(|e| self.failed(e))
+    }
+
+    /// Keeps only these.
+    pub(super) fn rewrite(&mut self, changes: &[Change]) -> Result<(), Error> {
+        let text: String = changes.iter().map(line).collect();
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.rewind())
+            .and_then(|()| self.file.write_all(text.as_bytes()))
+            .map_err(|e| self.failed(e))
+    }
+
+    /// Removes the file; and the folder, if no other role uses it.
+    pub(super) fn remove(&self) -> Result<(), Error> {
+        fs::remove_file(&self.path).map_err(|e| self.failed(e))?;
+        // It fails where another file is in it, which is the point.
+        fs::remove_dir(FOLDER).ok();
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn unlock(&mut self) {
+        self.file.unlock().unwrap();
+    }
+
+    fn failed(&self, source: io::Error) -> Error {
+        Error::Kernel { action: format!("write {}", self.path.display()), source }
+    }
+}
+
+fn line(change: &Change) -> String {
+    // Strings, numbers and addresses only: this cannot fail.
+    let mut text = serde_json::to_string(change).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// A line that was cut short by the kill stands for a change that was not made: noting comes first.
+fn parse(text: &str) -> Vec<Change> {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_cut_short_is_passed_over() {
+        let kept = Change::Address { link: 1, name: "lo".into(), ip: "10.0.0.5".parse().unwrap() };
+        let text = format!("{}{{\"address\":{{\"li", line(&kept));
+        assert_eq!(parse(&text), [kept]);
+    }
+}

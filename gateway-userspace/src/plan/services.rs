@@ -1,0 +1,114 @@
+//! VIPs, the services on them, and the perfect hash tables in which the kernel finds them.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use gateway_ebpf::{
+    address::Address,
+    layout::{SCOPES, Service, Vip},
+};
+use network_types::ip::IpProto;
+
+use super::{Error, Plan, RING, numbers, sources::EVERYONE, sources::Sources, vip_salt};
+use crate::model::{HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Model};
+
+/// What is counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// A VIP: what concerns no service of it.
+    Vip(IpAddr),
+    /// A TCP port of a VIP.
+    Tcp(IpAddr, u16),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Vip(address) => write!(f, "{address}"),
+            Self::Tcp(address, port) => write!(f, "{}", std::net::SocketAddr::new(address, port)),
+        }
+    }
+}
+
+pub(super) struct Tables {
+    pub(super) vips: BTreeMap<u32, Vip>,
+    pub(super) services: BTreeMap<u32, Service>,
+    pub(super) scopes: BTreeMap<Scope, u16>,
+    pub(super) vip_multiplier: u64,
+    pub(super) service_multiplier: u64,
+}
+
+pub(super) fn tables(model: &Model, sources: &Sources, running: Option<&Plan>) -> Result<Tables, Error> {
+    let none = BTreeMap::new();
+    let wanted =
+        model.vip.all().map(Scope::Vip).chain(ports(model).map(|(vip, port, _)| Scope::Tcp(vip, port)));
+    let scopes =
+        numbers::keep(running.map_or(&none, |plan| &plan.scopes), wanted, "VIPs and services", SCOPES)?;
+
+    let vips: Vec<Vip> = model
+        .vip
+        .all()
+        .map(|address| Vip {
+            address: address.into(),
+            salt: vip_salt(&model.balancer.seed, address),
+            scope: scopes[&Scope::Vip(address)],
+            // R14: private VIPs answer the inside. The public VIP's services have lists of their own.
+            sources: if model.vip.private.contains(&address) { sources.inside } else { EVERYONE },
+            pad: 0,
+        })
+        .collect();
+    let services: Vec<Service> = ports(model)
+        .map(|(vip, port, is_public)| Service {
+            key: Service::key(scopes[&Scope::Vip(vip)], IpProto::Tcp as u8, port),
+            scope: scopes[&Scope::Tcp(vip, port)],
+            ring: RING as u16,
+            sources: if is_public { sources.management } else { EVERYONE },
+            pad: 0,
+        })
+        .collect();
+
+    let (vip_multiplier, vips) = perfect(
+        &vips,
+        |vip, multiplier| Address::slot(vip.address, multiplier),
+        running.map(|plan| plan.config.vip_multiplier),
+        "VIPs",
+    )?;
+    let (service_multiplier, services) = perfect(
+        &services,
+        |service, multiplier| Service::slot(service.key, multiplier),
+        running.map(|plan| plan.config.service_multiplier),
+        "services",
+    )?;
+    Ok(Tables { vips, services, scopes, vip_multiplier, service_multiplier })
+}
+
+/// The TCP ports that are served: VIP, port, whether the VIP is public. In internal mode the public VIP has the management
+/// port and nothing else (R13, R20).
+fn ports(model: &Model) -> impl Iterator<Item = (IpAddr, u16, bool)> + '_ {
+    let private =
+        [HTTPS_PORT, MANAGEMENT_PORT].into_iter().chain(model.proxy.redirect_http.then_some(HTTP_PORT));
+    let private = private.flat_map(|port| model.vip.private.iter().map(move |&vip| (vip, port, false)));
+    private.chain(model.vip.public.iter().map(|&vip| (vip, MANAGEMENT_PORT, true)))
+}
+
+/// A multiplier under which no two entries share a slot, and the entries by slot. The running one is kept: table and
+/// multiplier cannot be changed between two packets.
+fn perfect<E: Copy>(
+    entries: &[E],
+    slot: impl Fn(E, u64) -> u32,
+    running: Option<u64>,
+    what: &'static str,
+) -> Result<(u64, BTreeMap<u32, E>), Error> {
+    // Odd multiples of the golden ratio: a few tries do for some dozens of entries in 4,096 slots.
+    let candidates = (0..10_000u64).map(|n| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * n + 1));
+    let mut tries = running.map_or_else(
+        || Box::new(candidates) as Box<dyn Iterator<Item = u64>>,
+        |m| Box::new(std::iter::once(m)),
+    );
+    tries
+        .find_map(|multiplier| {
+            let table: BTreeMap<u32, E> =
+                entries.iter().map(|&entry| (slot(entry, multiplier), entry)).collect();
+            (table.len() == entries.len()).then_some((multiplier, table))
+        })
+        .ok_or(Error::Layout { what })
+}

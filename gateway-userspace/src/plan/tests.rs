@@ -1,0 +1,226 @@
+use std::collections::BTreeSet;
+
+use gateway_ebpf::{
+    frame::Frame as _,
+    host::HostTables,
+    layout::Bucket,
+    pipeline::{Verdict, balance},
+    reason::Reason,
+};
+
+use super::*;
+use crate::model::{
+    self, Affinity, Balancer, Forwarding, Instance, Mode, Network, NoSni, Probe, ProbeKind, Proxy, Service,
+    Vips,
+};
+
+const OURS: Mac = [2, 0, 0, 0, 0, 1];
+
+fn model(instances: &[(&str, u16, AdminState)]) -> Model {
+    Model {
+        service: Service { name: "contoso".into(), suffix: "azure-api.net".into(), mode: Mode::Internal },
+        network: Network {
+            subnet: vec!["10.0.0.0/24".parse().unwrap(), "fd00:0:0:1::/64".parse().unwrap()],
+            vnet: vec!["10.0.0.0/16".parse().unwrap()],
+            peered: vec![],
+        },
+        vip: Vips {
+            private: vec!["10.0.0.5".parse().unwrap(), "fd00:0:0:1::5".parse().unwrap()],
+            public: vec!["203.0.113.5".parse().unwrap()],
+        },
+        balancer: Balancer {
+            interface: "eth0".into(),
+            forwarding: Forwarding::L2,
+            affinity: Affinity::FiveTuple,
+            management_sources: vec![],
+            drain: std::time::Duration::from_secs(3600),
+            admin: "127.0.0.1:9180".parse().unwrap(),
+            seed: "contoso".into(),
+        },
+        instances: instances
+            .iter()
+            .enumerate()
+            .map(|(i, &(name, weight, admin_state))| Instance {
+                name: InstanceName(name.into()),
+                dip: vec![IpAddr::from([10, 0, 0, 11 + i as u8])],
+                weight,
+                admin_state,
+            })
+            .collect(),
+        probe: Probe {
+            kind: ProbeKind::Http,
+            port: 8080,
+            path: "/".into(),
+            interval: std::time::Duration::from_secs(2),
+            timeout: std::time::Duration::from_secs(1),
+            rise: 2,
+            fall: 3,
+        },
+        endpoints: vec![],
+        proxy: Proxy { no_sni: NoSni::Reject, redirect_http: true },
+    }
+}
+
+fn desired(model: Model) -> Desired {
+    let neighbours = model
+        .instances
+        .iter()
+        .enumerate()
+        .map(|(i, instance)| (instance.name.clone(), [2, 0, 0, 0, 1, i as u8]))
+        .collect();
+    Desired {
+        model: Arc::new(model),
+        interface: Interface { index: 2, mac: OURS },
+        neighbours,
+        local: None,
+        ended: BTreeSet::new(),
+        node_salt: 42,
+    }
+}
+
+/// A TCP SYN to a port of a VIP, as short as it may be.
+fn syn(source: [u8; 4], vip: [u8; 4], port: u16) -> Vec<u8> {
+    let mut frame = vec![0; 54];
+    frame[..6].copy_from_slice(&OURS);
+    frame[12..14].copy_from_slice(&[8, 0]);
+    frame[14] = 0x45;
+    frame[16..18].copy_from_slice(&40u16.to_be_bytes());
+    frame[22] = 64;
+    frame[23] = 6;
+    frame[26..30].copy_from_slice(&source);
+    frame[30..34].copy_from_slice(&vip);
+    frame[34..36].copy_from_slice(&50_000u16.to_be_bytes());
+    frame[36..38].copy_from_slice(&port.to_be_bytes());
+    frame[46] = 0x50;
+    frame[47] = 2;
+    frame
+}
+
+#[test]
+fn the_same_input_is_the_same_plan_and_a_plan_of_itself_changes_nothing() {
+    let desired = desired(model(&[("gw-1", 100, AdminState::Auto), ("gw-2", 50, AdminState::Auto)]));
+    let first = plan(&desired, None).unwrap();
+    assert_eq!(first, plan(&desired, None).unwrap());
+    assert_eq!(first, plan(&desired, Some(&first)).unwrap());
+}
+
+#[test]
+fn r20_r14_the_planned_tables_admit_what_they_should() {
+    let plan = plan(&desired(model(&[("gw-1", 100, AdminState::Auto)])), None).unwrap();
+    let tables = HostTables::from(&plan);
+    let verdict = |source, vip, port| balance(&mut syn(source, vip, port), &tables);
+    let (inside, outside) = ([10, 0, 7, 7], [198, 51, 100, 7]);
+    let (private, public) = ([10, 0, 0, 5], [203, 0, 113, 5]);
+    for port in [443, 80, 3443] {
+        assert_eq!(verdict(inside, private, port), Verdict::Transmit, "{port}");
+        assert_eq!(verdict(outside, private, port), Verdict::Drop(Reason::Source), "{port}");
+    }
+    assert_eq!(verdict(outside, public, 3443), Verdict::Transmit);
+    for port in [443, 80, 22, 8080] {
+        assert_eq!(verdict(outside, public, port), Verdict::Drop(Reason::NoService), "{port}");
+    }
+    assert_eq!(verdict(outside, [203, 0, 113, 6], 443), Verdict::Pass);
+}
+
+#[test]
+fn r20f_management_sources_close_3443_further() {
+    let mut model = model(&[("gw-1", 100, AdminState::Auto)]);
+    model.balancer.management_sources = vec!["198.51.100.0/25".parse().unwrap()];
+    let plan = plan(&desired(model), None).unwrap();
+    let tables = HostTables::from(&plan);
+    let verdict = |last| balance(&mut syn([198, 51, 100, last], [203, 0, 113, 5], 3443), &tables);
+    assert_eq!(verdict(127), Verdict::Transmit);
+    assert_eq!(verdict(128), Verdict::Drop(Reason::Source));
+}
+
+#[test]
+fn a_forwarded_frame_has_the_instances_mac_and_ours() {
+    let plan = plan(&desired(model(&[("gw-1", 100, AdminState::Auto)])), None).unwrap();
+    let mut frame = syn([10, 0, 7, 7], [10, 0, 0, 5], 443);
+    assert_eq!(balance(&mut frame, &HostTables::from(&plan)), Verdict::Transmit);
+    assert_eq!(frame[..6], [2, 0, 0, 0, 1, 0]);
+    assert_eq!(frame[6..12], OURS);
+    assert_eq!(frame.read::<u16>(12), Some(8u16));
+}
+
+#[test]
+fn r12_a_removed_instance_keeps_number_and_way_until_its_drain_is_over() {
+    let both = [("gw-1", 100, AdminState::Auto), ("gw-2", 100, AdminState::Auto)];
+    let mut wish = desired(model(&both));
+    let first = plan(&wish, None).unwrap();
+    let gone = InstanceName("gw-2".into());
+    wish.model = Arc::new(model(&both[..1]));
+
+    let draining = plan(&wish, Some(&first)).unwrap();
+    let number = first.numbers[&gone];
+    assert_eq!(draining.numbers[&gone], number);
+    assert_eq!(draining.instances[&number].way, WAY_LINK);
+    assert!(
+        draining.ring.iter().all(|word| word.current() == draining.numbers[&InstanceName("gw-1".into())])
+    );
+    assert!(draining.ring.iter().any(|word| word.is_moved() && word.previous() == number));
+    assert!(draining.forget.is_empty());
+
+    wish.ended.insert(gone.clone());
+    let ended = plan(&wish, Some(&draining)).unwrap();
+    assert_eq!(ended.forget, BTreeSet::from([number]));
+    assert!(!ended.numbers.contains_key(&gone) && !ended.instances.contains_key(&number));
+    assert!(
+        ended
+            .ring
+            .iter()
+            .all(|word| word.current() != number && (!word.is_moved() || word.previous() != number))
+    );
+}
+
+#[test]
+fn r83_an_instance_that_is_down_takes_no_new_flows() {
+    let wish = desired(model(&[("gw-1", 100, AdminState::Down), ("gw-2", 100, AdminState::Auto)]));
+    let plan = plan(&wish, None).unwrap();
+    let number = plan.numbers[&InstanceName("gw-2".into())];
+    assert!(plan.ring.iter().all(|&word| word == Bucket::settled(number)));
+}
+
+#[test]
+fn an_instance_that_was_never_resolved_takes_no_buckets() {
+    let mut wish = desired(model(&[("gw-1", 100, AdminState::Auto), ("gw-2", 100, AdminState::Auto)]));
+    wish.neighbours.remove(&InstanceName("gw-1".into()));
+    let plan = plan(&wish, None).unwrap();
+    let number = plan.numbers[&InstanceName("gw-2".into())];
+    assert!(plan.ring.iter().all(|&word| word == Bucket::settled(number)));
+}
+
+#[test]
+fn a_local_instance_needs_no_neighbour() {
+    let mut wish = desired(model(&[("gw-1", 100, AdminState::Auto)]));
+    wish.neighbours.clear();
+    wish.local = Some(InstanceName("gw-1".into()));
+    let plan = plan(&wish, None).unwrap();
+    let mut frame = syn([10, 0, 7, 7], [10, 0, 0, 5], 443);
+    assert_eq!(balance(&mut frame, &HostTables::from(&plan)), Verdict::Deliver);
+}
+
+#[test]
+fn with_nobody_in_service_the_reason_says_so() {
+    let plan = plan(&desired(model(&[("gw-1", 100, AdminState::Down)])), None).unwrap();
+    let mut frame = syn([10, 0, 7, 7], [10, 0, 0, 5], 443);
+    assert_eq!(balance(&mut frame, &HostTables::from(&plan)), Verdict::Drop(Reason::NoInstance));
+}
+
+#[test]
+fn changed_prefixes_get_a_set_of_their_own_number() {
+    let mut wish = desired(model(&[("gw-1", 100, AdminState::Auto)]));
+    let first = plan(&wish, None).unwrap();
+    let mut changed = (*wish.model).clone();
+    changed.network.peered = vec!["10.8.0.0/16".parse().unwrap()];
+    wish.model = Arc::new(changed);
+    let second = plan(&wish, Some(&first)).unwrap();
+    assert!(first.sources.keys().all(|number| !second.sources.contains_key(number)));
+}
+
+#[test]
+fn role_names_are_made_from_the_service() {
+    let service = model(&[]).service;
+    assert_eq!(model::Role::Gateway.default_host(&service), "contoso.azure-api.net");
+    assert_eq!(model::Role::Scm.default_host(&service), "contoso.scm.azure-api.net");
+}
