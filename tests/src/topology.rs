@@ -3,6 +3,7 @@
 use crate::{
     address::{BALANCER, CLIENT, Mac, Net, OUTSIDE, PUBLIC, PUBLIC6, ROUTED, Station, mac_text},
     host::Host,
+    pass::Pass,
 };
 
 /// All hosts of a lab. Dropping them takes their namespaces, links and addresses with them.
@@ -24,6 +25,8 @@ pub struct Hosts {
     pub routed: Host,
     /// A host of the internet.
     pub outside: Host,
+    /// On the switch's port to the balancer, whose frames come by XDP_TX.
+    pass: Option<Pass>,
 }
 
 impl Hosts {
@@ -32,7 +35,7 @@ impl Hosts {
     /// # Errors
     /// Not root; `ip` or `ethtool` is missing or refuses something.
     pub fn raise(instances: u8) -> anyhow::Result<Self> {
-        let hosts = Self {
+        let mut hosts = Self {
             switch: Host::new("switch")?,
             router: Host::new("router")?,
             balancer: Host::new("balancer")?,
@@ -41,6 +44,7 @@ impl Hosts {
             client: Host::new("client")?,
             routed: Host::new("routed")?,
             outside: Host::new("outside")?,
+            pass: None,
         };
         hosts.lan()?;
         hosts.behind_the_router()?;
@@ -62,7 +66,7 @@ impl Hosts {
     }
 
     /// The bridge and everyone on it.
-    fn lan(&self) -> anyhow::Result<()> {
+    fn lan(&mut self) -> anyhow::Result<()> {
         self.switch.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
         self.switch.ip(["link add br0 type bridge forward_delay 0 mcast_snooping 0", "link set br0 up"])?;
         let mut stations = vec![(&self.balancer, BALANCER), (&self.client, CLIENT)];
@@ -73,9 +77,8 @@ impl Hosts {
             self.plug(host, "eth0", station)?;
             default_route(host, Net::Lan)?;
         }
-        // XDP_TX hands a frame to the peer's NAPI, which a veth has only while a program or GRO is on there. Measured on 6.18:
-        // with GRO off on the bridge's port every such frame is a tx_error, with it on every one arrives; no program is needed.
-        self.switch.must("ethtool -K balancer gro on").map(drop)
+        self.pass = Some(Pass::attach(&self.switch, "balancer")?);
+        Ok(())
     }
 
     /// A cable from `host` into the bridge.
