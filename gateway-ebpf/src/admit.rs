@@ -129,28 +129,35 @@ fn may_reach<T: Tables>(tables: &T, set: u16, source: Address) -> bool {
     set == 0 || tables.sources(u32::from(set)).is_some_and(|set| contains(set, source))
 }
 
-/// Binary search for the number of bounds at or below the address, of which only the parity counts. Unrolled with constant
-/// steps: the branches are predicted for a steady flow, and the verifier prunes all paths once only the answer is alive.
+/// Binary search for the number of bounds at or below the address, of which only the parity counts.
 #[inline(always)]
 pub fn contains(set: &SourceSet, address: Address) -> bool {
-    const STEPS: u32 = BOUNDS.trailing_zeros();
-    let mut below = 0;
-    if address.hi == V4 {
-        for step in 0..STEPS {
-            let half = BOUNDS >> 1 >> step;
-            if set.v4[(below + half - 1) & (BOUNDS - 1)] <= address.lo {
-                below += half;
-            }
-        }
+    let below = if address.hi == V4 {
+        search(set, set.v4_half, |index| set.v4[index] <= address.lo)
     } else {
-        for step in 0..STEPS {
-            let half = BOUNDS >> 1 >> step;
-            let index = (below + half - 1) & (BOUNDS - 1);
-            let (hi, lo) = (set.v6_hi[index], set.v6_lo[index]);
-            if hi < address.hi || hi == address.hi && lo <= address.lo {
-                below += half;
-            }
-        }
-    }
+        search(set, set.v6_half, |index| {
+            let hi = set.v6_hi[index];
+            hi < address.hi || hi == address.hi && set.v6_lo[index] <= address.lo
+        })
+    };
     below & 1 == 1
+}
+
+/// How many bounds `is_below` holds for; they come first.
+#[inline(always)]
+fn search(set: &SourceSet, half: u32, is_below: impl Fn(usize) -> bool) -> u32 {
+    const STEPS: u32 = BOUNDS.trailing_zeros();
+    const MASK: u32 = BOUNDS as u32 - 1;
+    let mut below = set.start & MASK;
+    let mut half = half & MASK;
+    for _ in 0..STEPS {
+        if half == 0 {
+            break;
+        }
+        if is_below(((below + half - 1) & MASK) as usize) {
+            below = (below + half) & MASK;
+        }
+        half >>= 1;
+    }
+    below
 }

@@ -111,6 +111,15 @@ pub const WAY_LOCAL: u32 = 2;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceSet {
+    /// Where the search begins: 0. It is loaded and not a constant, so that the verifier takes the place of a search for
+    /// unknown: after each step it then finds both branches alike and goes on with one, instead of with 2⁸ constants.
+    pub start: u32,
+    /// Half of the power of two above the number of IPv4 bounds: the first step of the search.
+    pub v4_half: u32,
+    /// As `v4_half`, of IPv6 bounds.
+    pub v6_half: u32,
+    /// Zero.
+    pub pad: u32,
     /// IPv4 addresses as numbers; 64 bits wide, so that the end of 255.255.255.255 has a place.
     pub v4: [u64; BOUNDS],
     /// IPv6: the first halves.
@@ -121,7 +130,15 @@ pub struct SourceSet {
 
 impl Default for SourceSet {
     fn default() -> Self {
-        Self { v4: [u64::MAX; BOUNDS], v6_hi: [u64::MAX; BOUNDS], v6_lo: [u64::MAX; BOUNDS] }
+        Self {
+            start: 0,
+            v4_half: 0,
+            v6_half: 0,
+            pad: 0,
+            v4: [u64::MAX; BOUNDS],
+            v6_hi: [u64::MAX; BOUNDS],
+            v6_lo: [u64::MAX; BOUNDS],
+        }
     }
 }
 
@@ -178,7 +195,7 @@ const _: () = assert!(size_of::<Config>() == 32);
 const _: () = assert!(size_of::<Vip>() == 32);
 const _: () = assert!(size_of::<Service>() == 16);
 const _: () = assert!(size_of::<Instance>() == 16);
-const _: () = assert!(size_of::<SourceSet>() == BOUNDS * 24);
+const _: () = assert!(size_of::<SourceSet>() == BOUNDS * 24 + 16);
 const _: () = assert!(size_of::<Traffic>() == 24);
 const _: () = assert!(BOUNDS.is_power_of_two() && NOTE_LINES.is_power_of_two() && INSTANCES < 1 << 15);
 

@@ -4,7 +4,10 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -22,6 +25,7 @@ const READY: Duration = Duration::from_secs(30);
 /// From SIGTERM to the end.
 const STOP: Duration = Duration::from_secs(15);
 
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
 static SOCKETS: AtomicU32 = AtomicU32::new(0);
 
 /// A `gateway` that runs and has said that it is ready. Drop stops it as an operator would.
@@ -31,11 +35,20 @@ pub struct Gateway {
     notifications: Notifications,
 }
 
-/// The binary: `GATEWAY_BIN`, or the newest that the workspace has built.
+/// Has every lab of this process run that binary.
+pub fn choose_binary(path: PathBuf) {
+    // The first choice stays: labs that run already were raised with it.
+    let _ = CHOSEN.set(path);
+}
+
+/// The binary: the one chosen, `GATEWAY_BIN`, or the newest that the workspace has built.
 ///
 /// # Errors
 /// There is none.
 pub fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(path) = CHOSEN.get() {
+        return Ok(path.clone());
+    }
     if let Some(path) = env::var_os("GATEWAY_BIN") {
         return Ok(path.into());
     }

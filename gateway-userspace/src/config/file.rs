@@ -102,7 +102,7 @@ impl Network {
     fn read(mut table: Reader<'_, '_, '_>) -> Self {
         Self {
             at: table.at(),
-            subnet: table.texts("subnet", value::prefix),
+            subnet: table.texts_all_good("subnet", value::prefix),
             vnet: table.texts("vnet", value::prefix),
             peered: table.texts("peered", value::prefix),
         }

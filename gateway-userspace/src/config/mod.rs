@@ -1,5 +1,5 @@
-//! From `gateway.toml` to [`crate::model::Model`]: text → [`file::File`] (each key by itself) → `Model` (how keys go
-//! together). All faults are found at once; only [`read`], [`load`] and `gateway check` do I/O.
+//! From `gateway.toml` to [`crate::model::Model`]: text → `File` (each key by itself) → `Model` (how keys go
+//! together). All faults are found at once; only [`load`] and `gateway check` do I/O.
 
 mod certificates;
 mod code;

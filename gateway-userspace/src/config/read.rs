@@ -156,6 +156,10 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
 
     /// One of the words that the key takes, each with its meaning.
     pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Key<T> {
+        debug_assert!(
+            matches!(self.kind(key), Kind::Word(known) if words.iter().map(|(word, _)| word).eq(known)),
+            "the words of `{key}` are not those in the table of keys"
+        );
         let Some(found) = self.find(key) else { return self.absent() };
         let Some(text) = found.get_ref().as_str() else { return self.wrong_type(key, found, "a string") };
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
@@ -242,6 +246,15 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
             return Key::Refused(found.span());
         }
         Key::Given(Spanned::new(found.span(), good))
+    }
+
+    /// As [`Self::texts`], but refused as a whole for one bad entry: for a list by which other keys are judged.
+    pub(super) fn texts_all_good<T>(&mut self, key: &str, parse: fn(&str) -> Parsed<T>) -> Key<List<T>> {
+        let before = self.faults.len();
+        match self.texts(key, parse) {
+            Key::Given(list) if self.faults.len() > before => Key::Refused(list.span()),
+            list => list,
+        }
     }
 
     /// The table under a key; one without keys where there is none.

@@ -61,7 +61,8 @@ fn set(prefixes: impl Iterator<Item = IpNet>) -> Result<SourceSet, Error> {
     if v4.len().max(v6.len()) >= BOUNDS {
         return Err(Error::Prefixes { limit: BOUNDS / 2 - 1 });
     }
-    let mut set = SourceSet::default();
+    let half = |bounds: &[u128]| (bounds.len() as u32 + 1).next_power_of_two() / 2;
+    let mut set = SourceSet { v4_half: half(&v4), v6_half: half(&v6), ..SourceSet::default() };
     for (place, bound) in set.v4.iter_mut().zip(v4) {
         *place = bound as u64;
     }

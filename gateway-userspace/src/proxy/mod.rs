@@ -1,4 +1,29 @@
-//! `gateway proxy`
+//! `gateway proxy`: serves the endpoints by host name on one instance.
+//!
+//! `Config ─► Routes` ([`state`], immutable, swapped whole), and a connection's way: [`listen`] → [`tls`] → [`gate`] →
+//! [`routes`] → [`upstream`]. One current-thread runtime a core, each with listeners and upstream connections of its own.
+
+pub mod answers;
+pub mod bind;
+pub mod body;
+pub mod connection;
+pub mod counters;
+pub mod gate;
+pub mod headers;
+pub mod host;
+pub mod limits;
+pub mod linger;
+pub mod listen;
+pub mod names;
+mod request;
+pub mod routes;
+mod run;
+pub mod sources;
+pub mod state;
+pub mod tls;
+pub mod unknown;
+pub mod upstream;
+pub mod worker;
 
 use std::path::PathBuf;
 
@@ -8,13 +33,15 @@ pub struct Args {
     /// The configuration file
     #[arg(long, default_value = "gateway.toml")]
     config: PathBuf,
+    /// Which [[instance]] of the file this host is
+    #[arg(long)]
+    instance: String,
 }
 
-/// Runs until SIGINT or SIGTERM.
+/// Runs until SIGINT or SIGTERM; SIGHUP takes up names, routes and certificates of a changed file.
 ///
 /// # Errors
 /// What could not be done, and what to do about it.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let _model = crate::config::load(&args.config)?;
-    Ok(())
+    run::run(&args.config, &args.instance)
 }

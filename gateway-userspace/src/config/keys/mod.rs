@@ -57,7 +57,7 @@ pub struct Key {
 pub struct Table {
     /// `service`; for a table inside another one `endpoint.certificate`.
     pub name: &'static str,
-    /// Its heading: `[service]`, `[[instance]]`, `certificate = { … }`.
+    /// Its heading: `[service]`, `[[instance]]`, `[[endpoint]] certificate`.
     pub heading: &'static str,
     /// What it is about.
     pub meaning: &'static str,

@@ -49,7 +49,7 @@ pub const TABLES: &[Table] = &[
                 Text("a service name"),
                 Required,
                 r#""contoso""#,
-                "Fallback host names are made from it. A letter, then letters, digits and inner hyphens, at most 50 (R5).",
+                "Default host names are made from it. A letter, then letters, digits and inner hyphens, at most 50 (R5).",
             ),
             key(
                 "suffix",
@@ -309,7 +309,7 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "endpoint.certificate",
-        heading: "certificate = { … }",
+        heading: "[[endpoint]] certificate",
         meaning: "PEM files. Relative paths are relative to the folder of the configuration file. `gateway check` reads them.",
         keys: &[
             key(
@@ -330,7 +330,7 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "endpoint.routes",
-        heading: "routes = [{ … }]",
+        heading: "[[endpoint]] routes",
         meaning: "Requests below a path and where they go (R71).",
         keys: &[
             key(

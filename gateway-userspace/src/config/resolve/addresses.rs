@@ -26,8 +26,7 @@ pub(super) fn resolve(file: &File, network: &Network, instances: &[Placed], faul
     let dips: HashMap<IpAddr, &Span> =
         instances.iter().flat_map(|i| i.instance.dip.iter().copied().zip(&i.dip_at)).collect();
 
-    let subnet_known = file.network.subnet.value().is_some_and(|subnet| !subnet.is_empty());
-    for vip in private.iter().filter(|vip| subnet_known && !in_subnet(*vip.get_ref(), network)) {
+    for vip in private.iter().filter(|vip| !in_subnet(*vip.get_ref(), network)) {
         let message = format!("the private VIP {} is not in the subnet", vip.get_ref());
         let problem = Problem::new(Code::VipOutsideSubnet, message).label(expected_subnet(network));
         faults.push(problem.at(vip.span()));

@@ -15,9 +15,7 @@ use super::{
     keys,
     read::Key,
 };
-use crate::model::{
-    CertificateFiles, Endpoint, HostPattern, Mode, Model, Network, NoSni, Proxy, Role, Service, Vips,
-};
+use crate::model::{CertificateFiles, HostPattern, Mode, Model, Network, NoSni, Proxy, Role, Service, Vips};
 
 /// What a file comes to.
 #[derive(Debug)]
@@ -53,6 +51,7 @@ pub(super) struct CertificateUse {
 /// Checks how keys go together, and reports whatever does not. Relative paths are taken from `folder`.
 pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Resolved {
     unsupported::refuse(file, faults);
+    let service = service(file, faults);
     let network = Network {
         subnet: values(required_list(&file.network.subnet, "network.subnet", &file.network.at, faults)),
         vnet: list(&file.network.vnet),
@@ -60,13 +59,12 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     };
     let instances = instances::resolve(file, &network, faults);
     let vip = addresses::resolve(file, &network, &instances, faults);
-    let service = service(file, faults);
     let balancer = balancer::balancer(file, service.as_ref(), faults);
     let probe = balancer::probe(file, faults);
     snat(file, faults);
     let (endpoints, certificates) = endpoints::resolve(file, service.as_ref(), folder, faults);
-    let proxy = proxy(file, &endpoints, faults);
-    warn(file, &endpoints, &vip, faults);
+    let proxy = proxy(file, faults);
+    warn(file, &vip, faults);
 
     let faulty = faults.iter().any(|f| f.code().severity() == Severity::Fault);
     let model = match (service, balancer) {
@@ -85,9 +83,9 @@ fn service(file: &File, faults: &mut Vec<Fault>) -> Option<Service> {
     Some(Service { name, suffix, mode: file.service.mode.value_or(Mode::Internal) })
 }
 
-fn proxy(file: &File, endpoints: &[Endpoint], faults: &mut Vec<Fault>) -> Proxy {
+fn proxy(file: &File, faults: &mut Vec<Fault>) -> Proxy {
     let no_sni = file.proxy.no_sni.value_or(NoSni::Reject);
-    let gateway = endpoints.iter().any(|e| e.role == Role::Gateway);
+    let gateway = may_have(file, Role::Gateway);
     if let (NoSni::DefaultCertificate, false, Some(at)) = (no_sni, gateway, file.proxy.no_sni.span()) {
         let problem = Problem::new(
             Code::DefaultCertificate,
@@ -111,7 +109,7 @@ fn snat(file: &File, faults: &mut Vec<Fault>) {
     }
 }
 
-fn warn(file: &File, endpoints: &[Endpoint], vip: &Vips, faults: &mut Vec<Fault>) {
+fn warn(file: &File, vip: &Vips, faults: &mut Vec<Fault>) {
     if matches!(&file.endpoints, Key::Absent) || file.endpoints.value().is_some_and(Vec::is_empty) {
         let problem =
             Problem::new(Code::NoEndpoint, "there is no `[[endpoint]]`: the instances answer to no name")
@@ -119,13 +117,20 @@ fn warn(file: &File, endpoints: &[Endpoint], vip: &Vips, faults: &mut Vec<Fault>
         faults.push(problem.at(file.endpoints.span().unwrap_or(file.end.clone())));
         return;
     }
-    let management = endpoints.iter().any(|e| e.role == Role::Management);
+    let management = may_have(file, Role::Management);
     if let (false, false, Some(at)) = (vip.public.is_empty(), management, file.vip.public.span()) {
         let problem = Problem::new(Code::NoManagement, "nothing will be reachable on the public VIP")
             .label("lets in TCP 3443 for the `management` endpoint only, and there is none")
             .help("add an `[[endpoint]]` with `role = \"management\"`, or remove `vip.public`");
         faults.push(problem.at(at));
     }
+}
+
+/// Whether an endpoint of that role is written, or something was refused that may have been meant as one.
+fn may_have(file: &File, role: Role) -> bool {
+    let meant = |key: &Key<Role>| matches!(key, Key::Refused(_)) || key.value() == Some(&role);
+    let endpoints = &file.endpoints;
+    matches!(endpoints, Key::Refused(_)) || endpoints.value().into_iter().flatten().any(|e| meant(&e.role))
 }
 
 /// The value of a key that has to be there.
@@ -150,7 +155,7 @@ fn required_list<'k, T>(key: &'k Key<Vec<T>>, name: &str, table: &Span, faults: 
 fn missing(name: &str) -> Problem {
     let (table, key) = name.rsplit_once('.').unwrap_or(("", name));
     let problem =
-        Problem::new(Code::MissingKey, format!("`{name}` is missing")).label(format!("expected a `{key}`"));
+        Problem::new(Code::MissingKey, format!("`{name}` is missing")).label(format!("expected `{key}`"));
     let Some(known) = keys::table(table) else { return problem };
     match known.key(key).map(|k| k.example) {
         Some("") => match keys::table(key) {

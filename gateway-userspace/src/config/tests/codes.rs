@@ -381,6 +381,23 @@ fn features_to_come_that_are_off_are_fine() {
     }
 }
 
+#[test]
+fn what_was_refused_is_not_blamed_again() {
+    finds(Code::BadPrefix, SUBNET, r#"subnet = [«"10.0.0.0/33", "fd00:0:0:1::/64"]"#);
+    finds(Code::BadAddress, DIP_2, r#"dip = [«"10.0.0.1222"]"#);
+    finds(Code::UnknownWord, r#"role = "management""#, "role = «\"managment\"");
+    let certificate = r#"certificate = { chain = "tls/management.pem", key = "tls/management.key" }"#;
+    finds(Code::WrongType, certificate, "certificate = «5");
+    let table = "[service]\nname   = \"contoso\" ";
+    finds_in(
+        &[Code::WrongType],
+        &format!(
+            "service = «5\n{}",
+            EXAMPLE.replace(table, "#").replace("\nsuffix", "\n# suffix").replace("\nmode", "\n# mode")
+        ),
+    );
+}
+
 /// A new code comes with a test: this one fails until it is named in this folder's tests.
 #[test]
 fn every_code_has_a_test() {

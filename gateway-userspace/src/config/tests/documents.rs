@@ -3,7 +3,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use crate::config::reference;
+use crate::config::{keys, reference};
 
 fn document(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
@@ -62,4 +62,26 @@ fn defaults_are_those_that_hold() {
     assert_eq!(written("probe", "rise"), model.probe.rise);
     assert_eq!(written("probe", "fall"), model.probe.fall);
     assert_eq!(written("proxy", "redirect_http"), model.proxy.redirect_http);
+}
+
+#[test]
+fn examples_in_the_documents_pass() {
+    let text = fs::read_to_string(document("configuration.md")).unwrap();
+    let blocks: Vec<_> =
+        text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!blocks.is_empty());
+    let files = fs::read_dir(document("examples")).unwrap();
+    let files: Vec<_> = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    for text in blocks.into_iter().chain(files.iter().map(String::as_str)) {
+        let (_, report) = super::check(text);
+        assert_eq!(report.all().count(), 0, "{}", report.render(&annotate_snippets::Renderer::plain()));
+    }
+}
+
+#[test]
+fn examples_of_keys_are_toml() {
+    for key in keys::TABLES.iter().flat_map(|table| table.keys) {
+        let parsed = format!("{} = {}", key.name, key.example).parse::<toml::Table>();
+        assert!(parsed.is_ok(), "{parsed:?}");
+    }
 }

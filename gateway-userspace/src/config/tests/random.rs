@@ -91,8 +91,6 @@ fn show(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
-
     #[test]
     fn the_example_with_mistakes(mistakes in prop::collection::vec(mistake(), 1..6)) {
         let mut text = EXAMPLE.to_owned();

@@ -1,0 +1,45 @@
+//! The answers that are our own: a status, no body, no name and no date of ours.
+
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, CONNECTION, LOCATION},
+};
+
+use super::body::ResponseBody;
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+/// An answer after which the connection goes on.
+pub fn empty(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Empty);
+    *response.status_mut() = status;
+    response
+}
+
+/// An answer that ends the connection.
+pub fn last(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = empty(status);
+    response.headers_mut().insert(CONNECTION, CLOSE);
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, METHODS);
+    }
+    response
+}
+
+/// R40, R41: the one answer to whoever asks for what is not here.
+pub fn misdirected() -> Response<ResponseBody> {
+    last(StatusCode::MISDIRECTED_REQUEST)
+}
+
+/// 308, which keeps the method, to `location`.
+pub fn redirect(location: &str) -> Response<ResponseBody> {
+    match HeaderValue::from_str(location) {
+        Ok(location) => {
+            let mut response = empty(StatusCode::PERMANENT_REDIRECT);
+            response.headers_mut().insert(LOCATION, location);
+            response
+        }
+        Err(_) => last(StatusCode::BAD_REQUEST),
+    }
+}

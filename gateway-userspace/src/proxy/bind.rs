@@ -1,0 +1,129 @@
+//! Which sockets a configuration asks for, and opening them: all or none, one of each for every worker.
+
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr, TcpListener},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::routes::Door;
+use crate::model::{HTTP_PORT, HTTPS_PORT, Instance, MANAGEMENT_PORT, Mode, Model};
+
+/// Connections that may wait to be accepted; the kernel cuts it at net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
+/// A socket to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    /// What is served there.
+    pub door: Door,
+    /// Where.
+    pub socket: SocketAddr,
+}
+
+/// Why a socket cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {advice}")]
+pub struct BindError {
+    address: Address,
+    advice: String,
+    #[source]
+    source: io::Error,
+}
+
+/// R13, R20: 443, 80 and 3443 on private VIPs; on public ones only 3443 in internal mode; the probe's port on the DIPs.
+pub fn addresses(model: &Model, instance: &Instance) -> Vec<Address> {
+    let mut addresses = Vec::new();
+    let mut add =
+        |door, ip: IpAddr, port| addresses.push(Address { door, socket: SocketAddr::new(ip, port) });
+    for vip in model.vip.all() {
+        let entrance = model.service.mode != Mode::Internal || model.vip.private.contains(&vip);
+        if entrance {
+            add(Door::Https, vip, HTTPS_PORT);
+            if model.proxy.redirect_http {
+                add(Door::Redirect, vip, HTTP_PORT);
+            }
+        }
+        add(Door::Management, vip, MANAGEMENT_PORT);
+    }
+    for dip in &instance.dip {
+        add(Door::Probe, *dip, model.probe.port);
+    }
+    addresses
+}
+
+/// Opens every address `workers` times.
+///
+/// # Errors
+/// The first that cannot be opened; nothing stays open then.
+pub fn bind(addresses: &[Address], workers: usize) -> Result<Vec<Vec<(Door, TcpListener)>>, BindError> {
+    for address in addresses {
+        alone(address.socket).map_err(|source| BindError::new(*address, source))?;
+    }
+    let open = |address: &Address| match listener(address.socket) {
+        Ok(listener) => Ok((address.door, listener)),
+        Err(source) => Err(BindError::new(*address, source)),
+    };
+    (0..workers).map(|_| addresses.iter().map(open).collect()).collect()
+}
+
+/// Without SO_REUSEPORT, so that it fails where another process already listens: with it, a second proxy would silently get
+/// half of the connections.
+fn alone(address: SocketAddr) -> io::Result<()> {
+    let socket = socket(address)?;
+    socket.bind(&address.into())
+}
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(true)?;
+    // Linux hands it on to accepted connections.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+        // A VIP may still be tentative: duplicate-address detection takes a second.
+        socket.set_freebind_v6(true)?;
+    }
+    Ok(socket)
+}
+
+impl BindError {
+    fn new(address: Address, source: io::Error) -> Self {
+        let advice = match source.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "the port is in use by another process; `ss -ltnp 'sport = :{}'` names it",
+                address.socket.port()
+            ),
+            io::ErrorKind::PermissionDenied => {
+                "no permission; start as root or with the capability CAP_NET_BIND_SERVICE".to_owned()
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "this host does not have that address; is --instance the right one?".to_owned()
+            }
+            _ => source.to_string(),
+        };
+        Self { address, advice, source }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let purpose = match self.door {
+            Door::Https => "https",
+            Door::Management => "management",
+            Door::Redirect => "redirect to https",
+            Door::Probe => "probes",
+        };
+        write!(f, "{} ({purpose})", self.socket)
+    }
+}

@@ -1,0 +1,207 @@
+//! Bodies on their way through, in both directions, with what has to be known when they end.
+
+use std::{
+    error::Error,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{gate::Timer, upstream::Lease};
+
+/// How far a request's body has come.
+#[derive(Debug, Default)]
+pub struct Upload {
+    frames: AtomicU64,
+    complete: AtomicBool,
+    malformed: AtomicBool,
+    stalled: AtomicBool,
+}
+
+/// Why a request's body never became whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFault {
+    /// The gate found its chunks broken.
+    Malformed,
+    /// The client sent nothing for too long.
+    Stalled,
+}
+
+impl Upload {
+    /// Pieces so far: changes with progress.
+    pub fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Whether the upstream has all of it.
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Relaxed)
+    }
+
+    /// What went wrong on the client's side, if that is known.
+    pub fn fault(&self) -> Option<BodyFault> {
+        if self.malformed.load(Ordering::Relaxed) {
+            Some(BodyFault::Malformed)
+        } else if self.stalled.load(Ordering::Relaxed) {
+            Some(BodyFault::Stalled)
+        } else {
+            None
+        }
+    }
+
+    fn note_fault(&self, error: &hyper::Error) {
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        match source.map(io::Error::kind) {
+            Some(io::ErrorKind::InvalidData) => self.malformed.store(true, Ordering::Relaxed),
+            Some(io::ErrorKind::TimedOut) => self.stalled.store(true, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+}
+
+/// A request's body on its way to the upstream. Trailers are dropped: fields that came after routing are nobody's to trust.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// None.
+    Empty,
+    /// As it comes from the client.
+    Client(Incoming, Arc<Upload>),
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self::Client(incoming, upload) = self.get_mut() else { return Poll::Ready(None) };
+        let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+            Some(Ok(frame)) if frame.is_data() => Some(Ok(frame)),
+            Some(Err(error)) => {
+                upload.note_fault(&error);
+                return Poll::Ready(Some(Err(error)));
+            }
+            Some(Ok(_)) | None => None,
+        };
+        upload.frames.fetch_add(1, Ordering::Relaxed);
+        if frame.is_none() || incoming.is_end_stream() {
+            upload.complete.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Client(incoming, _) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Client(incoming, _) => incoming.size_hint(),
+        }
+    }
+}
+
+/// An answer's body.
+#[derive(Debug)]
+pub enum ResponseBody {
+    /// None.
+    Empty,
+    /// As it comes from the upstream.
+    Upstream(UpstreamBody),
+}
+
+/// What an upstream sends, and the connection it comes on, which goes back to the pool when all has come.
+#[derive(Debug)]
+pub struct UpstreamBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    timer: Timer,
+    stall: Duration,
+}
+
+/// Why an answer broke off. The client's connection ends then, so that a part is never taken for the whole.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The upstream's connection failed or ended early.
+    #[error("the upstream's answer broke off")]
+    Broken(#[source] hyper::Error),
+    /// Nothing came for too long.
+    #[error("the upstream stopped sending its answer")]
+    Stalled,
+}
+
+impl UpstreamBody {
+    /// `stall`: how long may nothing come.
+    pub fn new(incoming: Incoming, lease: Lease, stall: Duration) -> Self {
+        let mut body = Self { incoming, lease: Some(lease), timer: Timer::default(), stall };
+        body.release_at_end();
+        body
+    }
+
+    fn release_at_end(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.release();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self::Upstream(body) = self.get_mut() else { return Poll::Ready(None) };
+        match Pin::new(&mut body.incoming).poll_frame(cx) {
+            Poll::Pending if body.timer.expired(cx, body.stall) => Poll::Ready(Some(Err(BodyError::Stalled))),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
+                body.timer.disarm();
+                body.release_at_end();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(Some(Ok(_)) | None) => {
+                body.release();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Upstream(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Upstream(body) => body.incoming.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! How connections and requests ended, counted per worker and summed at exit.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+macro_rules! outcomes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// How a connection or a request ended.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Outcome { $($(#[$doc])* $name,)* }
+
+        impl Outcome {
+            const ALL: &[(Self, &str)] = &[$((Self::$name, $text),)*];
+        }
+    };
+}
+
+outcomes! {
+    /// A connection was accepted.
+    Connection = "connections",
+    /// A connection was closed at once: too many in all or of its source.
+    TooManyConnections = "over the connection limit",
+    /// The ClientHello had no name, or an unknown one.
+    NameRefused = "names refused in TLS",
+    /// The handshake failed or took too long.
+    HandshakeFailed = "handshakes failed",
+    /// The gate refused a request: 400, 405, 408, 414, 417, 431, 501, 505.
+    Refused = "requests refused",
+    /// 421
+    Misdirected = "misdirected requests",
+    /// The status path.
+    Status = "status requests",
+    /// 308
+    Redirected = "redirects",
+    /// 404: no route, or a probe for something else.
+    NotFound = "without a route",
+    /// An upstream's answer was passed on.
+    Forwarded = "forwarded",
+    /// 502
+    UpstreamFailed = "upstream failures",
+    /// 504
+    UpstreamTimeout = "upstream timeouts",
+}
+
+/// One number an [`Outcome`].
+#[derive(Debug, Default)]
+pub struct Counters([AtomicU64; Outcome::ALL.len()]);
+
+impl Counters {
+    /// One more.
+    pub fn count(&self, outcome: Outcome) {
+        self.0[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many so far.
+    pub fn get(&self, outcome: Outcome) -> u64 {
+        self.0[outcome as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// The sum over workers, as a line of text.
+pub struct Sum<'a>(pub &'a [&'a Counters]);
+
+impl fmt::Display for Sum<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (outcome, text)) in Outcome::ALL.iter().enumerate() {
+            let sum: u64 = self.0.iter().map(|counters| counters.get(*outcome)).sum();
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{sum} {text}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_name_every_outcome() {
+        let (a, b) = (Counters::default(), Counters::default());
+        a.count(Outcome::Forwarded);
+        b.count(Outcome::Forwarded);
+        let line = Sum(&[&a, &b]).to_string();
+        assert!(line.starts_with("0 connections, ") && line.contains(", 2 forwarded, "), "{line}");
+    }
+}

@@ -1,0 +1,226 @@
+//! The head of a request, checked line by line as it arrives, more strictly than hyper does. Pure.
+//!
+//! hyper forgives a bare LF, equal Content-Lengths, Content-Length beside Transfer-Encoding and codings before `chunked`; an
+//! upstream that forgives otherwise would see another request than we do.
+
+use super::{
+    super::{host, limits::Limits},
+    refusal::Refusal,
+};
+
+/// How the body behind a head is delimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// That many bytes, 0 too.
+    Length(u64),
+    /// In chunks.
+    Chunked,
+}
+
+/// A head that is complete and right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Complete {
+    /// Bytes of the head with its last line.
+    pub(super) length: usize,
+    pub(super) body: Body,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Version {
+    Http10,
+    Http11,
+}
+
+/// A head that is not complete yet.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    /// Bytes that hold no further line end.
+    searched: usize,
+    /// Where the line begins that is not complete yet.
+    line: usize,
+    /// Empty lines in front: one is forgiven, as RFC 9112, section 2.2 asks.
+    empty: usize,
+    version: Option<Version>,
+    fields: usize,
+    hosts: usize,
+    length: Option<u64>,
+    chunked: bool,
+    expectation: bool,
+}
+
+impl Head {
+    /// Looks at the lines that came since the last call. `bytes` is all of the head so far, and perhaps more.
+    pub(super) fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<Complete>, Refusal> {
+        while let Some(offset) = bytes[self.searched..].iter().position(|b| *b == b'\n') {
+            let end = self.searched + offset;
+            let line = bytes[self.line..end].strip_suffix(b"\r").ok_or(Refusal::BadRequest)?;
+            self.searched = end + 1;
+            self.line = end + 1;
+            if self.searched > limits.head_bytes {
+                return Err(Refusal::HeadTooLarge);
+            }
+            match (line.is_empty(), self.version) {
+                (true, None) => {
+                    self.empty += 1;
+                    if self.empty > 1 {
+                        return Err(Refusal::BadRequest);
+                    }
+                }
+                (false, None) => self.version = Some(request_line(line, limits)?),
+                (false, Some(_)) => self.field(line, limits)?,
+                (true, Some(version)) => {
+                    return self.finish(version).map(|body| Some(Complete { length: end + 1, body }));
+                }
+            }
+        }
+        self.searched = bytes.len();
+        if self.version.is_none() && bytes.len() - self.line > limits.target_bytes + 64 {
+            return Err(Refusal::TargetTooLong);
+        }
+        if bytes.len() > limits.head_bytes {
+            return Err(Refusal::HeadTooLarge);
+        }
+        Ok(None)
+    }
+
+    fn field(&mut self, line: &[u8], limits: &Limits) -> Result<(), Refusal> {
+        self.fields += 1;
+        if self.fields > limits.fields {
+            return Err(Refusal::HeadTooLarge);
+        }
+        let (name, value) = split_field(line).ok_or(Refusal::BadRequest)?;
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                self.hosts += 1;
+                if self.hosts > 1 || host::parse(value).is_err() {
+                    return Err(Refusal::BadRequest);
+                }
+            }
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.expectation |= !value.eq_ignore_ascii_case(b"100-continue");
+            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                if self.length.is_some() {
+                    return Err(Refusal::BadRequest);
+                }
+                self.length = Some(content_length(value).ok_or(Refusal::BadRequest)?);
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                if self.chunked {
+                    return Err(Refusal::BadRequest);
+                }
+                transfer_encoding(value)?;
+                self.chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&self, version: Version) -> Result<Body, Refusal> {
+        if self.chunked && (self.length.is_some() || version == Version::Http10) {
+            return Err(Refusal::BadRequest);
+        }
+        if self.expectation && version == Version::Http11 {
+            return Err(Refusal::Expectation);
+        }
+        Ok(if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) })
+    }
+}
+
+/// `method SP request-target SP HTTP-version`, RFC 9112, section 3, with single spaces.
+fn request_line(line: &[u8], limits: &Limits) -> Result<Version, Refusal> {
+    let mut parts = line.split(|b| *b == b' ');
+    let (Some(method), Some(target), version, None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(Refusal::BadRequest);
+    };
+    if method.is_empty() || !method.iter().copied().all(is_token) {
+        return Err(Refusal::BadRequest);
+    }
+    let version = match version {
+        Some(b"HTTP/1.1") => Version::Http11,
+        Some(b"HTTP/1.0") => Version::Http10,
+        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            return Err(Refusal::Version);
+        }
+        _ => return Err(Refusal::BadRequest),
+    };
+    if method == b"CONNECT" || method == b"TRACE" || Refusal::is_reserved(method) {
+        return Err(Refusal::Method);
+    }
+    if target.len() > limits.target_bytes {
+        return Err(Refusal::TargetTooLong);
+    }
+    check_target(method, target).ok_or(Refusal::BadRequest)?;
+    Ok(version)
+}
+
+/// Origin form, absolute form, or `OPTIONS *`.
+fn check_target(method: &[u8], target: &[u8]) -> Option<()> {
+    if !target.iter().all(|b| b.is_ascii_graphic() && *b != b'#') {
+        return None;
+    }
+    match target {
+        [b'/', ..] => Some(()),
+        b"*" => (method == b"OPTIONS").then_some(()),
+        absolute => {
+            let rest = strip_scheme(absolute, b"http://").or_else(|| strip_scheme(absolute, b"https://"))?;
+            let authority = rest.split(|b| matches!(b, b'/' | b'?')).next()?;
+            host::parse(authority).ok().filter(|asked| *asked != host::Asked::Nothing).map(|_| ())
+        }
+    }
+}
+
+fn strip_scheme<'a>(target: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = target.split_at_checked(scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+/// Name and trimmed value of a field line. None for anything RFC 9112, section 5 and RFC 9110, section 5.5 do not allow: space
+/// before the colon, a folded line, control characters, a bare CR.
+pub(super) fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = line.iter().position(|b| *b == b':')?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    let right =
+        !name.is_empty() && name.iter().copied().all(is_token) && value.iter().copied().all(is_field_value);
+    right.then(|| (name, value.trim_ascii()))
+}
+
+/// Digits only: no sign, no list, nothing that overflows.
+fn content_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Only `chunked` is understood. A list that ends in it is a coding we lack (RFC 9112, section 6.1: 501), any other is no framing.
+fn transfer_encoding(value: &[u8]) -> Result<(), Refusal> {
+    if value.eq_ignore_ascii_case(b"chunked") {
+        return Ok(());
+    }
+    let mut codings = value.rsplit(|b| *b == b',').map(<[u8]>::trim_ascii);
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let last = codings.next().is_some_and(is_chunked);
+    if last
+        && codings
+            .all(|coding| !coding.is_empty() && coding.iter().copied().all(is_token) && !is_chunked(coding))
+    {
+        return Err(Refusal::Coding);
+    }
+    Err(Refusal::BadRequest)
+}
+
+/// `tchar` of RFC 9110, section 5.6.2.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// `field-vchar`, space and tab of RFC 9110, section 5.5.
+pub(super) fn is_field_value(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}

@@ -1,0 +1,206 @@
+//! Which fields travel on, and which are ours to set. Pure.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
+};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Fields of one connection only (RFC 9110, section 7.6.1, and those that older software still sends).
+const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    http::header::PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Fields that a client cannot take away by naming them in Connection: they are what the message is.
+const KEPT: [HeaderName; 2] = [CONTENT_LENGTH, HOST];
+
+/// What the upstream is told about the client.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Its address.
+    pub address: HeaderValue,
+    /// What we add to Via.
+    pub via: Via,
+}
+
+/// Our Via field, RFC 9110, section 7.6.3, by the version in which a request came. It names the instance, not the product.
+#[derive(Debug, Clone)]
+pub struct Via {
+    http10: HeaderValue,
+    http11: HeaderValue,
+}
+
+impl Via {
+    /// `None` if `instance` cannot stand in a field.
+    pub fn new(instance: &str) -> Option<Self> {
+        let value = |version: &str| HeaderValue::from_str(&format!("{version} {instance}")).ok();
+        Some(Self { http10: value("1.0")?, http11: value("1.1")? })
+    }
+}
+
+/// Makes a client's request head one for the upstream. `host` is what the client asked for, as it wrote it.
+pub fn to_upstream(headers: &mut HeaderMap, host: HeaderValue, client: &Client, received: Version) {
+    drop_hop_by_hop(headers);
+    drop_untrusted(headers);
+    // The body is asked for, and so "100 Continue" sent, by hyper once the upstream takes the request.
+    headers.remove(EXPECT);
+    let via = if received == Version::HTTP_10 { &client.via.http10 } else { &client.via.http11 };
+    headers.append(VIA, via.clone());
+    headers.insert(X_FORWARDED_FOR, client.address.clone());
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.insert(X_FORWARDED_HOST, host.clone());
+    headers.insert(HOST, host);
+}
+
+/// Makes an upstream's answer one for the client.
+pub fn to_client(headers: &mut HeaderMap) {
+    drop_hop_by_hop(headers);
+    headers.remove(http::header::PROXY_AUTHENTICATE);
+}
+
+fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .filter(|name| !KEPT.contains(name))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// What a client says about itself or about proxies before us is no better than its word. Upstreams that map `-` to `_` (CGI,
+/// WSGI) would take `X_Forwarded_For` for ours, and `Content_Length` for the length.
+fn drop_untrusted(headers: &mut HeaderMap) {
+    let untrusted: Vec<HeaderName> =
+        headers.keys().filter(|name| is_untrusted(name.as_str())).cloned().collect();
+    for name in untrusted {
+        headers.remove(name);
+    }
+}
+
+fn is_untrusted(name: &str) -> bool {
+    let is = |other: &str| is_alike(name, other);
+    if name.len() >= 11 && name.is_char_boundary(11) && is_alike(&name[..11], "x-forwarded") {
+        return true;
+    }
+    if is("forwarded") || is("x-real-ip") {
+        return true;
+    }
+    name.contains('_') && (is("content-length") || is("via") || HOP_BY_HOP.iter().any(|hop| is(hop.as_str())))
+}
+
+/// Equal if underscore is hyphen. Names in a [`HeaderMap`] are lower case.
+fn is_alike(name: &str, other: &str) -> bool {
+    name.len() == other.len()
+        && name.bytes().zip(other.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        let field = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields.iter().map(field) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    fn forwarded(fields: &[(&str, &str)]) -> Vec<String> {
+        let mut headers = map(fields);
+        let client =
+            Client { address: HeaderValue::from_static("192.0.2.1"), via: Via::new("gw-1").unwrap() };
+        to_upstream(&mut headers, HeaderValue::from_static("api.contoso.com"), &client, Version::HTTP_11);
+        let ours = [
+            "host: api.contoso.com",
+            "via: 1.1 gw-1",
+            "x-forwarded-for: 192.0.2.1",
+            "x-forwarded-host: api.contoso.com",
+            "x-forwarded-proto: https",
+        ];
+        let mut all: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        for line in ours {
+            let before = all.len();
+            all.retain(|other| other != line);
+            assert_eq!(all.len(), before - 1, "{line} once in {headers:?}");
+        }
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn hop_by_hop_and_named_fields_stay_here() {
+        let fields = [
+            ("connection", "close, X-Secret"),
+            ("connection", "x-other,content-length, Host"),
+            ("x-secret", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "5"),
+            ("proxy-connection", "x"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("expect", "100-continue"),
+            ("proxy-authorization", "x"),
+            ("accept", "a"),
+            ("content-length", "3"),
+            ("authorization", "b"),
+        ];
+        assert_eq!(forwarded(&fields), ["accept: a", "authorization: b", "content-length: 3"]);
+    }
+
+    #[test]
+    fn untrusted_fields_and_their_look_alikes_are_replaced() {
+        let fields = [
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-for", "5.6.7.8"),
+            ("x_forwarded_for", "x"),
+            ("x-forwarded_proto", "x"),
+            ("x-forwarded-server", "x"),
+            ("x-forwarded", "x"),
+            ("forwarded", "for=1"),
+            ("x-real-ip", "x"),
+            ("x_real_ip", "x"),
+            ("content_length", "9"),
+            ("transfer_encoding", "chunked"),
+            ("x_mine", "kept"),
+            ("via", "1.1 other"),
+        ];
+        assert_eq!(forwarded(&fields), ["via: 1.1 other", "x_mine: kept"]);
+    }
+
+    #[test]
+    fn answers_lose_their_hop_by_hop_fields() {
+        let mut headers = map(&[
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("transfer-encoding", "chunked"),
+            ("server", "s"),
+            ("trailer", "t"),
+        ]);
+        to_client(&mut headers);
+        assert_eq!(headers, map(&[("server", "s"), ("trailer", "t")]));
+    }
+}

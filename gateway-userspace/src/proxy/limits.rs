@@ -1,0 +1,79 @@
+//! Every timer and every bound of the proxy, each with its reason. A struct, so that tests can shrink them.
+
+use std::time::Duration;
+
+/// How long each phase may take and how large each input may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// From accept (after the handshake: from its end) to the first byte of the first request. Browsers open spare connections
+    /// ahead of need and use them within seconds; a silent one costs a descriptor.
+    pub first_byte: Duration,
+    /// From accept to the end of the TLS handshake: two round trips and a signature, generous for a slow mobile link.
+    pub tls_handshake: Duration,
+    /// From the first byte of a request's head to its last, however the bytes trickle: the whole head fits one flight.
+    pub head: Duration,
+    /// Between two requests of a connection. Above the 60 s after which common clients drop idle connections themselves, so
+    /// that it is seldom us who closes while a request is on its way.
+    pub idle: Duration,
+    /// Without any byte of a request body.
+    pub body_stall: Duration,
+    /// Without the client taking any byte of an answer.
+    pub write_stall: Duration,
+    /// One TCP (and TLS) connect to an upstream: a lost SYN is repeated after 1 s and again 2 s later.
+    pub upstream_connect: Duration,
+    /// From the last byte of the request to the head of the answer.
+    pub upstream_answer: Duration,
+    /// Without any byte of an answer's body.
+    pub upstream_stall: Duration,
+    /// How long an upstream connection is kept unused: below the 60 to 75 s after which common servers close it, which
+    /// makes the race between our request and their close rare.
+    pub upstream_idle: Duration,
+    /// How long a connection that we close is still read from, so that unread bytes do not turn our FIN into a reset that
+    /// destroys the answer on its way (RFC 9112, section 9.6).
+    pub linger: Duration,
+    /// From SIGTERM until requests in flight are cut.
+    pub shutdown: Duration,
+    /// A request's head, leading empty line included.
+    pub head_bytes: usize,
+    /// The request target: RFC 9110, section 4.1 asks for 8,000 at least.
+    pub target_bytes: usize,
+    /// Fields of a head; hyper's own bound, so that a head is never refused behind the gate.
+    pub fields: usize,
+    /// Chunk extensions of a body in all: nobody uses them but to hide things in.
+    pub chunk_extension_bytes: usize,
+    /// Trailer section of a body.
+    pub trailer_bytes: usize,
+    /// Connections of a worker (one worker a core); more are closed at once.
+    pub connections: usize,
+    /// Connections of a worker from one IPv4 address or one IPv6 /64: large enough for a company behind one NAT address.
+    pub connections_per_source: usize,
+    /// Unused connections kept to one upstream by a worker.
+    pub upstream_idle_connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(20),
+            tls_handshake: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            body_stall: Duration::from_secs(30),
+            write_stall: Duration::from_secs(30),
+            upstream_connect: Duration::from_secs(5),
+            upstream_answer: Duration::from_secs(60),
+            upstream_stall: Duration::from_secs(60),
+            upstream_idle: Duration::from_secs(30),
+            linger: Duration::from_secs(1),
+            shutdown: Duration::from_secs(10),
+            head_bytes: 32 * 1024,
+            target_bytes: 8 * 1024,
+            fields: 100,
+            chunk_extension_bytes: 4 * 1024,
+            trailer_bytes: 8 * 1024,
+            connections: 32_768,
+            connections_per_source: 4_096,
+            upstream_idle_connections: 256,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! One request: who is asked, what becomes of it, and the answer.
+
+use std::{net::IpAddr, sync::Arc};
+
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header::HOST, uri::PathAndQuery};
+use hyper::body::{Body, Incoming};
+
+use super::{
+    answers,
+    body::{RequestBody, ResponseBody, Upload, UpstreamBody},
+    counters::Outcome,
+    gate::Refusal,
+    headers::{self, Client},
+    host::{self, Asked},
+    routes::{Decision, Door},
+    state::State,
+    tls::Served,
+    unknown::Unknown,
+    upstream::{Fault, exchange},
+    worker::Worker,
+};
+use crate::model::Route;
+
+/// The client of a connection.
+pub(super) struct Asker {
+    pub(super) worker: Arc<Worker>,
+    pub(super) door: Door,
+    pub(super) port: u16,
+    pub(super) peer: IpAddr,
+    /// What it was shown, where there is TLS.
+    pub(super) served: Option<Arc<Served>>,
+}
+
+impl Asker {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        if let Some(status) = Refusal::of(request.method(), request.uri()) {
+            return self.counted(Outcome::Refused, answers::last(status));
+        }
+        let state = self.worker.current.load_full();
+        if self.door == Door::Probe {
+            return match state.routes.probed(request.method(), request.uri()) {
+                true => self.counted(Outcome::Status, answers::empty(StatusCode::OK)),
+                false => self.counted(Outcome::NotFound, answers::last(StatusCode::NOT_FOUND)),
+            };
+        }
+        let host = host_of(&request);
+        let Ok(asked) = host::parse(host.as_bytes()) else {
+            return self.counted(Outcome::Refused, answers::last(StatusCode::BAD_REQUEST));
+        };
+        let decision = match &asked {
+            Asked::Name(name) if self.may_ask_for(name) => state
+                .routes
+                .site(self.door, name)
+                .map(|site| site.decide(self.door, name, request.method(), request.uri())),
+            _ => None,
+        };
+        match decision {
+            None => {
+                let unknown = Unknown { asked: &asked, peer: self.peer, over: "HTTP", port: self.port };
+                self.worker.unknown.note(unknown, &state.routes);
+                self.counted(Outcome::Misdirected, answers::misdirected())
+            }
+            Some(Decision::Status) => self.counted(Outcome::Status, answers::empty(StatusCode::OK)),
+            Some(Decision::Redirect(location)) => {
+                self.counted(Outcome::Redirected, answers::redirect(&location))
+            }
+            Some(Decision::NotFound) => {
+                self.counted(Outcome::NotFound, answers::empty(StatusCode::NOT_FOUND))
+            }
+            Some(Decision::Forward(route)) => self.forward(&state, &route, host, request).await,
+        }
+    }
+
+    /// R43: a request may leave its connection's SNI only for a name that the certificate shown there covers.
+    fn may_ask_for(&self, name: &str) -> bool {
+        self.served.as_ref().is_none_or(|served| served.covers(name))
+    }
+
+    async fn forward(
+        &self,
+        state: &State,
+        route: &Route,
+        host: HeaderValue,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
+        let Worker { limits, pool, via, .. } = &*self.worker;
+        let request = self.to_upstream(request, host, via.clone());
+        match exchange(route, request, pool, &state.connector, limits.upstream_answer).await {
+            Ok((response, lease)) => {
+                let (mut head, body) = response.into_parts();
+                headers::to_client(&mut head.headers);
+                head.version = Version::HTTP_11;
+                let body = UpstreamBody::new(body, lease, limits.upstream_stall);
+                self.counted(Outcome::Forwarded, Response::from_parts(head, ResponseBody::Upstream(body)))
+            }
+            Err(fault) => self.failed(route, &fault),
+        }
+    }
+
+    fn to_upstream(
+        &self,
+        request: Request<Incoming>,
+        host: HeaderValue,
+        via: headers::Via,
+    ) -> Request<RequestBody> {
+        let (mut head, body) = request.into_parts();
+        let address =
+            HeaderValue::from_str(&self.peer.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+        headers::to_upstream(&mut head.headers, host, &Client { address, via }, head.version);
+        head.uri = origin_form(&head.uri);
+        head.version = Version::HTTP_11;
+        let body = match body.is_end_stream() {
+            true => RequestBody::Empty,
+            false => RequestBody::Client(body, Arc::new(Upload::default())),
+        };
+        Request::from_parts(head, body)
+    }
+
+    fn failed(&self, route: &Route, fault: &Fault) -> Response<ResponseBody> {
+        let status = fault.status();
+        let outcome = match status {
+            StatusCode::GATEWAY_TIMEOUT => Outcome::UpstreamTimeout,
+            StatusCode::BAD_GATEWAY => Outcome::UpstreamFailed,
+            _ => return self.counted(Outcome::Refused, answers::last(status)),
+        };
+        log::debug!("route {}: {fault}", route.path);
+        self.counted(outcome, answers::last(status))
+    }
+
+    fn counted(&self, outcome: Outcome, response: Response<ResponseBody>) -> Response<ResponseBody> {
+        self.worker.counters.count(outcome);
+        response
+    }
+}
+
+/// The authority of an absolute-form target, else Host, as the client wrote it.
+fn host_of(request: &Request<Incoming>) -> HeaderValue {
+    match request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
+        Some(authority) => authority,
+        None => request.headers().get(HOST).cloned().unwrap_or(HeaderValue::from_static("")),
+    }
+}
+
+/// Without scheme and authority; `OPTIONS http://name` asks `*` (RFC 9112, section 3.2.4), but a path is what routes know.
+fn origin_form(uri: &Uri) -> Uri {
+    if uri.authority().is_none() {
+        return uri.clone();
+    }
+    uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")).into()
+}

@@ -1,0 +1,193 @@
+//! The life of `gateway proxy`: addresses, sockets, workers, signals, and all of it undone at the end.
+
+use std::{path::Path, sync::Arc, thread};
+
+use anyhow::{Context, anyhow, bail};
+use arc_swap::ArcSwap;
+use rustls::server::ProducesTickets;
+use sd_notify::NotifyState;
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::{
+    bind::{self, Address},
+    connection::Stop,
+    counters::Sum,
+    headers::Via,
+    limits::Limits,
+    listen,
+    routes::Door,
+    state::State,
+    tls,
+    worker::{Current, Worker},
+};
+use crate::{
+    config,
+    model::{Instance, Model},
+    net::loopback,
+};
+
+/// What stays the same until the end.
+struct Proxy<'a> {
+    config: &'a Path,
+    limits: Arc<Limits>,
+    tickets: Arc<dyn ProducesTickets>,
+    current: Current,
+    addresses: Vec<Address>,
+    instance: String,
+}
+
+/// Serves `instance` of the file `config` until SIGINT or SIGTERM.
+pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
+    let model = config::load(config)?;
+    let me = find(&model, instance)?;
+    let limits = Arc::new(Limits::default());
+    let tickets = tls::tickets().context("cannot make keys for session tickets")?;
+    let state = State::load(&model, &tickets, &limits)?;
+    let addresses = bind::addresses(&model, me);
+    let via = Via::new(instance)
+        .ok_or_else(|| anyhow!("the instance's name {instance:?} cannot stand in a Via field"))?;
+    let proxy = Proxy {
+        config,
+        current: Arc::new(ArcSwap::from_pointee(state)),
+        limits,
+        tickets,
+        addresses,
+        instance: instance.to_owned(),
+    };
+    let runtime =
+        runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    let vips: Vec<_> = model.vip.all().collect();
+    runtime.block_on(async {
+        let held = loopback::hold(&vips, &me.dip).await.context("cannot take the VIPs")?;
+        let outcome = proxy.serve(&via).await;
+        let released = held.release().await.context("cannot give back the VIPs");
+        outcome.and(released)
+    })
+}
+
+fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
+    if let Some(instance) = model.instance(name) {
+        return Ok(instance);
+    }
+    let names = model.instance_names();
+    let near = names.iter().map(|known| (strsim::damerau_levenshtein(&known.0, name), known)).min();
+    match near {
+        Some((distance, known)) if distance <= 2 => {
+            bail!("there is no instance {name:?}; did you mean `--instance {known}`?")
+        }
+        Some(_) => {
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            bail!("there is no instance {name:?}; the file has {}", names.join(", "))
+        }
+        None => bail!("there is no instance {name:?}: the file has no [[instance]]"),
+    }
+}
+
+impl Proxy<'_> {
+    async fn serve(&self, via: &Via) -> anyhow::Result<()> {
+        let count = thread::available_parallelism().map_or(1, usize::from);
+        // Signals first: from here on they end the proxy in order.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let sockets = bind::bind(&self.addresses, count)?;
+        let (stop, stopped) = watch::channel(false);
+        let mut workers = Vec::new();
+        let mut threads = Vec::new();
+        for (number, listeners) in sockets.into_iter().enumerate() {
+            let worker =
+                Arc::new(Worker::new(Arc::clone(&self.current), Arc::clone(&self.limits), via.clone()));
+            workers.push(Arc::clone(&worker));
+            let stopped = stopped.clone();
+            let thread = thread::Builder::new().name(format!("proxy-{number}"));
+            threads.push(
+                thread.spawn(move || work(&worker, listeners, &stopped)).context("cannot start a thread")?,
+            );
+        }
+        for address in &self.addresses {
+            log::info!("listening on {address}");
+        }
+        notify(&[NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => self.reload(),
+            }
+        }
+        log::info!("stopping; requests in flight have {} s", self.limits.shutdown.as_secs());
+        notify(&[NotifyState::Stopping]);
+        stop.send_replace(true);
+        for thread in threads {
+            // Blocking is fine: nothing else is left to do here.
+            thread.join().map_err(|_| anyhow!("a worker panicked"))??;
+        }
+        let counters: Vec<_> = workers.iter().map(|worker| worker.counters()).collect();
+        log::info!("stopped: {}", Sum(&counters));
+        Ok(())
+    }
+
+    /// SIGHUP: names, routes, certificates. A file that cannot be served leaves everything as it is.
+    fn reload(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(_) => notify(&[NotifyState::Reloading]),
+        }
+        match self.reloaded() {
+            Ok(()) => log::info!("{} is taken up", self.config.display()),
+            Err(error) => log::error!(
+                "{} is not taken up, the running configuration stays: {error:#}",
+                self.config.display()
+            ),
+        }
+        notify(&[NotifyState::Ready]);
+    }
+
+    fn reloaded(&self) -> anyhow::Result<()> {
+        let model = config::load(self.config)?;
+        let me = find(&model, &self.instance)?;
+        let state = State::load(&model, &self.tickets, &self.limits)?;
+        if bind::addresses(&model, me) != self.addresses {
+            log::warn!(
+                "VIPs, DIPs, mode, probe port or redirect_http changed: restart the proxy to listen there"
+            );
+        }
+        self.current.store(Arc::new(state));
+        Ok(())
+    }
+}
+
+/// One core's thread: serves until stopped, then until its connections are done or out of time.
+fn work(
+    worker: &Arc<Worker>,
+    listeners: Vec<(Door, std::net::TcpListener)>,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let runtime =
+        runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    runtime.block_on(async {
+        let (alive, mut dead) = tokio::sync::mpsc::channel(1);
+        for (door, listener) in listeners {
+            let listener = tokio::net::TcpListener::from_std(listener).context("cannot use a socket")?;
+            tokio::spawn(listen::listen(Arc::clone(worker), door, listener, stop.clone(), alive.clone()));
+        }
+        drop(alive);
+        tokio::spawn(listen::sweep(Arc::clone(worker)));
+        super::connection::stopped(&mut stop.clone()).await;
+        if tokio::time::timeout(worker.limits.shutdown, dead.recv()).await.is_err() {
+            log::warn!("cutting requests that are still in flight");
+        }
+        Ok(())
+    })
+}
+
+/// To systemd, where there is one.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        log::warn!("cannot tell the service manager: {error}");
+    }
+}

@@ -1,0 +1,57 @@
+//! What a configuration comes to: built whole, then swapped in, so that no request ever sees half of it.
+
+use std::sync::Arc;
+
+use rustls::server::ProducesTickets;
+
+use super::{
+    limits::Limits,
+    routes::Routes,
+    tls::{CertificateError, Certificates, Served},
+    upstream::{Connector, TrustError, client_config},
+};
+use crate::model::{Model, NoSni, UpstreamScheme};
+
+/// Names, routes, certificates.
+pub struct State {
+    /// Who is answered and where requests go.
+    pub routes: Routes,
+    /// What clients are shown.
+    pub certificates: Certificates,
+    /// What a ClientHello without a name gets.
+    pub no_sni: NoSni,
+    /// The way to upstreams.
+    pub connector: Connector,
+}
+
+/// Why a configuration cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Towards clients.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Towards upstreams.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
+
+impl State {
+    /// Reads the certificates and makes everything else from the configuration.
+    ///
+    /// # Errors
+    /// A certificate that cannot be used.
+    pub fn load(
+        model: &Model,
+        tickets: &Arc<dyn ProducesTickets>,
+        limits: &Limits,
+    ) -> Result<Self, StateError> {
+        let upstreams = || model.endpoints.iter().flat_map(|e| &e.routes).flat_map(|route| &route.upstream);
+        let tls = upstreams().any(|u| u.scheme == UpstreamScheme::Https).then(client_config).transpose()?;
+        Ok(Self {
+            routes: Routes::from(model),
+            certificates: Served::load(model, tickets)?,
+            no_sni: model.proxy.no_sni,
+            connector: Connector::new(tls, limits.upstream_connect),
+        })
+    }
+}

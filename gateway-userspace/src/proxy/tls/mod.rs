@@ -1,0 +1,9 @@
+//! TLS towards clients: certificates by name, and nothing at all for names that are not here.
+
+mod accept;
+mod certificate;
+
+pub use self::{
+    accept::{Accepted, Hello, accept},
+    certificate::{CertificateError, Certificates, Served, tickets},
+};

@@ -1,0 +1,63 @@
+//! One new connection to an upstream.
+
+use std::{io, sync::Arc, time::Duration};
+
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{exchange::Fault, heard::Heard, pool::Link};
+use crate::model::{Upstream, UpstreamScheme};
+
+/// Connects to upstreams.
+#[derive(Clone)]
+pub struct Connector {
+    /// For https; there if the configuration has such an upstream.
+    tls: Option<Arc<rustls::ClientConfig>>,
+    limit: Duration,
+}
+
+impl Connector {
+    /// `limit`: for one connect, TLS included.
+    pub fn new(tls: Option<Arc<rustls::ClientConfig>>, limit: Duration) -> Self {
+        Self { tls, limit }
+    }
+
+    pub(super) async fn connect(&self, upstream: &Upstream) -> Result<Link, Fault> {
+        timeout(self.limit, self.open(upstream)).await.map_err(|_| Fault::ConnectTimeout)?
+    }
+
+    async fn open(&self, upstream: &Upstream) -> Result<Link, Fault> {
+        let stream = TcpStream::connect(upstream.address).await.map_err(Fault::Connect)?;
+        stream.set_nodelay(true).map_err(Fault::Connect)?;
+        match upstream.scheme {
+            UpstreamScheme::Http => speak(stream).await,
+            UpstreamScheme::Https => {
+                let config = self.tls.clone().ok_or_else(|| {
+                    Fault::Connect(io::Error::other("no trusted certificate authorities were loaded"))
+                })?;
+                let name = ServerName::IpAddress(upstream.address.ip().into());
+                speak(TlsConnector::from(config).connect(name, stream).await.map_err(Fault::Connect)?).await
+            }
+        }
+    }
+}
+
+async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Result<Link, Fault> {
+    let (stream, heard) = Heard::new(stream);
+    let (sender, connection) =
+        http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(Fault::Exchange)?;
+    // A connection's end is the concern of the exchange on it, which gets the same error.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            log::debug!("upstream connection: {error}");
+        }
+    });
+    Ok(Link { sender, heard })
+}

@@ -1,0 +1,62 @@
+//! What the connections of one core share. Workers share nothing but the current [`State`].
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hyper::server::conn::http1;
+
+use super::{
+    counters::Counters, headers::Via, limits::Limits, sources::Sources, state::State, unknown::UnknownLog,
+    upstream::Pool,
+};
+
+/// The configuration that is served now.
+pub type Current = Arc<ArcSwap<State>>;
+
+/// One core's share of the proxy.
+pub struct Worker {
+    /// Swapped whole on a reload.
+    pub(super) current: Current,
+    pub(super) limits: Arc<Limits>,
+    pub(super) via: Via,
+    pub(super) pool: Arc<Pool>,
+    pub(super) sources: Arc<Sources>,
+    pub(super) counters: Counters,
+    pub(super) unknown: UnknownLog,
+    pub(super) http: http1::Builder,
+}
+
+impl Worker {
+    /// A worker without connections.
+    pub fn new(current: Current, limits: Arc<Limits>, via: Via) -> Self {
+        let mut http = http1::Builder::new();
+        // The gate reads only when hyper wants a head or a body, so it can time the phases: that needs half_close. It also serves
+        // clients that end their side once they have asked.
+        http.half_close(true).auto_date_header(false).header_read_timeout(None);
+        Self {
+            current,
+            via,
+            pool: Arc::new(Pool::new(limits.upstream_idle, limits.upstream_idle_connections)),
+            sources: Arc::new(Sources::new(limits.connections, limits.connections_per_source)),
+            counters: Counters::default(),
+            unknown: UnknownLog::default(),
+            http,
+            limits,
+        }
+    }
+
+    /// How connections and requests ended so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Connections to upstreams, kept for the next request.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Clients' connections now.
+    pub fn connections(&self) -> usize {
+        self.sources.open()
+    }
+}

@@ -1,0 +1,9 @@
+//! The proxy over loopback: real sockets and upstreams, ephemeral ports, no privileges.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod forwarding;
+mod gate;
+mod names;
+mod support;
+mod timers;

@@ -1,0 +1,380 @@
+//! A proxy on loopback for tests: real sockets, ephemeral ports, a CA of its own, upstreams that record what reaches them.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use gateway_userspace::{
+    model::{
+        AdminState, Affinity, Balancer, CertificateFiles, Endpoint, Forwarding, HostPattern, Instance,
+        InstanceName, Mode, Model, Network, NoSni, Probe, ProbeKind, Proxy, Role, Route, Service, Upstream,
+        UpstreamScheme, Vips,
+    },
+    proxy::{
+        headers::Via,
+        limits::Limits,
+        listen::listen,
+        routes::Door,
+        state::State,
+        tls,
+        worker::{Current, Worker},
+    },
+};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls_pki_types::{CertificateDer, ServerName};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+/// The name of the gateway role in tests.
+pub(crate) const API: &str = "api.contoso.com";
+/// Of the management role.
+pub(crate) const MANAGEMENT: &str = "contoso.management.azure-api.net";
+/// Nothing here takes as long.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// A running proxy and all that belongs to it.
+pub(crate) struct Running {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) current: Current,
+    pub(crate) https: SocketAddr,
+    pub(crate) management: SocketAddr,
+    pub(crate) redirect: SocketAddr,
+    pub(crate) probe: SocketAddr,
+    pub(crate) model: Model,
+    pub(crate) ca: CertificateDer<'static>,
+    pub(crate) tickets: Arc<dyn rustls::server::ProducesTickets>,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) alive: mpsc::Receiver<()>,
+    pub(crate) folder: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// What differs from test to test.
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
+    pub(crate) no_sni: NoSni,
+    /// Routes of the gateway role.
+    pub(crate) routes: Vec<(&'static str, Vec<SocketAddr>)>,
+    pub(crate) gateway_hosts: Vec<HostPattern>,
+}
+
+impl Setup {
+    pub(crate) fn to(upstream: SocketAddr) -> Self {
+        Self {
+            limits: Limits { linger: Duration::from_millis(500), ..Limits::default() },
+            no_sni: NoSni::Reject,
+            routes: vec![("/", vec![upstream])],
+            gateway_hosts: vec![
+                HostPattern::Exact(API.into()),
+                HostPattern::Wildcard("api.contoso.com".into()),
+                HostPattern::Exact("other.contoso.com".into()),
+            ],
+        }
+    }
+
+    pub(crate) async fn start(self) -> Running {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "the tests' CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = params.self_signed(&key).unwrap();
+        let issuer = Issuer::new(params, key);
+        let model = self.model(&folder, &issuer);
+
+        let tickets = tls::tickets().unwrap();
+        let state = State::load(&model, &tickets, &self.limits).unwrap();
+        let current = Arc::new(ArcSwap::from_pointee(state));
+        let worker =
+            Arc::new(Worker::new(Arc::clone(&current), Arc::new(self.limits), Via::new("gw-1").unwrap()));
+        let (stop, stopped) = watch::channel(false);
+        let (alive_here, alive) = mpsc::channel(1);
+        let mut addresses = Vec::new();
+        for door in [Door::Https, Door::Management, Door::Redirect, Door::Probe] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(listener.local_addr().unwrap());
+            tokio::spawn(listen(Arc::clone(&worker), door, listener, stopped.clone(), alive_here.clone()));
+        }
+        Running {
+            worker,
+            current,
+            https: addresses[0],
+            management: addresses[1],
+            redirect: addresses[2],
+            probe: addresses[3],
+            model,
+            ca: ca.der().clone(),
+            tickets,
+            stop,
+            alive,
+            folder,
+            issuer,
+        }
+    }
+
+    fn model(&self, folder: &TempDir, issuer: &Issuer<'_, KeyPair>) -> Model {
+        let service =
+            Service { name: "contoso".into(), suffix: "azure-api.net".into(), mode: Mode::Internal };
+        let route = |(path, upstreams): &(&str, Vec<SocketAddr>)| Route {
+            path: (*path).into(),
+            upstream: upstreams
+                .iter()
+                .map(|a| Upstream { scheme: UpstreamScheme::Http, address: *a })
+                .collect(),
+            location: None,
+        };
+        let routes: Vec<Route> = self.routes.iter().map(route).collect();
+        let endpoint = |role: Role, hosts: Vec<HostPattern>| Endpoint {
+            role,
+            certificate: certificate(folder, issuer, role.as_str(), &hosts),
+            hosts,
+            routes: routes.clone(),
+        };
+        Model {
+            endpoints: vec![
+                endpoint(Role::Gateway, self.gateway_hosts.clone()),
+                endpoint(Role::Portal, vec![HostPattern::Exact(Role::Portal.default_host(&service))]),
+                endpoint(Role::Management, vec![HostPattern::Exact(MANAGEMENT.into())]),
+            ],
+            service,
+            network: Network { subnet: vec![], vnet: vec![], peered: vec![] },
+            vip: Vips {
+                private: vec!["10.0.0.5".parse().unwrap()],
+                public: vec!["203.0.113.5".parse().unwrap()],
+            },
+            balancer: Balancer {
+                interface: "eth0".into(),
+                forwarding: Forwarding::L2,
+                affinity: Affinity::FiveTuple,
+                management_sources: vec![],
+                drain: Duration::from_secs(1),
+                admin: "127.0.0.1:9180".parse().unwrap(),
+                seed: "contoso".into(),
+            },
+            instances: vec![Instance {
+                name: InstanceName("gw-1".into()),
+                dip: vec!["10.0.0.11".parse().unwrap()],
+                weight: 100,
+                admin_state: AdminState::Auto,
+            }],
+            probe: Probe {
+                kind: ProbeKind::Http,
+                port: 8080,
+                path: "/healthy".into(),
+                interval: Duration::from_secs(2),
+                timeout: Duration::from_secs(1),
+                rise: 2,
+                fall: 3,
+            },
+            proxy: Proxy { no_sni: self.no_sni, redirect_http: true },
+        }
+    }
+}
+
+fn certificate(
+    folder: &TempDir,
+    issuer: &Issuer<'_, KeyPair>,
+    name: &str,
+    hosts: &[HostPattern],
+) -> CertificateFiles {
+    let key = KeyPair::generate().unwrap();
+    let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, issuer).unwrap();
+    let files = CertificateFiles {
+        chain: folder.path().join(format!("{name}.pem")),
+        key: folder.path().join(format!("{name}.key")),
+    };
+    std::fs::write(&files.chain, certificate.pem()).unwrap();
+    std::fs::write(&files.key, key.serialize_pem()).unwrap();
+    files
+}
+
+impl Running {
+    /// A new certificate for a role's hosts, in the files of its old one.
+    pub(crate) fn renew(&self, role: Role) {
+        let endpoint = self.model.endpoints.iter().find(|e| e.role == role).unwrap();
+        certificate(&self.folder, &self.issuer, role.as_str(), &endpoint.hosts);
+    }
+
+    /// As SIGHUP does with a changed file.
+    pub(crate) fn reload(&self, model: &Model) {
+        let state = State::load(model, &self.tickets, &Limits::default()).unwrap();
+        self.current.store(Arc::new(state));
+    }
+
+    /// The CA as a file, for curl and openssl.
+    pub(crate) fn ca_file(&self) -> std::path::PathBuf {
+        let path = self.folder.path().join("ca.pem");
+        let text = x509_pem(&self.ca);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(crate) fn client_config(&self) -> rustls::ClientConfig {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.ca.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    }
+
+    /// A verified TLS connection to `address` with this SNI.
+    pub(crate) async fn tls(
+        &self,
+        address: SocketAddr,
+        sni: &str,
+    ) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let connector = TlsConnector::from(Arc::new(self.client_config()));
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        connector.connect(ServerName::try_from(sni.to_owned()).unwrap(), stream).await.unwrap()
+    }
+
+    /// Sends raw bytes to the https door as `API` and returns all that comes until the end.
+    pub(crate) async fn ask(&self, raw: &[u8]) -> Vec<u8> {
+        self.ask_as(self.https, API, raw).await
+    }
+
+    pub(crate) async fn ask_as(&self, address: SocketAddr, sni: &str, raw: &[u8]) -> Vec<u8> {
+        let mut stream = self.tls(address, sni).await;
+        stream.write_all(raw).await.unwrap();
+        rest(&mut stream).await
+    }
+}
+
+fn x509_pem(der: &[u8]) -> String {
+    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (index, chunk) in der.chunks(3).enumerate() {
+        let word =
+            chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for digit in 0..4 {
+            let value = (word >> (18 - 6 * digit)) & 63;
+            text.push(if digit <= chunk.len() { char::from(DIGITS[value as usize]) } else { '=' });
+        }
+        if index % 16 == 15 {
+            text.push('\n');
+        }
+    }
+    text + "\n-----END CERTIFICATE-----\n"
+}
+
+/// Everything until the peer ends the connection, in order or not.
+pub(crate) async fn rest<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 8192];
+    loop {
+        match timeout(LONG, stream.read(&mut buffer)).await.expect("the connection should have ended by now")
+        {
+            Ok(0) | Err(_) => return bytes,
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
+
+/// Reads until `end` has come.
+pub(crate) async fn until<S: tokio::io::AsyncRead + Unpin>(stream: &mut S, end: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end.as_bytes()) {
+        let byte = timeout(LONG, stream.read_u8()).await.expect("more should have come by now");
+        bytes.push(byte.unwrap_or_else(|e| panic!("{e} after {:?}", String::from_utf8_lossy(&bytes))));
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// Sends plain bytes and returns all that comes until the end.
+pub(crate) async fn plain(address: SocketAddr, raw: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(raw).await.unwrap();
+    rest(&mut stream).await
+}
+
+/// A TCP server that answers every request with `answer` and keeps the bytes of each connection.
+pub(crate) struct Recorder {
+    pub(crate) address: SocketAddr,
+    connections: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Recorder {
+    /// `answer` is sent whenever a request's end is seen.
+    pub(crate) async fn start(answer: &'static [u8]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let number = {
+                    let mut kept = kept.lock().unwrap();
+                    kept.push(Vec::new());
+                    kept.len() - 1
+                };
+                tokio::spawn(record(stream, answer, Arc::clone(&kept), number));
+            }
+        });
+        Self { address, connections }
+    }
+
+    /// What came on each connection so far.
+    pub(crate) fn connections(&self) -> Vec<String> {
+        self.connections
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            .collect()
+    }
+
+    /// What came in all, and forgets it.
+    pub(crate) fn take(&self) -> String {
+        let mut connections = self.connections.lock().unwrap();
+        connections
+            .iter_mut()
+            .map(|bytes| String::from_utf8_lossy(&std::mem::take(bytes)).into_owned())
+            .collect()
+    }
+}
+
+async fn record(mut stream: TcpStream, answer: &'static [u8], kept: Arc<Mutex<Vec<Vec<u8>>>>, number: usize) {
+    let mut pending = Vec::new();
+    let mut buffer = [0; 8192];
+    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+        kept.lock().unwrap()[number].extend_from_slice(&buffer[..count]);
+        pending.extend_from_slice(&buffer[..count]);
+        while let Some(end) = request_end(&pending) {
+            pending.drain(..end);
+            if stream.write_all(answer).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Where a request ends, by the simplest reading there is.
+fn request_end(bytes: &[u8]) -> Option<usize> {
+    let head = find(bytes, b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
+    let length =
+        text.lines().find_map(|line| line.strip_prefix("content-length:")).map(|v| v.trim().parse::<usize>());
+    if text.contains("transfer-encoding: chunked") {
+        return find(&bytes[head..], b"0\r\n\r\n").map(|end| head + end + 5);
+    }
+    let end = head + length.map_or(0, Result::unwrap);
+    (bytes.len() >= end).then_some(end)
+}
+
+pub(crate) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}

@@ -1,0 +1,186 @@
+//! Frames, built from the RFCs' pictures and not from the code under test. Checksums are right, for completeness.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use network_types::ip::IpProto;
+
+/// The balancer's interface.
+pub(crate) const OURS: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
+/// A client's.
+pub(crate) const CLIENT: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
+
+pub(crate) const FIN: u8 = 0x01;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const ACK: u8 = 0x10;
+
+/// A frame under construction: its payload first, then each layer around it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Packet {
+    bytes: Vec<u8>,
+    protocol: u8,
+}
+
+impl Packet {
+    /// TCP without options or data.
+    pub(crate) fn tcp(source: u16, destination: u16, flags: u8, sequence: u32) -> Self {
+        let mut bytes = Vec::new();
+        bytes.extend(source.to_be_bytes());
+        bytes.extend(destination.to_be_bytes());
+        bytes.extend(sequence.to_be_bytes());
+        bytes.extend(0u32.to_be_bytes());
+        bytes.extend([5 << 4, flags]);
+        bytes.extend(64_240u16.to_be_bytes());
+        bytes.extend([0; 4]);
+        Self { bytes, protocol: IpProto::Tcp as u8 }
+    }
+
+    /// UDP with some data.
+    pub(crate) fn udp(source: u16, destination: u16, data: &[u8]) -> Self {
+        let mut bytes = Vec::new();
+        bytes.extend(source.to_be_bytes());
+        bytes.extend(destination.to_be_bytes());
+        bytes.extend((8 + data.len() as u16).to_be_bytes());
+        bytes.extend([0; 2]);
+        bytes.extend(data);
+        Self { bytes, protocol: IpProto::Udp as u8 }
+    }
+
+    /// ICMP or ICMPv6: type, code, the word after the checksum, and the rest.
+    pub(crate) fn icmp(protocol: IpProto, kind: u8, code: u8, rest: &[u8]) -> Self {
+        let mut bytes = vec![kind, code, 0, 0, 0, 0, 0, 0];
+        bytes.extend(rest);
+        Self { bytes, protocol: protocol as u8 }
+    }
+
+    /// Any bytes as any protocol.
+    pub(crate) fn raw(protocol: u8, bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), protocol }
+    }
+
+    /// More data behind what is there.
+    pub(crate) fn data(mut self, data: &[u8]) -> Self {
+        self.bytes.extend(data);
+        self
+    }
+
+    /// An IPv6 extension header in front: its type, and its bytes from the second on.
+    pub(crate) fn extension(self, kind: IpProto, rest: &[u8]) -> Self {
+        let mut bytes = vec![self.protocol];
+        bytes.extend(rest);
+        bytes.extend(&self.bytes);
+        Self { bytes, protocol: kind as u8 }
+    }
+
+    /// IP between two addresses of one family.
+    pub(crate) fn ip(self, source: &str, destination: &str) -> Self {
+        self.ip_with(source, destination, &[], 0)
+    }
+
+    /// IP; for IPv4 with options (whole words) and the field of flags and fragment offset.
+    pub(crate) fn ip_with(self, source: &str, destination: &str, options: &[u8], fragment: u16) -> Self {
+        match (source.parse().unwrap(), destination.parse().unwrap()) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                self.ipv4(source, destination, options, fragment)
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => self.ipv6(source, destination, 64),
+            _ => panic!("two families"),
+        }
+    }
+
+    fn ipv4(mut self, source: Ipv4Addr, destination: Ipv4Addr, options: &[u8], fragment: u16) -> Self {
+        let mut pseudo = source.octets().to_vec();
+        pseudo.extend(destination.octets());
+        pseudo.extend([0, self.protocol]);
+        pseudo.extend((self.bytes.len() as u16).to_be_bytes());
+        self.fill_checksum(&pseudo);
+        let length = 20 + options.len();
+        let mut header = vec![0x40 | (length / 4) as u8, 0];
+        header.extend(((length + self.bytes.len()) as u16).to_be_bytes());
+        header.extend([0x12, 0x34]);
+        header.extend(fragment.to_be_bytes());
+        header.extend([64, self.protocol, 0, 0]);
+        header.extend(source.octets());
+        header.extend(destination.octets());
+        header.extend(options);
+        let sum = checksum(&[&header]);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+        header.extend(&self.bytes);
+        Self { bytes: header, protocol: 4 }
+    }
+
+    /// IPv6 with a hop limit.
+    pub(crate) fn ipv6(mut self, source: Ipv6Addr, destination: Ipv6Addr, hop_limit: u8) -> Self {
+        let mut pseudo = source.octets().to_vec();
+        pseudo.extend(destination.octets());
+        pseudo.extend((self.bytes.len() as u32).to_be_bytes());
+        pseudo.extend([0, 0, 0, self.protocol]);
+        self.fill_checksum(&pseudo);
+        let mut header = vec![0x60, 0, 0, 0];
+        header.extend((self.bytes.len() as u16).to_be_bytes());
+        header.extend([self.protocol, hop_limit]);
+        header.extend(source.octets());
+        header.extend(destination.octets());
+        header.extend(&self.bytes);
+        Self { bytes: header, protocol: 6 }
+    }
+
+    fn fill_checksum(&mut self, pseudo: &[u8]) {
+        let (place, pseudo) = match self.protocol {
+            6 if self.bytes.len() >= 20 => (16, pseudo),
+            17 if self.bytes.len() >= 8 => (6, pseudo),
+            1 if self.bytes.len() >= 8 => (2, &[][..]),
+            58 if self.bytes.len() >= 8 => (2, pseudo),
+            _ => return,
+        };
+        let sum = checksum(&[pseudo, &self.bytes]);
+        self.bytes[place..place + 2].copy_from_slice(&sum.to_be_bytes());
+    }
+
+    /// Ethernet from the client to the balancer, with VLAN tags (type, VLAN) from outside in.
+    pub(crate) fn ethernet(self, tags: &[(u16, u16)]) -> Vec<u8> {
+        self.ethernet_to(OURS, tags)
+    }
+
+    /// Ethernet from the client to any address.
+    pub(crate) fn ethernet_to(self, destination: [u8; 6], tags: &[(u16, u16)]) -> Vec<u8> {
+        let mut frame = destination.to_vec();
+        frame.extend(CLIENT);
+        for (kind, vlan) in tags {
+            frame.extend(kind.to_be_bytes());
+            frame.extend(vlan.to_be_bytes());
+        }
+        frame.extend(if self.protocol == 4 { [0x08, 0x00] } else { [0x86, 0xdd] });
+        frame.extend(self.bytes);
+        frame
+    }
+
+    /// The IP packet alone, to be quoted in an ICMP error.
+    pub(crate) fn quoted(self, octets: usize) -> Vec<u8> {
+        let mut bytes = self.bytes;
+        bytes.truncate(octets);
+        bytes
+    }
+}
+
+/// The same frame on its way to an instance: other MACs, nothing else.
+pub(crate) fn forwarded(frame: &[u8], to: [u8; 6]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[..6].copy_from_slice(&to);
+    frame[6..12].copy_from_slice(&OURS);
+    frame
+}
+
+/// RFC 1071.
+fn checksum(parts: &[&[u8]]) -> u16 {
+    let mut sum = 0u64;
+    for part in parts {
+        for pair in part.chunks(2) {
+            sum += u64::from(pair[0]) << 8 | u64::from(*pair.get(1).unwrap_or(&0));
+        }
+    }
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}

@@ -1,0 +1,174 @@
+//! The pipeline in the kernel and on the host, over the same plan.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+use aya::programs::{TestRun as _, TestRunOptions};
+use gateway_ebpf::{
+    host::HostTables,
+    pipeline::{self, Verdict},
+};
+use gateway_userspace::{
+    config,
+    dataplane::{Counters, Dataplane},
+    model::{InstanceName, Model},
+    plan::{self, Desired, Interface, Mac, Plan},
+};
+
+use super::builder::OURS;
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+
+/// What became of a frame, as can be told from outside: an XDP action, the frame, what was counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) action: Action,
+    pub(crate) frame: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Drop,
+    Pass,
+    Transmit,
+}
+
+/// The model of the example in the documentation: gw-1 with weight 100, gw-2 with 50.
+pub(crate) fn model() -> Model {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    config::load(&root.join("docs/examples/internal.toml")).unwrap()
+}
+
+/// The MAC of the n-th instance, n from 1.
+pub(crate) const fn mac(n: u8) -> Mac {
+    [0x02, 0, 0, 0, 1, n]
+}
+
+/// All instances resolved.
+pub(crate) fn desired(model: Model) -> Desired {
+    let neighbours =
+        (1..).zip(&model.instances).map(|(n, instance)| (instance.name.clone(), mac(n))).collect();
+    Desired {
+        model: Arc::new(model),
+        interface: Interface { index: 1, mac: OURS },
+        neighbours,
+        local: None,
+        ended: BTreeSet::new(),
+        node_salt: 0x5eed,
+    }
+}
+
+/// The plan as it runs in the kernel.
+pub(crate) struct Kernel {
+    pub(crate) dataplane: Dataplane,
+    pub(crate) plan: Plan,
+}
+
+impl Kernel {
+    pub(crate) fn new(desired: &Desired) -> Self {
+        let plan = plan::plan(desired, None).unwrap();
+        let mut dataplane = Dataplane::load().unwrap_or_else(|error| {
+            panic!("the kernel program cannot be loaded: {error}: {:?}", std::error::Error::source(&error))
+        });
+        dataplane.apply(&plan).unwrap();
+        Self { dataplane, plan }
+    }
+
+    pub(crate) fn step(&mut self, desired: &Desired) {
+        self.plan = plan::plan(desired, Some(&self.plan)).unwrap();
+        self.dataplane.apply(&self.plan).unwrap();
+    }
+
+    pub(crate) fn run(&mut self, frame: &[u8]) -> Outcome {
+        let mut out = vec![0; 4096];
+        let options =
+            TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::default() };
+        let result = self.dataplane.program().unwrap().test_run(options).unwrap();
+        out.truncate(result.data_size_out as usize);
+        let action = match result.return_value {
+            XDP_DROP => Action::Drop,
+            XDP_PASS => Action::Pass,
+            XDP_TX => Action::Transmit,
+            other => panic!("XDP action {other}"),
+        };
+        Outcome { action, frame: out }
+    }
+
+    pub(crate) fn counters(&self) -> Counted {
+        Counted::from(self.dataplane.counters().unwrap())
+    }
+}
+
+/// The plan as it runs on the host.
+pub(crate) fn host(plan: &Plan) -> HostTables {
+    HostTables::from(plan)
+}
+
+pub(crate) fn run_on_host(tables: &HostTables, frame: &[u8]) -> (Verdict, Outcome) {
+    let mut frame = frame.to_vec();
+    let verdict = pipeline::balance(&mut frame, tables);
+    let action = match verdict {
+        Verdict::Drop(_) => Action::Drop,
+        Verdict::Pass | Verdict::Deliver => Action::Pass,
+        Verdict::Transmit => Action::Transmit,
+    };
+    (verdict, Outcome { action, frame })
+}
+
+/// Counters in a form that both targets give: what is zero is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// Packets, bytes, SYNs by `VIP:port` or instance.
+    pub(crate) forwarded: BTreeMap<String, (u64, u64, u64)>,
+    /// Packets by VIP or service, and reason.
+    pub(crate) dropped: BTreeMap<(String, &'static str), u64>,
+}
+
+impl From<Counters> for Counted {
+    fn from(counters: Counters) -> Self {
+        let forwarded = counters.services.into_iter().chain(counters.instances);
+        let dropped = counters.drops.into_iter();
+        Self {
+            forwarded: forwarded
+                .filter(|line| line.packets > 0)
+                .map(|line| (line.name, (line.packets, line.bytes, line.syns)))
+                .collect(),
+            dropped: dropped.map(|line| ((line.name, line.reason), line.packets)).collect(),
+        }
+    }
+}
+
+impl Counted {
+    pub(crate) fn of_host(tables: &HostTables, plan: &Plan) -> Self {
+        let counters = tables.counters.borrow();
+        let scope = |number| match number {
+            0 => "(no VIP)".to_owned(),
+            number => plan.scope(number).unwrap().to_string(),
+        };
+        let services = counters.services.iter().map(|(&number, traffic)| (scope(number), traffic));
+        let instances = counters
+            .instances
+            .iter()
+            .map(|(&number, t)| (plan.instance_name(number).unwrap().to_string(), t));
+        Self {
+            forwarded: services
+                .chain(instances)
+                .map(|(name, t)| (name, (t.packets, t.bytes, t.syns)))
+                .collect(),
+            dropped: counters
+                .drops
+                .iter()
+                .map(|(&(n, reason), &count)| ((scope(n), reason.name()), count))
+                .collect(),
+        }
+    }
+}
+
+pub(crate) fn name(name: &str) -> InstanceName {
+    InstanceName(name.to_owned())
+}

@@ -1,0 +1,48 @@
+//! Programs of the distribution that tests and the lab run.
+
+use anyhow::{Result, bail};
+
+use super::{Setup, apt};
+
+/// A program, the package that has it, and who runs it.
+struct Client {
+    program: &'static str,
+    package: &'static str,
+    what_for: &'static str,
+}
+
+const CLIENTS: [Client; 4] = [
+    Client { program: "ip", package: "iproute2", what_for: "the lab's namespaces, links and addresses" },
+    Client {
+        program: "ethtool",
+        package: "ethtool",
+        what_for: "the lab's links: checksums that XDP can forward",
+    },
+    Client { program: "curl", package: "curl", what_for: "requests as clients make them" },
+    Client { program: "openssl", package: "openssl", what_for: "TLS handshakes as clients make them" },
+];
+
+/// Brings those that are not on the path.
+pub(super) fn ensure(setup: &mut Setup) -> Result<()> {
+    let missing: Vec<&Client> = CLIENTS.iter().filter(|client| !is_on_path(client.program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !apt::is_here() {
+        let list: Vec<_> = missing.iter().map(|c| format!("{} ({})", c.program, c.what_for)).collect();
+        bail!(
+            "these programs are missing, and this is not Debian: {}; next step: install them",
+            list.join(", ")
+        );
+    }
+    let what_for: Vec<_> = missing.iter().map(|client| client.what_for).collect();
+    let packages: Vec<_> = missing.iter().map(|client| client.package).collect();
+    setup.install(&packages, &what_for.join("; "))
+}
+
+/// The system folders count though they may not be on a user's path: those who run these programs are root.
+fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.into_iter().any(|folder| folder.join(program).is_file())
+}
