@@ -77,6 +77,8 @@ impl Hosts {
             self.plug(host, "eth0", station)?;
             default_route(host, Net::Lan)?;
         }
+        // In place of the one that the kernel would make with detection, and have tentative at first.
+        self.balancer.ip(["address add fe80::2/64 dev eth0 nodad"])?;
         self.pass = Some(Pass::attach(&self.switch, "balancer")?);
         Ok(())
     }
@@ -119,9 +121,8 @@ fn cable(
     far_mac: Option<Mac>,
 ) -> anyhow::Result<()> {
     // Duplicate detection costs each address a second; the balancer's own addresses are added without, its VIPs are not.
-    if far.name() != "balancer" {
-        far.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
-    }
+    let (key, value) = if far.name() == "balancer" { ("addr_gen_mode", "1") } else { ("accept_dad", "0") };
+    far.sysctl(&format!("net/ipv6/conf/default/{key}"), value)?;
     let address = |mac: Option<Mac>| mac.map(|mac| format!("address {}", mac_text(mac))).unwrap_or_default();
     near.ip([format!(
         "link add {near_name} {} type veth peer name {far_name} {} netns {}",

@@ -35,11 +35,12 @@ type Named = (String, Vec<u8>);
 /// Sends the frames one kind at a time from the router, and expects that neither an instance gets one nor anybody answers.
 fn nothing_gets_through(frames: Vec<Named>) {
     let lab = Lab::raise(2).unwrap();
-    let balancer = lab.balance(&lab.write(&lab.config()).unwrap()).unwrap();
+    let mut balancer = lab.balance(&lab.write(&lab.config()).unwrap()).unwrap();
     let router = Injector::of_router(&lab.hosts.router).unwrap();
     let answers = Wire::open(&lab.hosts.router, "lan").unwrap();
     let arrivals = Arrivals::listen(&lab).unwrap();
     let vips: [IpAddr; 4] = [PUBLIC.into(), PRIVATE.into(), PUBLIC6.into(), PRIVATE6.into()];
+    let count = frames.len() as u64;
     for (name, frame) in frames {
         router.send([frame]).unwrap();
         for vip in vips {
@@ -49,6 +50,8 @@ fn nothing_gets_through(frames: Vec<Named>) {
         let spoken = answers.arrived(|frame| speaks_for(frame, &vips)).unwrap();
         assert!(spoken.is_empty(), "{name} was answered: {spoken:02x?}\n{}", balancer.log());
     }
+    let counters = lab.counters(&mut balancer).unwrap();
+    assert_eq!(counters.dropped_in_all(), count, "each is counted once: {:#?}", counters.drops);
 }
 
 /// An answer in a VIP's name.
