@@ -1,5 +1,7 @@
 //! Raising the hosts and links of the picture in the crate's documentation.
 
+use std::path::Path;
+
 use crate::{
     address::{BALANCER, CLIENT, Mac, Net, OUTSIDE, PUBLIC, PUBLIC6, ROUTED, Station, mac_text},
     host::Host,
@@ -69,6 +71,13 @@ impl Hosts {
     fn lan(&mut self) -> anyhow::Result<()> {
         self.switch.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
         self.switch.ip(["link add br0 type bridge forward_delay 0 mcast_snooping 0", "link set br0 up"])?;
+        // Where the kernel has br_netfilter, a bridge throws malformed IP away, which here has to reach the balancer.
+        for family in ["iptables", "ip6tables", "arptables"] {
+            let key = format!("net/bridge/bridge-nf-call-{family}");
+            if Path::new("/proc/sys").join(&key).exists() {
+                self.switch.sysctl(&key, "0")?;
+            }
+        }
         let mut stations = vec![(&self.balancer, BALANCER), (&self.client, CLIENT)];
         stations
             .extend((1..).map(Station::instance).zip(&self.instances).map(|(station, host)| (host, station)));

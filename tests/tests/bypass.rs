@@ -188,10 +188,11 @@ fn r22_r23_fragments_get_nowhere() {
 
 #[test]
 fn r23_cut_and_lying_headers_get_nowhere() {
+    // What is cut before the address that makes it a VIP's passes to the stack (R24), which throws it away.
     let mut frames = Vec::new();
     for to in V4_TARGETS {
         let whole = V4::new(OUTSIDE.v4(), to, protocol::TCP).packet(&syn(to.into()));
-        for length in [0, 1, 19, 20, 23, 33, 39] {
+        for length in [20, 23, 33, 39] {
             frames.push((format!("cut to {length} bytes, {to}"), ethernet(&[], IPV4, &whole[..length])));
         }
         let lie = |at: usize, bytes: &[u8]| {
@@ -214,7 +215,7 @@ fn r23_cut_and_lying_headers_get_nowhere() {
     }
     for to in V6_TARGETS {
         let whole = frame::v6(OUTSIDE.v6(), to, protocol::TCP, &syn(to.into()));
-        for length in [0, 1, 39, 40, 43, 53, 59] {
+        for length in [40, 43, 53, 59] {
             frames.push((format!("cut to {length} bytes, {to}"), ethernet(&[], IPV6, &whole[..length])));
         }
         for (name, length) in [("longer than it is", 1000_u16), ("empty, it says", 0), ("cut, it says", 7)] {

@@ -142,6 +142,7 @@ fn r24_frames_of_other_kinds_reach_the_stack_unchanged() {
         frame::ethernet(BALANCER.mac(), CLIENT.mac(), &[], IPV4, &to_host),
         frame::ethernet(BALANCER.mac(), CLIENT.mac(), &[], IPV4, &elsewhere),
         frame::ethernet(BALANCER.mac(), CLIENT.mac(), &[], IPV4, &fragment),
+        frame::ethernet(BALANCER.mac(), CLIENT.mac(), &[], IPV4, &[0x45; 12]),
         frame::ethernet(BALANCER.mac(), CLIENT.mac(), &[], 100, &[0xaa; 60]),
     ];
     for sent in frames {
