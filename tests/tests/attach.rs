@@ -1,7 +1,5 @@
 //! Interfaces that are not a plain one with native XDP.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::{net::IpAddr, time::Duration};
 
 use lab::{
