@@ -25,8 +25,9 @@ const SIZE: usize = 150 * 64 * 1024;
 
 /// A balancer whose instances are only wires, and bare flows through it.
 struct Packets {
-    lab: Lab,
+    // In this order, in which they are dropped: a balancer whose host is gone is killed and cannot clean up.
     balancer: Gateway,
+    lab: Lab,
     injector: Injector,
     arrivals: Arrivals,
     service: Service,
@@ -43,7 +44,7 @@ impl Packets {
         let arrivals = Arrivals::listen(&lab).unwrap();
         let [v4, v6] = CLIENT.addresses();
         let source = if vip.is_ipv4() { v4 } else { v6 };
-        Self { lab, balancer, injector, arrivals, service: Service { vip, port: 443 }, source }
+        Self { balancer, lab, injector, arrivals, service: Service { vip, port: 443 }, source }
     }
 
     /// One packet of each flow; flows are told apart by their ports, from `first`.
