@@ -62,8 +62,17 @@ impl UnknownLog {
         } else {
             String::new()
         };
-        log::info!("not served: {unknown}{nearest}{more}");
+        log::info!("not served: {unknown}{advice}{more}");
     }
+}
+
+/// What the operator might look at.
+fn advice(name: &str, routes: &Routes) -> String {
+    if let Some(role) = routes.role(name) {
+        return format!("; it is a name of the {role} endpoint, but not here");
+    }
+    let nearest = if name.len() <= LONGEST { routes.nearest(name) } else { None };
+    nearest.map(|name| format!("; the nearest configured name is {name}")).unwrap_or_default()
 }
 
 impl fmt::Display for Unknown<'_> {
