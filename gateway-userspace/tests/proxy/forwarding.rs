@@ -262,7 +262,7 @@ async fn a_kept_connection_that_died_is_replaced_for_what_may_be_repeated() {
         } else {
             assert_eq!(
                 until(&mut client, "\r\n\r\n").await,
-                "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n"
+                "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
             );
         }
     }

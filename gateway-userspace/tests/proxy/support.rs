@@ -20,6 +20,7 @@ use gateway_userspace::{
         routes::Door,
         state::State,
         tls,
+        upstream::Connector,
         worker::{Current, Worker},
     },
 };
