@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, ops::ControlFlow, sync::Arc, time::Instant};
 
 use anyhow::Context;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::{
@@ -94,7 +95,7 @@ impl<'a> Daemon<'a> {
             None => None,
         };
         let on_link = preflight::on_link(&netlink, &model, &link, local.as_ref()).await?;
-        dataplane = Dataplane::load()?;
+        dataplane = load().await?;
         dataplane.log_events()?;
 
         let mut state = State::new(&model, interface, local.clone(), on_link, Instant::now());
@@ -312,6 +313,18 @@ impl<'a> Daemon<'a> {
         drop(dataplane);
         Ok(undone?)
     }
+}
+
+/// Apart from the owner task, which goes on hearing SIGTERM: the verifier may take seconds. And where no signal can come,
+/// which would make the kernel give up half-way with EAGAIN.
+async fn load() -> anyhow::Result<Dataplane> {
+    let loading = tokio::task::spawn_blocking(|| {
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        let loaded = Dataplane::load();
+        before.thread_set_mask()?;
+        Ok(loaded?)
+    });
+    loading.await.context("loading the program was broken off")?
 }
 
 fn learn(state: &mut State, entry: &Neighbour) {
