@@ -24,6 +24,7 @@
 pub mod address;
 pub mod ca;
 pub mod config;
+pub mod counters;
 pub mod curl;
 pub mod flows;
 pub mod frame;
@@ -33,6 +34,7 @@ pub mod inject;
 pub mod knock;
 pub mod lab;
 pub mod notify;
+pub mod pass;
 pub mod process;
 pub mod scan;
 pub mod segments;
