@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask bench packets [--quick] [--json]`. The MACs of balancer and instances are all the same here, so that the
 //! rewritten frame, which the kernel feeds to the next repetition, is the frame it was.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot measure ends")]
 
 #[path = "../tests/packets/builder.rs"]
 #[expect(dead_code, reason = "the tests use all of it")]
