@@ -19,7 +19,7 @@ use anyhow::{Context, anyhow, bail};
 use nix::sched::{self, CloneFlags};
 use nix::sys::{prctl, signal::Signal};
 
-use crate::process::{Output, Process, describe};
+use crate::process::{Output, Process};
 
 /// Long enough for any command that only sets something up or asks something.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
@@ -181,16 +181,4 @@ pub fn command(line: &str) -> Command {
     let mut command = Command::new(words.next().unwrap_or_default());
     command.args(words);
     command
-}
-
-/// Runs a command of the machine itself, outside of every host.
-///
-/// # Errors
-/// It is not there or does not succeed.
-pub fn machine(mut command: Command) -> anyhow::Result<String> {
-    let output = command.output().with_context(|| format!("cannot start `{}`", describe(&command)))?;
-    if !output.status.success() {
-        bail!("`{}`: {}\n{}", describe(&command), output.status, String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -163,7 +163,7 @@ impl Drop for Process {
 }
 
 /// The command as a person would type it.
-pub(crate) fn describe(command: &Command) -> String {
+fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -235,13 +235,13 @@ async fn sink(mut body: Incoming) -> Result<Sunk, hyper::Error> {
 }
 
 fn bytes(count: u64, pause: Duration) -> Response<Body> {
-    let chunks = futures(count, pause);
+    let chunks = chunks(count, pause);
     let mut response = Response::new(Either::Right(StreamBody::new(chunks).boxed_unsync()));
     response.headers_mut().insert(CONTENT_LENGTH, count.into());
     response
 }
 
-fn futures(
+fn chunks(
     count: u64,
     pause: Duration,
 ) -> impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send {
