@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::{
     ca::{Authority, Leaf},
     config::{Config, custom_host, default_host},
+    counters::{self, Counters},
     gateway::{Gateway, gateway},
     host::Host,
     service::Services,
@@ -106,8 +107,20 @@ impl Lab {
     /// It does not become ready.
     pub fn balance(&self, config: &Path) -> anyhow::Result<Gateway> {
         let mut command = gateway("balance")?;
-        command.arg("--config").arg(config);
+        command.arg("--config").arg(config).arg("--counters").arg(self.counters_file());
         Gateway::start(&self.hosts.balancer, command, self.folder())
+    }
+
+    /// Asks a balancer of this lab for what it has counted.
+    ///
+    /// # Errors
+    /// It has ended, or does not tell.
+    pub fn counters(&self, balancer: &mut Gateway) -> anyhow::Result<Counters> {
+        counters::ask(balancer, &self.counters_file())
+    }
+
+    fn counters_file(&self) -> PathBuf {
+        self.folder().join("counters.json")
     }
 
     /// Starts `gateway proxy` on an instance.

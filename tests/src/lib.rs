@@ -24,6 +24,7 @@
 pub mod address;
 pub mod ca;
 pub mod config;
+pub mod counters;
 pub mod curl;
 pub mod flows;
 pub mod frame;
