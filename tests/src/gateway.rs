@@ -157,9 +157,10 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // By force, it could leave things outside of its namespace, such as pins. An error means that it has ended already,
-        // or does not want to; then the process's own Drop kills it.
-        if self.end(Signal::SIGTERM).is_err() && std::thread::panicking() {
+        // By force, it could leave things outside of its namespace, such as pins. Where it does not want to, the
+        // process's own Drop kills it.
+        let ended = matches!(self.ended(), Ok(Some(_)));
+        if !ended && self.end(Signal::SIGTERM).is_err() && std::thread::panicking() {
             eprintln!("gateway {} did not stop by SIGTERM:\n{}", self.id(), self.log());
         }
     }

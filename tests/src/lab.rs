@@ -4,23 +4,29 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::{
     ca::{Authority, Leaf},
     config::{Config, custom_host, default_host},
-    counters::{self, Counters},
+    counters::Counters,
     gateway::{Gateway, gateway},
     host::Host,
     service::Services,
     topology::Hosts,
+    wait,
 };
 
 /// The roles of the lab's file (R42).
 pub const ROLES: [&str; 5] = ["gateway", "portal", "developer", "management", "scm"];
+
+/// For the balancer to write its counters.
+const COUNTERS: Duration = Duration::from_secs(5);
 
 /// A lab that is up. Dropping it takes everything away.
 #[derive(Debug)]
@@ -111,12 +117,20 @@ impl Lab {
         Gateway::start(&self.hosts.balancer, command, self.folder())
     }
 
-    /// Asks a balancer of this lab for what it has counted.
+    /// Asks the lab's balancer for its counters (SIGUSR1).
     ///
     /// # Errors
-    /// It has ended, or does not tell.
+    /// It does not write them.
     pub fn counters(&self, balancer: &mut Gateway) -> anyhow::Result<Counters> {
-        counters::ask(balancer, &self.counters_file())
+        let file = self.counters_file();
+        // A file that is there afterwards is a new one: it is put in place whole.
+        if file.exists() {
+            fs::remove_file(&file)?;
+        }
+        balancer.signal(Signal::SIGUSR1)?;
+        let text = wait::until(COUNTERS, || fs::read(&file).ok());
+        let text = text.with_context(|| format!("no counters after {COUNTERS:?}:\n{}", balancer.log()))?;
+        serde_json::from_slice(&text).context("counters that the lab cannot read")
     }
 
     fn counters_file(&self) -> PathBuf {

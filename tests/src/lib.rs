@@ -34,6 +34,7 @@ pub mod inject;
 pub mod knock;
 pub mod lab;
 pub mod notify;
+pub mod pass;
 pub mod process;
 pub mod scan;
 pub mod segments;

@@ -108,8 +108,10 @@ impl Arrivals {
             IpAddr::V4(v4) => v4.octets().to_vec(),
             IpAddr::V6(v6) => v6.octets().to_vec(),
         };
-        let holds =
-            |frame: &[u8]| frame.windows(octets.len()).any(|part| part == octets).then(|| frame.to_vec());
+        let holds = |frame: &[u8]| {
+            let for_one = frame.first()? & 1 == 0;
+            (for_one && frame.windows(octets.len()).any(|part| part == octets)).then(|| frame.to_vec())
+        };
         let all = self.wires.values().map(|wire| wire.arrived(holds)).collect::<anyhow::Result<Vec<_>>>()?;
         Ok(all.concat())
     }

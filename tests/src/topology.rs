@@ -1,8 +1,11 @@
 //! Raising the hosts and links of the picture in the crate's documentation.
 
+use std::path::Path;
+
 use crate::{
     address::{BALANCER, CLIENT, Mac, Net, OUTSIDE, PUBLIC, PUBLIC6, ROUTED, Station, mac_text},
     host::Host,
+    pass::Pass,
 };
 
 /// All hosts of a lab. Dropping them takes their namespaces, links and addresses with them.
@@ -24,6 +27,8 @@ pub struct Hosts {
     pub routed: Host,
     /// A host of the internet.
     pub outside: Host,
+    /// On the switch's port to the balancer, whose frames come by XDP_TX.
+    pass: Option<Pass>,
 }
 
 impl Hosts {
@@ -32,7 +37,7 @@ impl Hosts {
     /// # Errors
     /// Not root; `ip` or `ethtool` is missing or refuses something.
     pub fn raise(instances: u8) -> anyhow::Result<Self> {
-        let hosts = Self {
+        let mut hosts = Self {
             switch: Host::new("switch")?,
             router: Host::new("router")?,
             balancer: Host::new("balancer")?,
@@ -41,6 +46,7 @@ impl Hosts {
             client: Host::new("client")?,
             routed: Host::new("routed")?,
             outside: Host::new("outside")?,
+            pass: None,
         };
         hosts.lan()?;
         hosts.behind_the_router()?;
@@ -62,9 +68,16 @@ impl Hosts {
     }
 
     /// The bridge and everyone on it.
-    fn lan(&self) -> anyhow::Result<()> {
+    fn lan(&mut self) -> anyhow::Result<()> {
         self.switch.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
         self.switch.ip(["link add br0 type bridge forward_delay 0 mcast_snooping 0", "link set br0 up"])?;
+        // Where the kernel has br_netfilter, a bridge throws malformed IP away, which here has to reach the balancer.
+        for family in ["iptables", "ip6tables", "arptables"] {
+            let key = format!("net/bridge/bridge-nf-call-{family}");
+            if Path::new("/proc/sys").join(&key).exists() {
+                self.switch.sysctl(&key, "0")?;
+            }
+        }
         let mut stations = vec![(&self.balancer, BALANCER), (&self.client, CLIENT)];
         stations
             .extend((1..).map(Station::instance).zip(&self.instances).map(|(station, host)| (host, station)));
@@ -73,9 +86,10 @@ impl Hosts {
             self.plug(host, "eth0", station)?;
             default_route(host, Net::Lan)?;
         }
-        // XDP_TX hands a frame to the peer's NAPI, which a veth has only while a program or GRO is on there. Measured on 6.18:
-        // with GRO off on the bridge's port every such frame is a tx_error, with it on every one arrives; no program is needed.
-        self.switch.must("ethtool -K balancer gro on").map(drop)
+        // In place of the one that the kernel would make with detection, and have tentative at first.
+        self.balancer.ip(["address add fe80::2/64 dev eth0 nodad"])?;
+        self.pass = Some(Pass::attach(&self.switch, "balancer")?);
+        Ok(())
     }
 
     /// A cable from `host` into the bridge.
@@ -116,9 +130,8 @@ fn cable(
     far_mac: Option<Mac>,
 ) -> anyhow::Result<()> {
     // Duplicate detection costs each address a second; the balancer's own addresses are added without, its VIPs are not.
-    if far.name() != "balancer" {
-        far.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
-    }
+    let (key, value) = if far.name() == "balancer" { ("addr_gen_mode", "1") } else { ("accept_dad", "0") };
+    far.sysctl(&format!("net/ipv6/conf/default/{key}"), value)?;
     let address = |mac: Option<Mac>| mac.map(|mac| format!("address {}", mac_text(mac))).unwrap_or_default();
     near.ip([format!(
         "link add {near_name} {} type veth peer name {far_name} {} netns {}",

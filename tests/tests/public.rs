@@ -21,10 +21,12 @@ const VIPS: [IpAddr; 2] = [IpAddr::V4(PUBLIC), IpAddr::V6(PUBLIC6)];
 
 fn every_port(vip: IpAddr) {
     let lab = Lab::raise(2).unwrap();
-    let _running = lab.start(&lab.config()).unwrap();
+    let mut running = lab.start(&lab.config()).unwrap();
     let scan = scan::ports(&lab.hosts.outside, OUTSIDE, vip, 3443).unwrap();
     assert_eq!(scan.open, BTreeSet::from([3443]));
     assert_eq!(scan.refused, BTreeSet::new(), "a closed port is silent");
+    let counters = lab.counters(&mut running.balancer).unwrap();
+    assert_eq!(counters.dropped("no-service"), 65_534, "{:?}", counters.drops);
 }
 
 #[test]
@@ -40,10 +42,14 @@ fn r20a_of_all_65535_tcp_ports_only_3443_answers_over_ipv6() {
 #[test]
 fn r20b_other_protocols_get_no_answer() {
     let lab = Lab::raise(2).unwrap();
-    let _running = lab.start(&lab.config()).unwrap();
+    let mut running = lab.start(&lab.config()).unwrap();
     for vip in VIPS {
         assert_eq!(knock::knock(&lab.hosts.outside, OUTSIDE, vip, 3443).unwrap(), []);
     }
+    // Of each family: five of UDP, an echo, five of other protocols.
+    let counters = lab.counters(&mut running.balancer).unwrap();
+    let counted = ["no-service", "icmp-echo", "protocol"].map(|reason| counters.dropped(reason));
+    assert_eq!(counted, [10, 2, 10], "{:?}", counters.drops);
 }
 
 #[test]

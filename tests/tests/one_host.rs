@@ -1,0 +1,128 @@
+//! `gateway run`: balancer and instance on one host; and R25, a host that connects to the VIP it serves.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use lab::{
+    address::{BALANCER, OUTSIDE, PRIVATE, PRIVATE6, PUBLIC, PUBLIC6},
+    config::{Config, default_host},
+    curl::Curl,
+    gateway::{Gateway, gateway},
+    knock,
+    lab::{Lab, ROLES},
+    scan,
+    snapshot::Snapshot,
+    wait::eventually,
+};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const VIPS: [IpAddr; 2] = [IpAddr::V4(PRIVATE), IpAddr::V6(PRIVATE6)];
+
+/// A lab whose only instance is the balancer's host.
+fn one_host() -> (Lab, Config) {
+    let lab = Lab::raise(1).unwrap();
+    let mut config = lab.config();
+    config.instance[0].dip = BALANCER.addresses().to_vec();
+    (lab, config)
+}
+
+fn run(lab: &Lab, config: &Config) -> Gateway {
+    let mut command = gateway("run").unwrap();
+    command.arg("--config").arg(lab.write(config).unwrap());
+    Gateway::start(&lab.hosts.balancer, command, lab.folder()).unwrap()
+}
+
+fn serves_all(lab: &Lab) {
+    for vip in VIPS {
+        for role in ROLES {
+            let answer = Curl::https(lab, &default_host(role), vip, "/").send(&lab.hosts.client).unwrap();
+            assert_eq!(answer.seen().unwrap().service, role, "{vip}");
+        }
+    }
+}
+
+#[test]
+fn r20_run_serves_the_private_vip_and_guards_the_public_one() {
+    let (lab, config) = one_host();
+    let _gateway = run(&lab, &config);
+    serves_all(&lab);
+    for vip in [PUBLIC.into(), PUBLIC6.into()] {
+        let at = SocketAddr::new(vip, 3443);
+        let answer =
+            Curl::new(&lab, "https", &default_host("management"), at, "/").send(&lab.hosts.outside).unwrap();
+        assert_eq!(answer.seen().unwrap().service, "management");
+        let scan = scan::ports(&lab.hosts.outside, OUTSIDE, vip, 3443).unwrap();
+        assert_eq!((scan.open, scan.refused), (BTreeSet::from([3443]), BTreeSet::new()));
+        assert_eq!(knock::knock(&lab.hosts.outside, OUTSIDE, vip, 3443).unwrap(), []);
+    }
+}
+
+#[test]
+fn r06_run_leaves_the_host_as_it_was() {
+    let (lab, config) = one_host();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let before = Snapshot::of(&lab.hosts.balancer).unwrap();
+        let mut gateway = run(&lab, &config);
+        let output = gateway.end(signal).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{signal}: {}", output.stderr);
+        assert_eq!(Snapshot::of(&lab.hosts.balancer).unwrap(), before, "{signal}");
+    }
+}
+
+#[test]
+fn run_starts_a_process_again_that_died_and_the_other_does_not_notice() {
+    let (lab, config) = one_host();
+    let gateway = run(&lab, &config);
+    let children = || {
+        let path = format!("/proc/{0}/task/{0}/children", gateway.id());
+        let text = std::fs::read_to_string(path).unwrap();
+        text.split_whitespace().map(|pid| pid.parse::<i32>().unwrap()).collect::<BTreeSet<_>>()
+    };
+    let before = children();
+    assert_eq!(before.len(), 2);
+    for pid in &before {
+        kill(Pid::from_raw(*pid), Signal::SIGKILL).unwrap();
+        let again = || children().len() == 2 && !children().contains(pid);
+        assert!(eventually(Duration::from_secs(20), again), "{}", gateway.log());
+        let served = || {
+            Curl::https(&lab, &default_host("gateway"), PRIVATE, "/").send(&lab.hosts.client).unwrap().status
+                == 200
+        };
+        assert!(eventually(Duration::from_secs(20), served), "{}", gateway.log());
+    }
+    assert!(before.is_disjoint(&children()));
+}
+
+#[test]
+fn r25_run_answers_its_own_host() {
+    let (lab, config) = one_host();
+    let _gateway = run(&lab, &config);
+    hairpin(&lab, &lab.hosts.balancer);
+}
+
+#[test]
+fn r25_an_instance_gets_an_answer_from_the_vip_it_serves_alone_or_with_others() {
+    for instances in [1, 3] {
+        let lab = Lab::raise(instances).unwrap();
+        let _running = lab.start(&lab.config()).unwrap();
+        for host in &lab.hosts.instances {
+            hairpin(&lab, host);
+        }
+    }
+}
+
+/// Every time, not only when the ring happens to point back.
+fn hairpin(lab: &Lab, host: &lab::host::Host) {
+    for vip in VIPS {
+        for _ in 0..10 {
+            let answer = Curl::https(lab, &default_host("gateway"), vip, "/").send(host).unwrap();
+            assert_eq!(answer.status, 200, "{} to {vip}: {answer:?}", host.name());
+        }
+    }
+}
