@@ -7,11 +7,10 @@ use crate::{
     frame::Frame,
     headers::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Tcp, Udp},
     icmp::{self, Message},
-    layout::{BOUNDS, Config, Service, SourceSet, Vip},
+    layout::{BOUNDS, Block, SLOTS, SOURCE_SETS, Service, SourceSet, Vip},
     parse::Packet,
     reason::Reason,
     steer::Segment,
-    tables::Tables,
 };
 
 /// A drop, and where it is counted.
@@ -25,9 +24,9 @@ pub struct Dropped {
 
 /// What may be forwarded.
 #[derive(Debug, Clone, Copy)]
-pub struct Admitted<'t> {
+pub struct Admitted<'b> {
     /// To which service.
-    pub service: &'t Service,
+    pub service: &'b Service,
     /// By which its instance is found.
     pub flow: Flow,
     /// Where the flow is in its life.
@@ -36,28 +35,28 @@ pub struct Admitted<'t> {
 
 /// `Ok(None)`: neighbour discovery, which the kernel answers.
 #[inline(always)]
-pub fn admit<'t, F: Frame, T: Tables>(
+pub fn admit<'b, F: Frame>(
     frame: &F,
-    tables: &'t T,
-    config: &Config,
+    block: &'b Block,
     vip: &Vip,
     packet: &Packet,
-) -> Result<Option<Admitted<'t>>, Dropped> {
+) -> Result<Option<Admitted<'b>>, Dropped> {
     let of_vip = |reason| Dropped { scope: vip.scope, reason };
     let Some((flow, segment)) = transport(frame, packet, vip.address).map_err(of_vip)? else {
         return Ok(None);
     };
-    if !may_reach(tables, vip.sources, packet.source) {
+    if !may_reach(block, vip.sources, packet.source) {
         return Err(of_vip(Reason::Source));
     }
     let key = Service::key(vip.scope, flow.protocol, flow.port);
-    let service = match tables.service(Service::slot(key, config.service_multiplier)) {
-        Some(service) if service.key == key => service,
-        _ if matches!(segment, Segment::Quote) => return Err(of_vip(Reason::IcmpQuote)),
-        _ => return Err(of_vip(Reason::NoService)),
-    };
+    let slot = Service::slot(key, block.config.service_multiplier) & (SLOTS - 1);
+    let service = &block.services[slot as usize];
+    if service.key != key {
+        let is_quote = matches!(segment, Segment::Quote);
+        return Err(of_vip(if is_quote { Reason::IcmpQuote } else { Reason::NoService }));
+    }
     // An ICMP error comes from any router on the way: there the flow's client counts.
-    if !may_reach(tables, service.sources, flow.source) {
+    if !may_reach(block, service.sources, flow.source) {
         return Err(Dropped { scope: service.scope, reason: Reason::Source });
     }
     Ok(Some(Admitted { service, flow, segment }))
@@ -125,8 +124,8 @@ fn udp<F: Frame>(frame: &F, packet: &Packet) -> Result<(Flow, Segment), Reason> 
 }
 
 #[inline(always)]
-fn may_reach<T: Tables>(tables: &T, set: u16, source: Address) -> bool {
-    set == 0 || tables.sources(u32::from(set)).is_some_and(|set| contains(set, source))
+fn may_reach(block: &Block, set: u16, source: Address) -> bool {
+    set == 0 || contains(&block.sources[(u32::from(set) & (SOURCE_SETS - 1)) as usize], source)
 }
 
 /// Binary search for the number of bounds at or below the address, of which only the parity counts.

@@ -3,12 +3,8 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use crate::{
-    address::Address,
     frame::{Frame, Pod},
-    layout::{
-        Bucket, Config, INSTANCES, Instance, NOTE_LINES, RING_WORDS, RINGS, SLOTS, SOURCE_SETS, Service,
-        SourceSet, Traffic, Vip,
-    },
+    layout::{Block, NOTE_LINES, Traffic},
     reason::Reason,
     tables::{NoteLine, Tables},
 };
@@ -32,21 +28,11 @@ impl Frame for Vec<u8> {
     }
 }
 
-/// All tables, with the sizes of the maps.
+/// All tables, as they are in the maps.
 #[derive(Debug)]
 pub struct HostTables {
-    /// See [`crate::layout`].
-    pub config: Config,
-    /// By slot.
-    pub vips: Vec<Vip>,
-    /// By slot.
-    pub services: Vec<Service>,
-    /// By number of the set.
-    pub sources: Vec<SourceSet>,
-    /// By number of the ring; an empty one is nobody's.
-    pub rings: Vec<Vec<Bucket>>,
-    /// By number.
-    pub instances: Vec<Instance>,
+    /// What the control plane decided.
+    pub block: Box<Block>,
     /// The transition table.
     pub notes: Vec<NoteLine>,
     /// What [`Tables::epoch`] tells.
@@ -69,12 +55,8 @@ pub struct Counters {
 impl Default for HostTables {
     fn default() -> Self {
         Self {
-            config: Config::default(),
-            vips: vec![Vip::default(); SLOTS as usize],
-            services: vec![Service::default(); SLOTS as usize],
-            sources: vec![SourceSet::default(); SOURCE_SETS as usize],
-            rings: vec![Vec::new(); RINGS as usize],
-            instances: vec![Instance::default(); INSTANCES as usize],
+            // SAFETY: integers only, all zero as in a new map; too large to be made on the stack.
+            block: unsafe { Box::new_zeroed().assume_init() },
             notes: std::iter::repeat_with(NoteLine::default).take(NOTE_LINES as usize).collect(),
             epoch: 0,
             counters: RefCell::default(),
@@ -83,30 +65,8 @@ impl Default for HostTables {
 }
 
 impl Tables for HostTables {
-    fn config(&self) -> Option<&Config> {
-        Some(&self.config)
-    }
-
-    fn vip(&self, slot: u32) -> Option<&Vip> {
-        self.vips.get(slot as usize)
-    }
-
-    fn service(&self, slot: u32) -> Option<&Service> {
-        self.services.get(slot as usize)
-    }
-
-    fn sources(&self, set: u32) -> Option<&SourceSet> {
-        self.sources.get(set as usize)
-    }
-
-    fn bucket(&self, ring: u32, bucket: u32) -> Option<Bucket> {
-        debug_assert!((bucket as usize) < RING_WORDS);
-        let ring = self.rings.get(ring as usize)?;
-        Some(ring.get(bucket as usize).copied().unwrap_or_default())
-    }
-
-    fn instance(&self, number: u32) -> Option<&Instance> {
-        self.instances.get(number as usize)
+    fn block(&self) -> Option<&Block> {
+        Some(&self.block)
     }
 
     fn notes(&self, line: u32) -> Option<&NoteLine> {
@@ -123,7 +83,7 @@ impl Tables for HostTables {
         add(counters.instances.entry(instance).or_default(), bytes, syn);
     }
 
-    fn count_drop(&self, scope: u16, reason: Reason, _source: Address) {
+    fn count_drop(&self, scope: u16, reason: Reason) {
         *self.counters.borrow_mut().drops.entry((scope, reason)).or_default() += 1;
     }
 }

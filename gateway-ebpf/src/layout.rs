@@ -14,7 +14,7 @@ pub const INSTANCES: u32 = 4096;
 pub const RINGS: u32 = 8;
 /// Buckets of a ring: the Maglev paper's small prime.
 pub const BUCKETS: usize = 65_537;
-/// A ring's words: one more than the index's bound, which the verifier takes as inclusive.
+/// A ring's words: one more than the buckets, so that a bound on the index which the verifier takes as inclusive will do.
 pub const RING_WORDS: usize = BUCKETS + 1;
 /// Lines of the transition table, a power of two.
 pub const NOTE_LINES: u32 = 1 << 16;
@@ -25,7 +25,28 @@ pub const SOURCE_SETS: u32 = 16;
 /// Ends of ranges in a source set, a power of two.
 pub const BOUNDS: usize = 256;
 
-/// One entry: what the whole program needs.
+/// Everything that the control plane decided, in one map value: found once a packet, then read by offset. With a map for each
+/// table, seven look-ups a packet took more time than all else.
+///
+/// User space maps it into its memory. It is the only writer; the kernel only reads, so each entry is changed in place.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Block {
+    /// What the whole program needs.
+    pub config: Config,
+    /// By [`Address::slot`].
+    pub vips: [Vip; SLOTS as usize],
+    /// By [`Service::slot`].
+    pub services: [Service; SLOTS as usize],
+    /// By number.
+    pub instances: [Instance; INSTANCES as usize],
+    /// By number of the set.
+    pub sources: [SourceSet; SOURCE_SETS as usize],
+    /// By number of the ring and bucket: the words of [`Bucket`].
+    pub rings: [[u32; RING_WORDS]; RINGS as usize],
+}
+
+/// What the whole program needs.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Config {
@@ -197,19 +218,19 @@ const _: () = assert!(size_of::<Service>() == 16);
 const _: () = assert!(size_of::<Instance>() == 16);
 const _: () = assert!(size_of::<SourceSet>() == BOUNDS * 24 + 16);
 const _: () = assert!(size_of::<Traffic>() == 24);
+const _: () = assert!(
+    size_of::<Block>()
+        == 32
+            + SLOTS as usize * 48
+            + INSTANCES as usize * 16
+            + SOURCE_SETS as usize * (BOUNDS * 24 + 16)
+            + RINGS as usize * RING_WORDS * 4
+);
+// The largest value of an array map was KMALLOC_MAX_SIZE before Linux 5.11.
+const _: () = assert!(size_of::<Block>() < 4 << 20);
+const _: () = assert!(SOURCE_SETS.is_power_of_two() && RINGS.is_power_of_two());
 const _: () = assert!(BOUNDS.is_power_of_two() && NOTE_LINES.is_power_of_two() && INSTANCES < 1 << 15);
 
 #[cfg(not(target_arch = "bpf"))]
-mod pod {
-    use super::{Config, Instance, Service, SourceSet, Traffic, Vip};
-
-    macro_rules! pod {
-        ($($name:ident)+) => {
-            $(
-                // SAFETY: repr(C), integers only, padding is explicit (sizes are asserted above).
-                unsafe impl aya::Pod for $name {}
-            )+
-        };
-    }
-    pod!(Config Vip Service Instance SourceSet Traffic);
-}
+// SAFETY: repr(C), integers only, no padding (the size is asserted above).
+unsafe impl aya::Pod for Traffic {}

@@ -4,7 +4,7 @@ use network_types::{eth::EtherType, ip::IpProto};
 
 use crate::{
     address::Address,
-    frame::Frame,
+    frame::{Frame, Pod},
     headers::{Ethernet, Extension, Ipv4, Ipv6, Vlan},
     reason::Reason,
 };
@@ -72,41 +72,63 @@ fn is_vlan(ethertype: u16) -> bool {
     ethertype == DOT1Q || ethertype == DOT1AD
 }
 
-/// The rest of an IPv4 header that was read at `offset`.
-#[inline(always)]
-pub fn ipv4<F: Frame>(frame: &F, offset: usize, header: &Ipv4) -> Result<Packet, Reason> {
-    if !header.is_valid() {
-        return Err(Reason::BadHeader);
-    }
-    let total = u16::from_be(header.total_length) as usize;
-    if total < header.header_length() || offset + total > frame.length() {
-        return Err(Reason::BadLength);
-    }
-    if header.is_fragment() {
-        return Err(Reason::Fragment);
-    }
-    Ok(Packet {
-        source: header.source(),
-        protocol: header.protocol,
-        payload: offset + header.header_length(),
-        end: offset + total,
-        hop_limit: header.ttl,
-    })
+/// An IP header that was read at some offset. The pipeline is built once for each version: with one for both, values that
+/// only one of them has went through the stack.
+pub trait IpHeader: Pod {
+    /// Where the packet goes.
+    fn destination(&self) -> Address;
+
+    /// Checks the header, options or extension headers included, and finds the payload.
+    fn packet<F: Frame>(&self, frame: &F, offset: usize) -> Result<Packet, Reason>;
 }
 
-/// The rest of an IPv6 header that was read at `offset`, and its extension headers.
-#[inline(always)]
-pub fn ipv6<F: Frame>(frame: &F, offset: usize, header: &Ipv6) -> Result<Packet, Reason> {
-    // RFC 4291 §2.7: multicast is never a source; here it could pass for IPv4 (`address::V4`).
-    if !header.is_valid() || header.source().hi >> 56 == 0xff {
-        return Err(Reason::BadHeader);
+impl IpHeader for Ipv4 {
+    #[inline(always)]
+    fn destination(&self) -> Address {
+        self.destination()
     }
-    let end = offset + Ipv6::LENGTH + u16::from_be(header.payload_length) as usize;
-    if end > frame.length() {
-        return Err(Reason::BadLength);
+
+    #[inline(always)]
+    fn packet<F: Frame>(&self, frame: &F, offset: usize) -> Result<Packet, Reason> {
+        if !self.is_valid() {
+            return Err(Reason::BadHeader);
+        }
+        let total = u16::from_be(self.total_length) as usize;
+        if total < self.header_length() || offset + total > frame.length() {
+            return Err(Reason::BadLength);
+        }
+        if self.is_fragment() {
+            return Err(Reason::Fragment);
+        }
+        Ok(Packet {
+            source: self.source(),
+            protocol: self.protocol,
+            payload: offset + self.header_length(),
+            end: offset + total,
+            hop_limit: self.ttl,
+        })
     }
-    let (protocol, payload) = extensions(frame, header.next_header, offset + Ipv6::LENGTH)?;
-    Ok(Packet { source: header.source(), protocol, payload, end, hop_limit: header.hop_limit })
+}
+
+impl IpHeader for Ipv6 {
+    #[inline(always)]
+    fn destination(&self) -> Address {
+        self.destination()
+    }
+
+    #[inline(always)]
+    fn packet<F: Frame>(&self, frame: &F, offset: usize) -> Result<Packet, Reason> {
+        // RFC 4291 §2.7: multicast is never a source; here it could pass for IPv4 (`address::V4`).
+        if !self.is_valid() || self.source().hi >> 56 == 0xff {
+            return Err(Reason::BadHeader);
+        }
+        let end = offset + Self::LENGTH + u16::from_be(self.payload_length) as usize;
+        if end > frame.length() {
+            return Err(Reason::BadLength);
+        }
+        let (protocol, payload) = extensions(frame, self.next_header, offset + Self::LENGTH)?;
+        Ok(Packet { source: self.source(), protocol, payload, end, hop_limit: self.hop_limit })
+    }
 }
 
 /// Follows extension headers (RFC 8200 §4) to the payload: its protocol and offset.

@@ -1,12 +1,11 @@
 //! The whole way of a packet.
 
 use crate::{
-    address::Address,
-    admit::{self, Dropped},
+    admit::{self, Admitted, Dropped},
     frame::Frame,
     headers::{Ipv4, Ipv6, Macs},
-    layout::{Config, Vip, WAY_LINK, WAY_LOCAL},
-    parse::{self, Link},
+    layout::{Block, Config, INSTANCES, SLOTS, Vip, WAY_LINK, WAY_LOCAL},
+    parse::{self, IpHeader, Link},
     reason::Reason,
     steer,
     tables::Tables,
@@ -28,51 +27,58 @@ pub enum Verdict {
 /// Decides on one packet, and rewrites it where it is forwarded.
 #[inline(always)]
 pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
-    let Some(config) = tables.config() else { return Verdict::Pass };
-    let link = match parse::link(frame) {
-        Ok(Some(link)) => link,
-        Ok(None) => return Verdict::Pass,
-        Err(reason) => return refuse(tables, 0, reason, Address::default()),
-    };
-    // The VIP is looked up before anything is judged: what is not for one is none of ours, however odd (R24).
-    let (vip, source, packet) = match link.ethertype {
-        parse::IPV4 => {
-            let Some(header) = frame.read::<Ipv4>(link.end) else { return Verdict::Pass };
-            let Some(vip) = find(tables, config, header.destination()) else { return Verdict::Pass };
-            (vip, header.source(), parse::ipv4(frame, link.end, &header))
+    match decide(frame, tables) {
+        Ok(verdict) => verdict,
+        // One exit for all drops: what counts them, and raises the event of a first one, is there once.
+        Err(Dropped { scope, reason }) => {
+            tables.count_drop(scope, reason);
+            Verdict::Drop(reason)
         }
-        parse::IPV6 => {
-            let Some(header) = frame.read::<Ipv6>(link.end) else { return Verdict::Pass };
-            let Some(vip) = find(tables, config, header.destination()) else { return Verdict::Pass };
-            (vip, header.source(), parse::ipv6(frame, link.end, &header))
-        }
-        _ => return Verdict::Pass,
-    };
-    match for_us(config, &link) {
-        Ok(true) => {}
-        // A frame for another host, seen because the link floods it; forwarding it again would make it circle.
-        Ok(false) => return Verdict::Pass,
-        Err(reason) => return refuse(tables, vip.scope, reason, source),
-    }
-    let packet = match packet {
-        Ok(packet) => packet,
-        Err(reason) => return refuse(tables, vip.scope, reason, source),
-    };
-    match admit::admit(frame, tables, config, vip, &packet) {
-        Ok(Some(admitted)) => forward(frame, tables, config, vip, &admitted),
-        Ok(None) => Verdict::Pass,
-        Err(Dropped { scope, reason }) => refuse(tables, scope, reason, source),
     }
 }
 
 #[inline(always)]
-fn find<'t, T: Tables>(tables: &'t T, config: &Config, destination: Address) -> Option<&'t Vip> {
-    tables.vip(destination.slot(config.vip_multiplier)).filter(|vip| vip.address == destination)
+fn decide<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Result<Verdict, Dropped> {
+    let Some(block) = tables.block() else { return Ok(Verdict::Pass) };
+    let Some(link) = parse::link(frame).map_err(|reason| Dropped { scope: 0, reason })? else {
+        return Ok(Verdict::Pass);
+    };
+    match link.ethertype {
+        parse::IPV4 => decide_on::<_, _, Ipv4>(frame, tables, block, &link),
+        parse::IPV6 => decide_on::<_, _, Ipv6>(frame, tables, block, &link),
+        _ => Ok(Verdict::Pass),
+    }
+}
+
+#[inline(always)]
+fn decide_on<F: Frame, T: Tables, H: IpHeader>(
+    frame: &mut F,
+    tables: &T,
+    block: &Block,
+    link: &Link,
+) -> Result<Verdict, Dropped> {
+    // The VIP is looked up before anything is judged: what is not for one is none of ours, however odd (R24).
+    let Some(header) = frame.read::<H>(link.end) else { return Ok(Verdict::Pass) };
+    let destination = header.destination();
+    let vip = &block.vips[(destination.slot(block.config.vip_multiplier) & (SLOTS - 1)) as usize];
+    if vip.address != destination {
+        return Ok(Verdict::Pass);
+    }
+    let of_vip = |reason| Dropped { scope: vip.scope, reason };
+    if !is_for_us(&block.config, link).map_err(of_vip)? {
+        // A frame for another host, seen because the link floods it; forwarding it again would make it circle.
+        return Ok(Verdict::Pass);
+    }
+    let packet = header.packet(frame, link.end).map_err(of_vip)?;
+    match admit::admit(frame, block, vip, &packet)? {
+        Some(admitted) => forward(frame, tables, block, vip, &admitted),
+        None => Ok(Verdict::Pass),
+    }
 }
 
 /// Whether the frame is addressed to this interface.
 #[inline(always)]
-fn for_us(config: &Config, link: &Link) -> Result<bool, Reason> {
+fn is_for_us(config: &Config, link: &Link) -> Result<bool, Reason> {
     let (a, b) = (link.ethernet.destination_a, link.ethernet.destination_b);
     if a == config.mac_a && b == config.mac_b {
         return Ok(true);
@@ -85,38 +91,24 @@ fn for_us(config: &Config, link: &Link) -> Result<bool, Reason> {
 fn forward<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    config: &Config,
+    block: &Block,
     vip: &Vip,
-    admitted: &admit::Admitted<'_>,
-) -> Verdict {
+    admitted: &Admitted<'_>,
+) -> Result<Verdict, Dropped> {
     let service = admitted.service;
-    let source = admitted.flow.source;
-    let owner =
-        steer::steer(tables, config, u32::from(service.ring), vip.salt, &admitted.flow, admitted.segment);
-    let number = match owner {
-        Some(number) if number != 0 => number,
-        _ => return refuse(tables, service.scope, Reason::NoInstance, source),
-    };
-    let Some(instance) = tables.instance(u32::from(number)) else {
-        return refuse(tables, service.scope, Reason::NoInstance, source);
-    };
+    let of_service = |reason| Dropped { scope: service.scope, reason };
+    let owner = steer::steer(tables, block, service.ring, vip.salt, &admitted.flow, admitted.segment);
+    let number = owner.filter(|&number| number != 0).ok_or(of_service(Reason::NoInstance))?;
+    let instance = &block.instances[(u32::from(number) & (INSTANCES - 1)) as usize];
     let verdict = match instance.way {
         WAY_LINK => {
             let [a, b, c] = instance.macs;
-            if frame.write(0, Macs { a, b, c }).is_none() {
-                return refuse(tables, service.scope, Reason::Truncated, source);
-            }
+            frame.write(0, Macs { a, b, c }).ok_or(of_service(Reason::Truncated))?;
             Verdict::Transmit
         }
         WAY_LOCAL => Verdict::Deliver,
-        _ => return refuse(tables, service.scope, Reason::Neighbour, source),
+        _ => return Err(of_service(Reason::Neighbour)),
     };
     tables.count(service.scope, number, frame.length() as u64, admitted.segment.syns());
-    verdict
-}
-
-#[inline(always)]
-fn refuse<T: Tables>(tables: &T, scope: u16, reason: Reason, source: Address) -> Verdict {
-    tables.count_drop(scope, reason, source);
-    Verdict::Drop(reason)
+    Ok(verdict)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     address::Flow,
-    layout::{BUCKETS, Config, NOTE_LINES},
+    layout::{BUCKETS, Block, Bucket, NOTE_LINES, RINGS},
     note::{self, Syn},
     tables::Tables,
 };
@@ -46,13 +46,13 @@ pub const fn bucket_of(hash: u64) -> u32 {
 #[inline(always)]
 pub fn steer<T: Tables>(
     tables: &T,
-    config: &Config,
-    ring: u32,
+    block: &Block,
+    ring: u16,
     salt: u64,
     flow: &Flow,
     segment: Segment,
 ) -> Option<u16> {
-    let bucket = tables.bucket(ring, bucket_of(flow.hash(salt)))?;
+    let bucket = bucket(block, ring, bucket_of(flow.hash(salt)))?;
     if !bucket.is_moved() {
         return Some(bucket.current());
     }
@@ -62,7 +62,7 @@ pub fn steer<T: Tables>(
         return Some(current);
     }
     // Salted by this node alone: who knows the ring's seed still cannot aim at a line.
-    let hash = flow.hash(salt ^ config.note_salt);
+    let hash = flow.hash(salt ^ block.config.note_salt);
     let line = tables.notes(hash as u32 & (NOTE_LINES - 1))?;
     let epoch = tables.epoch();
     Some(match segment {
@@ -76,4 +76,11 @@ pub fn steer<T: Tables>(
         }
         Segment::Datagram | Segment::Quote => note::trusted(line, hash, epoch).unwrap_or(previous),
     })
+}
+
+#[inline(always)]
+fn bucket(block: &Block, ring: u16, bucket: u32) -> Option<Bucket> {
+    let word: *const u32 = block.rings[(u32::from(ring) & (RINGS - 1)) as usize].get(bucket as usize)?;
+    // SAFETY: from a reference. Volatile, because user space may store to the word meanwhile: it is loaded once.
+    Some(Bucket(unsafe { word.read_volatile() }))
 }

@@ -4,41 +4,42 @@ use std::collections::BTreeSet;
 
 use crate::host::Host;
 
-/// A host's state. Two of them are compared as they are; their difference is in the assertion's message.
+/// What is asked: addresses, interfaces with their XDP programs, routes of all tables, how ARP is answered and asked, and
+/// whatever is pinned on the machine's bpffs.
+const QUESTIONS: [&str; 6] = [
+    "ip -oneline address show",
+    "ip -oneline link show",
+    "ip route show table all",
+    "ip -6 route show table all",
+    "grep -r . /proc/sys/net/ipv4/conf --include=arp_ignore --include=arp_announce",
+    "find /sys/fs/bpf",
+];
+
+/// A host's state, line by line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Addresses by interface, with their properties.
-    pub addresses: BTreeSet<String>,
-    /// Interfaces with their XDP programs.
-    pub links: BTreeSet<String>,
-    /// Routes of all tables.
-    pub routes: BTreeSet<String>,
-    /// How ARP is answered and asked.
-    pub arp: String,
-    /// Whatever is pinned on the machine's bpffs.
-    pub pins: BTreeSet<String>,
-}
+pub struct Snapshot(BTreeSet<String>);
 
 impl Snapshot {
     /// Looks at a host.
     ///
     /// # Errors
-    /// `ip` or `find` fails.
+    /// `ip`, `grep` or `find` fails.
     pub fn of(host: &Host) -> anyhow::Result<Self> {
-        let lines =
-            |command: &str| Ok::<_, anyhow::Error>(host.must(command)?.lines().map(str::to_owned).collect());
-        Ok(Self {
-            addresses: lines("ip -oneline address show")?,
-            links: lines("ip -oneline link show")?,
-            routes: host
-                .must("ip route show table all")?
-                .lines()
-                .chain(host.must("ip -6 route show table all")?.lines())
-                .map(str::to_owned)
-                .collect(),
-            arp: host
-                .must("grep -r . /proc/sys/net/ipv4/conf --include=arp_ignore --include=arp_announce")?,
-            pins: lines("find /sys/fs/bpf")?,
-        })
+        let answers =
+            QUESTIONS.iter().map(|question| host.must(question)).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Self(
+            answers.iter().flat_map(|answer| answer.lines()).map(|line| line.trim_end().to_owned()).collect(),
+        ))
+    }
+
+    /// What came (`+`) and what went (`-`) since `before`; nothing where the host is as it was.
+    pub fn since(&self, before: &Self) -> Vec<String> {
+        let came = self.0.difference(&before.0).map(|line| format!("+ {line}"));
+        came.chain(before.0.difference(&self.0).map(|line| format!("- {line}"))).collect()
+    }
+
+    /// Whether an interface carries an XDP program.
+    pub fn has_xdp(&self) -> bool {
+        self.0.iter().any(|line| line.contains(" xdp") && line.contains("mtu"))
     }
 }

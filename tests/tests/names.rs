@@ -92,6 +92,27 @@ fn r40_tls_without_a_name_is_refused_before_any_certificate() {
 }
 
 #[test]
+fn r40_the_switch_shows_the_gateway_certificate_to_a_client_without_a_name() {
+    let lab = Lab::raise(1).unwrap();
+    let mut config = lab.config();
+    config.proxy.no_sni = "default-certificate".to_owned();
+    let _running = lab.start(&config).unwrap();
+    let openssl = format!("openssl s_client -connect {PRIVATE}:443 -noservername");
+    let text = lab.hosts.client.run(&openssl).unwrap().text();
+    assert!(text.contains("subject=CN = gateway\n"), "{text}");
+    // Still nothing is served to a bare address, and an unknown name is not "no name".
+    let bare =
+        Curl::url(&lab, &format!("https://{PRIVATE}/")).with(["--insecure"]).send(&lab.hosts.client).unwrap();
+    assert_eq!(bare.status, 421, "{bare:?}");
+    let unknown = exchange(
+        &lab.hosts.client,
+        SocketAddr::new(PRIVATE.into(), 443),
+        &client_hello(Some("nobody.example")),
+    );
+    assert_eq!(unknown.unwrap(), UNRECOGNIZED_NAME);
+}
+
+#[test]
 fn r40_http_to_a_bare_address_gets_an_empty_421() {
     let (lab, _running) = up();
     let spellings = [

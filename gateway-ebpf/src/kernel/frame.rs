@@ -4,18 +4,23 @@ use aya_ebpf::bindings::xdp_md;
 
 use crate::frame::{Frame, Pod};
 
-/// Both ends are read once: they only change when the packet grows or shrinks at the front.
+/// The ends are read once: they only change when the packet grows or shrinks at the front.
 pub(super) struct XdpFrame {
     data: usize,
     data_end: usize,
+    length: usize,
 }
 
 impl XdpFrame {
     #[inline(always)]
     pub(super) fn new(context: *const xdp_md) -> Self {
         // SAFETY: the kernel hands every XDP program a valid context.
-        let context = unsafe { &*context };
-        Self { data: context.data as usize, data_end: context.data_end as usize }
+        let data = || unsafe { (&raw const (*context).data).read_volatile() } as usize;
+        // SAFETY: likewise.
+        let data_end = || unsafe { (&raw const (*context).data_end).read_volatile() } as usize;
+        // The length is made from readings of its own. LLVM would else conclude from a comparison of lengths that a pointer is
+        // inside the packet, and leave out the very comparison that the verifier wants to see.
+        Self { data: data(), data_end: data_end(), length: data_end() - data() }
     }
 
     /// The verifier follows a *pointer* that is compared with `data_end`, never an offset compared with a length.
@@ -29,7 +34,7 @@ impl XdpFrame {
 impl Frame for XdpFrame {
     #[inline(always)]
     fn length(&self) -> usize {
-        self.data_end - self.data
+        self.length
     }
 
     #[inline(always)]

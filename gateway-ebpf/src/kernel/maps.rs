@@ -7,31 +7,13 @@ use aya_ebpf::{
 };
 
 use crate::{
-    layout::{
-        Config, INSTANCES, Instance, NOTE_LINES, NOTES, REASONS, RING_WORDS, RINGS, SCOPES, SLOTS,
-        SOURCE_SETS, Service, SourceSet, Traffic, Vip,
-    },
+    layout::{Block, INSTANCES, NOTE_LINES, NOTES, REASONS, SCOPES, Traffic},
     tables::NoteLine,
 };
 
-/// One entry.
+/// One value: all tables but the next.
 #[map]
-pub static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
-/// By [`crate::address::Address::slot`].
-#[map]
-pub static VIPS: Array<Vip> = Array::with_max_entries(SLOTS, 0);
-/// By [`Service::slot`].
-#[map]
-pub static SERVICES: Array<Service> = Array::with_max_entries(SLOTS, 0);
-/// By number of the set.
-#[map]
-pub static SOURCES: Array<SourceSet> = Array::with_max_entries(SOURCE_SETS, 0);
-/// A ring a value. User space maps them into its memory and changes a bucket by one store.
-#[map]
-pub static BUCKETS: Array<[u32; RING_WORDS]> = Array::with_max_entries(RINGS, BPF_F_MMAPABLE);
-/// By instance number.
-#[map]
-pub static INSTANCE: Array<Instance> = Array::with_max_entries(INSTANCES, 0);
+pub static TABLES: Array<Block> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// The transition table, a line a value. User space maps it to forget instances.
 #[map]
 pub static TRANSITIONS: Array<[u64; NOTES]> = Array::with_max_entries(NOTE_LINES, BPF_F_MMAPABLE);

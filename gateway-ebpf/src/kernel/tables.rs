@@ -1,14 +1,18 @@
 //! The tables as BPF maps.
 
-use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, programs::XdpContext};
+use aya_ebpf::{EbpfContext as _, helpers::bpf_ktime_get_coarse_ns, programs::XdpContext};
 use aya_log_ebpf::warn;
 
-use super::maps::{
-    BUCKETS, CONFIG, DROPS, INSTANCE, INSTANCE_TRAFFIC, SERVICE_TRAFFIC, SERVICES, SOURCES, TRANSITIONS, VIPS,
+use super::{
+    frame::XdpFrame,
+    maps::{DROPS, INSTANCE_TRAFFIC, SERVICE_TRAFFIC, TABLES, TRANSITIONS},
 };
 use crate::{
     address::Address,
-    layout::{self, Bucket, Config, Instance, REASONS, Service, SourceSet, Traffic, Vip},
+    frame::Frame as _,
+    headers::{Ipv4, Ipv6},
+    layout::{Block, REASONS, Traffic},
+    parse,
     reason::Reason,
     tables::{NoteLine, Tables},
 };
@@ -18,41 +22,8 @@ pub(super) struct KernelTables<'c>(pub(super) &'c XdpContext);
 
 impl Tables for KernelTables<'_> {
     #[inline(always)]
-    fn config(&self) -> Option<&Config> {
-        CONFIG.get(0)
-    }
-
-    #[inline(always)]
-    fn vip(&self, slot: u32) -> Option<&Vip> {
-        VIPS.get(slot)
-    }
-
-    #[inline(always)]
-    fn service(&self, slot: u32) -> Option<&Service> {
-        SERVICES.get(slot)
-    }
-
-    #[inline(always)]
-    fn sources(&self, set: u32) -> Option<&SourceSet> {
-        SOURCES.get(set)
-    }
-
-    #[inline(always)]
-    fn bucket(&self, ring: u32, bucket: u32) -> Option<Bucket> {
-        if bucket as usize >= layout::BUCKETS {
-            return None;
-        }
-        let words: *const u32 = BUCKETS.get_ptr(ring)?.cast();
-        // SAFETY: the value has RING_WORDS words, more than `bucket`.
-        let word = unsafe { words.add(bucket as usize) };
-        // SAFETY: as above. User space may store to the word meanwhile, hence one load that is not repeated; this target has
-        // no 32-bit atomics.
-        Some(Bucket(unsafe { word.read_volatile() }))
-    }
-
-    #[inline(always)]
-    fn instance(&self, number: u32) -> Option<&Instance> {
-        INSTANCE.get(number)
+    fn block(&self) -> Option<&Block> {
+        TABLES.get(0)
     }
 
     #[inline(always)]
@@ -74,7 +45,7 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
-    fn count_drop(&self, scope: u16, reason: Reason, source: Address) {
+    fn count_drop(&self, scope: u16, reason: Reason) {
         let Some(counter) = DROPS.get_ptr_mut(u32::from(scope) * REASONS + reason as u32) else { return };
         // SAFETY: this CPU's own counter, and an XDP program is not interrupted by itself.
         let first = unsafe {
@@ -83,6 +54,7 @@ impl Tables for KernelTables<'_> {
         };
         if first {
             // Once for each scope, reason and CPU. User space puts names to the numbers.
+            let source = source(&XdpFrame::new(self.0.as_ptr().cast()));
             warn!(self.0, "drop scope={} reason={} hi={} lo={}", scope, reason as u8, source.hi, source.lo);
         }
     }
@@ -97,4 +69,19 @@ fn add(traffic: Option<*mut Traffic>, bytes: u64, syn: u64) {
         traffic.bytes += bytes;
         traffic.syns += syn;
     }
+}
+
+/// Whom a frame is from: read again for the rare event, so that a packet on its way does not carry it.
+#[inline(always)]
+fn source(frame: &XdpFrame) -> Address {
+    match parse::link(frame) {
+        Ok(Some(link)) if link.ethertype == parse::IPV4 => {
+            frame.read::<Ipv4>(link.end).map(|header| header.source())
+        }
+        Ok(Some(link)) if link.ethertype == parse::IPV6 => {
+            frame.read::<Ipv6>(link.end).map(|header| header.source())
+        }
+        _ => None,
+    }
+    .unwrap_or_default()
 }

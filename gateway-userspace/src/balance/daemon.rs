@@ -86,10 +86,10 @@ impl<'a> Daemon<'a> {
     async fn start(args: &'a Args) -> anyhow::Result<Self> {
         let model = Arc::new(config::load(&args.config)?);
         let netlink = Netlink::open()?;
-        let (link, interface) = preflight::interface(&netlink, &model.balancer.interface).await?;
         // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
         let mut dataplane;
         let mut changes = Changes::begin(&netlink, Role::Balance).await?;
+        let (link, interface) = preflight::interface(&netlink, &model.balancer.interface).await?;
         let local = match &args.local {
             Some(name) => Some(preflight::local(&netlink, &model, name).await?),
             None => None,

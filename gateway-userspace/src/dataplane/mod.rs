@@ -8,12 +8,13 @@ mod shared;
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Array, MapData, PerCpuArray, PerCpuValues},
+    maps::{MapData, PerCpuArray, PerCpuValues},
     programs::Xdp,
 };
-use gateway_ebpf::layout::{
-    BUCKETS, Bucket, Config, INSTANCES, Instance, NOTE_LINES, NOTES, RING_WORDS, RINGS, Service, SourceSet,
-    Traffic, Vip,
+use gateway_ebpf::{
+    layout::{Block, NOTE_LINES, Traffic},
+    note::Note,
+    tables::NoteLine,
 };
 
 pub use self::{
@@ -22,7 +23,7 @@ pub use self::{
     error::Error,
 };
 use self::{events::Events, shared::Shared};
-use crate::plan::{Plan, RING};
+use crate::plan::{Changes, Plan};
 
 /// The object that `build.rs` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/gateway-ebpf.o"));
@@ -33,29 +34,15 @@ const PROGRAM: &str = "gateway";
 /// The loaded program and its maps. Dropping it detaches.
 pub struct Dataplane {
     ebpf: Ebpf,
-    config: Array<MapData, Config>,
-    vips: Array<MapData, Vip>,
-    services: Array<MapData, Service>,
-    sources: Array<MapData, SourceSet>,
-    instances: Array<MapData, Instance>,
+    /// All tables but the next, in the kernel's own memory.
+    block: Shared<Block>,
+    /// The transition table, likewise.
+    notes: Shared<[NoteLine; NOTE_LINES as usize]>,
     service_traffic: PerCpuArray<MapData, Traffic>,
     instance_traffic: PerCpuArray<MapData, Traffic>,
     drops: PerCpuArray<MapData, u64>,
-    /// The rings' words, in the kernel's own memory.
-    buckets: Shared<u32>,
-    /// The transition table, likewise.
-    notes: Shared<u64>,
     applied: Option<Plan>,
     events: Option<Events>,
-}
-
-/// What an apply did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Buckets written.
-    pub buckets: usize,
-    /// All other table entries written.
-    pub entries: usize,
 }
 
 impl Dataplane {
@@ -70,19 +57,14 @@ impl Dataplane {
         let mut ebpf = EbpfLoader::new().load(OBJECT).map_err(Error::load)?;
         let program: &mut Xdp = ebpf.program_mut(PROGRAM).ok_or(Error::NotInObject(PROGRAM))?.try_into()?;
         program.load().map_err(Error::verify)?;
-        let buckets = take(&mut ebpf, "BUCKETS")?;
-        let notes = take(&mut ebpf, "TRANSITIONS")?;
+        let block = Shared::map(take(&mut ebpf, "TABLES")?)?;
+        let notes = Shared::map(take(&mut ebpf, "TRANSITIONS")?)?;
         Ok(Self {
-            config: array(&mut ebpf, "CONFIG")?,
-            vips: array(&mut ebpf, "VIPS")?,
-            services: array(&mut ebpf, "SERVICES")?,
-            sources: array(&mut ebpf, "SOURCES")?,
-            instances: array(&mut ebpf, "INSTANCE")?,
+            block,
+            notes,
             service_traffic: per_cpu(&mut ebpf, "SERVICE_TRAFFIC")?,
             instance_traffic: per_cpu(&mut ebpf, "INSTANCE_TRAFFIC")?,
             drops: per_cpu(&mut ebpf, "DROPS")?,
-            buckets: Shared::map(buckets, RING_WORDS * RINGS as usize)?,
-            notes: Shared::map(notes, NOTES * NOTE_LINES as usize)?,
             applied: None,
             events: None,
             ebpf,
@@ -114,56 +96,22 @@ impl Dataplane {
         Ok(self.ebpf.program_mut(PROGRAM).ok_or(Error::NotInObject(PROGRAM))?.try_into()?)
     }
 
-    /// Writes what differs from the plan applied last. What is referred to is written before what refers to it.
+    /// Writes what differs from the plan applied last.
     ///
     /// # Errors
-    /// A map that could not be written.
+    /// A counter that could not be cleared.
     pub fn apply(&mut self, plan: &Plan) -> Result<Changes, Error> {
-        let before = self.applied.take();
-        let before = before.as_ref();
-        let mut entries = 0;
-        entries += write(
-            &mut self.sources,
-            "SOURCES",
-            numbered(&plan.sources),
-            before.map(|p| numbered(&p.sources)),
-        )?;
         // A new number must not begin with the counters of whom it named before.
-        for &number in
-            plan.instances.keys().filter(|number| before.is_none_or(|p| !p.instances.contains_key(number)))
-        {
+        let running = self.applied.as_ref();
+        let new =
+            plan.instances.keys().filter(|number| running.is_none_or(|p| !p.instances.contains_key(number)));
+        for number in new.copied().collect::<Vec<_>>() {
             self.clear_traffic(number)?;
         }
-        entries += write(
-            &mut self.instances,
-            "INSTANCE",
-            numbered(&plan.instances),
-            before.map(|p| numbered(&p.instances)),
-        )?;
-        let buckets = self.write_buckets(&plan.ring);
-        entries +=
-            write(&mut self.services, "SERVICES", slots(&plan.services), before.map(|p| slots(&p.services)))?;
-        entries += write(&mut self.vips, "VIPS", slots(&plan.vips), before.map(|p| slots(&p.vips)))?;
-        if before.is_none_or(|p| p.config != plan.config) {
-            self.config.set(0, plan.config, 0).map_err(Error::map("CONFIG"))?;
-            entries += 1;
-        }
+        let changes = plan.write(self.block.get_mut());
         self.forget(plan);
         self.applied = Some(plan.clone());
-        Ok(Changes { buckets, entries })
-    }
-
-    /// One store a bucket, so that no packet sees half a change.
-    fn write_buckets(&self, ring: &[Bucket]) -> usize {
-        let first = RING as usize * RING_WORDS;
-        let mut changed = 0;
-        for (i, word) in ring.iter().take(BUCKETS).enumerate() {
-            if self.buckets.load(first + i) != word.0 {
-                self.buckets.store(first + i, word.0);
-                changed += 1;
-            }
-        }
-        changed
+        Ok(changes)
     }
 
     /// Clears the notes that name instances which are no more, so that their numbers can be given away.
@@ -171,10 +119,9 @@ impl Dataplane {
         if plan.forget.is_empty() {
             return;
         }
-        for i in 0..NOTES * NOTE_LINES as usize {
-            let instance = gateway_ebpf::note::Note(self.notes.load(i)).instance();
-            if plan.forget.contains(&instance) {
-                self.notes.store(i, 0);
+        for word in self.notes.get().as_flattened() {
+            if plan.forget.contains(&Note(word.load()).instance()) {
+                word.store(0);
             }
         }
     }
@@ -200,49 +147,11 @@ impl Dataplane {
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, Error> {
     match ebpf.take_map(name) {
-        Some(aya::maps::Map::Array(data) | aya::maps::Map::PerCpuArray(data)) => Ok(data),
+        Some(aya::maps::Map::Array(data)) => Ok(data),
         _ => Err(Error::NotInObject(name)),
     }
-}
-
-fn array<V: Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<Array<MapData, V>, Error> {
-    ebpf.take_map(name).ok_or(Error::NotInObject(name))?.try_into().map_err(Error::map(name))
 }
 
 fn per_cpu<V: Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<PerCpuArray<MapData, V>, Error> {
     ebpf.take_map(name).ok_or(Error::NotInObject(name))?.try_into().map_err(Error::map(name))
 }
-
-type Entries<V> = std::collections::BTreeMap<u32, V>;
-
-fn numbered<V: Copy>(entries: &std::collections::BTreeMap<u16, V>) -> Entries<V> {
-    entries.iter().map(|(&number, &value)| (u32::from(number), value)).collect()
-}
-
-fn slots<V: Copy>(entries: &Entries<V>) -> Entries<V> {
-    entries.clone()
-}
-
-/// Writes what is new or changed, and clears what is no more. `before` is what the map holds.
-fn write<V: Pod + Default + PartialEq>(
-    map: &mut Array<MapData, V>,
-    name: &'static str,
-    now: Entries<V>,
-    before: Option<Entries<V>>,
-) -> Result<usize, Error> {
-    let before = before.unwrap_or_default();
-    let gone = before
-        .keys()
-        .filter(|key| !now.contains_key(key))
-        .map(|&key| (key, V::default()))
-        .collect::<Vec<_>>();
-    let changed = now.into_iter().filter(|(key, value)| before.get(key) != Some(value));
-    let mut written = 0;
-    for (key, value) in changed.chain(gone) {
-        map.set(key, value, 0).map_err(Error::map(name))?;
-        written += 1;
-    }
-    Ok(written)
-}
-
-const _: () = assert!(INSTANCES < 1 << 15);

@@ -1,61 +1,51 @@
-//! A map's memory, shared with the kernel: words are read and written in place.
+//! A map's memory, shared with the kernel and changed in place.
 
 use std::{
+    marker::PhantomData,
     os::fd::{AsFd as _, AsRawFd as _},
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
 use aya::maps::MapData;
+use gateway_ebpf::{
+    layout::{Block, NOTE_LINES},
+    tables::NoteLine,
+};
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::Error;
 
-/// Words of a map that was created with `BPF_F_MMAPABLE` (kernel 5.5).
+/// The one value, or all values, of an array map that was created with `BPF_F_MMAPABLE` (kernel 5.5), as a `T`.
 #[derive(Debug)]
-pub(super) struct Shared<W> {
+pub(super) struct Shared<T> {
     memory: MmapRaw,
-    words: usize,
-    /// The kernel frees a map's memory with its last descriptor or mapping; this one keeps the map for the program's links.
+    /// Keeps the map.
     _map: MapData,
-    word: std::marker::PhantomData<W>,
+    value: PhantomData<T>,
 }
 
-impl<W> Shared<W> {
-    pub(super) fn map(map: MapData, words: usize) -> Result<Self, Error> {
-        let bytes = words * size_of::<W>();
+impl<T> Shared<T> {
+    pub(super) fn map(map: MapData) -> Result<Self, Error> {
+        let bytes = size_of::<T>();
         let memory = MmapOptions::new()
             .len(bytes)
             .map_raw(map.fd().as_fd().as_raw_fd())
             .map_err(|source| Error::Mmap { bytes, source })?;
-        Ok(Self { memory, words, _map: map, word: std::marker::PhantomData })
-    }
-
-    fn at(&self, index: usize) -> *mut W {
-        assert!(index < self.words, "word {index} of {}", self.words);
-        self.memory.as_mut_ptr().cast::<W>().wrapping_add(index)
+        Ok(Self { memory, _map: map, value: PhantomData })
     }
 }
 
-impl Shared<u32> {
-    pub(super) fn load(&self, index: usize) -> u32 {
-        // SAFETY: inside the mapping (asserted), page-aligned base, and only ever accessed atomically.
-        unsafe { AtomicU32::from_ptr(self.at(index)) }.load(Relaxed)
-    }
-
-    pub(super) fn store(&self, index: usize, value: u32) {
-        // SAFETY: as in `load`.
-        unsafe { AtomicU32::from_ptr(self.at(index)) }.store(value, Relaxed);
+impl Shared<Block> {
+    /// The kernel only reads it, and this is its only mapping.
+    pub(super) fn get_mut(&mut self) -> &mut Block {
+        // SAFETY: page-aligned, of that size, integers only, and borrowed from the mapping's owner.
+        unsafe { &mut *self.memory.as_mut_ptr().cast::<Block>() }
     }
 }
 
-impl Shared<u64> {
-    pub(super) fn load(&self, index: usize) -> u64 {
-        // SAFETY: inside the mapping (asserted), page-aligned base, and only ever accessed atomically.
-        unsafe { AtomicU64::from_ptr(self.at(index)) }.load(Relaxed)
-    }
-
-    pub(super) fn store(&self, index: usize, value: u64) {
-        // SAFETY: as in `load`.
-        unsafe { AtomicU64::from_ptr(self.at(index)) }.store(value, Relaxed);
+impl Shared<[NoteLine; NOTE_LINES as usize]> {
+    /// Words that the kernel loads and stores too, as [`gateway_ebpf::word::Word`] allows.
+    pub(super) fn get(&self) -> &[NoteLine; NOTE_LINES as usize] {
+        // SAFETY: page-aligned, of that size, atomic words only, and borrowed from the mapping's owner.
+        unsafe { &*self.memory.as_ptr().cast::<[NoteLine; NOTE_LINES as usize]>() }
     }
 }

@@ -1,7 +1,7 @@
 //! The kernel's tables as they should be, computed from what is wished, what is so and what runs. Pure.
 
+mod block;
 mod buckets;
-mod host;
 mod numbers;
 mod services;
 mod sources;
@@ -16,7 +16,7 @@ use gateway_ebpf::layout::{
     Bucket, Config, Instance, Service, SourceSet, Vip, WAY_LINK, WAY_LOCAL, WAY_NONE,
 };
 
-pub use self::services::Scope;
+pub use self::{block::Changes, services::Scope};
 use crate::model::{AdminState, InstanceName, Model};
 
 /// An Ethernet address.

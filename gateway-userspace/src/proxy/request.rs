@@ -124,7 +124,8 @@ impl Asker {
             _ => return self.counted(Outcome::Refused, answers::last(status)),
         };
         log::debug!("route {}: {fault}", route.path);
-        self.counted(outcome, answers::last(status))
+        // The client's connection is as good as before; if its body was not read to the end, hyper ends it.
+        self.counted(outcome, answers::empty(status))
     }
 
     fn counted(&self, outcome: Outcome, response: Response<ResponseBody>) -> Response<ResponseBody> {

@@ -73,6 +73,11 @@ impl Routes {
         (door != Door::Management || site.role == Role::Management).then_some(site)
     }
 
+    /// Whose name it is, on whatever door.
+    pub fn role(&self, name: &str) -> Option<Role> {
+        self.names.get(name).map(|site| site.role)
+    }
+
     /// The configured name most like `name`.
     pub fn nearest(&self, name: &str) -> Option<String> {
         self.names.nearest(name)

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, thread};
 
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::server::ProducesTickets;
 use sd_notify::NotifyState;
 use tokio::{
@@ -74,15 +75,13 @@ fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
         return Ok(instance);
     }
     let names = model.instance_names();
+    let list = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let near = names.iter().map(|known| (strsim::damerau_levenshtein(&known.0, name), known)).min();
     match near {
         Some((distance, known)) if distance <= 2 => {
-            bail!("there is no instance {name:?}; did you mean `--instance {known}`?")
+            bail!("there is no instance {name:?}; did you mean `--instance {known}`? The file has {list}")
         }
-        Some(_) => {
-            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-            bail!("there is no instance {name:?}; the file has {}", names.join(", "))
-        }
+        Some(_) => bail!("there is no instance {name:?}; the file has {list}"),
         None => bail!("there is no instance {name:?}: the file has no [[instance]]"),
     }
 }
@@ -90,6 +89,7 @@ fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
 impl Proxy<'_> {
     async fn serve(&self, via: &Via) -> anyhow::Result<()> {
         let count = thread::available_parallelism().map_or(1, usize::from);
+        raise_descriptor_limit();
         // Signals first: from here on they end the proxy in order.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -183,6 +183,16 @@ fn work(
         }
         Ok(())
     })
+}
+
+/// A connection takes two descriptors, and the soft limit of most systems is 1,024 for the sake of select(2), which is not used here.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    match raised {
+        Ok(hard) => log::debug!("up to {hard} descriptors"),
+        Err(error) => log::warn!("cannot raise the limit of open descriptors: {error}"),
+    }
 }
 
 /// To systemd, where there is one.

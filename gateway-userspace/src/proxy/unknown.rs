@@ -51,19 +51,26 @@ impl UnknownLog {
     pub fn note(&self, unknown: Unknown<'_>, routes: &Routes) {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
         let Some(suppressed) = taken else { return };
-        let nearest = match unknown.asked {
-            Asked::Name(name) if name.len() <= LONGEST => routes.nearest(name),
-            _ => None,
+        let advice = match unknown.asked {
+            Asked::Name(name) => advice(name, routes),
+            Asked::Address | Asked::Nothing => String::new(),
         };
-        let nearest =
-            nearest.map(|name| format!("; the nearest configured name is {name}")).unwrap_or_default();
         let more = if suppressed > 0 {
             format!(" ({suppressed} more like this were not logged)")
         } else {
             String::new()
         };
-        log::info!("not served: {unknown}{nearest}{more}");
+        log::info!("not served: {unknown}{advice}{more}");
     }
+}
+
+/// What the operator might look at.
+fn advice(name: &str, routes: &Routes) -> String {
+    if let Some(role) = routes.role(name) {
+        return format!("; it is a name of the {role} endpoint, but not here");
+    }
+    let nearest = if name.len() <= LONGEST { routes.nearest(name) } else { None };
+    nearest.map(|name| format!("; the nearest configured name is {name}")).unwrap_or_default()
 }
 
 impl fmt::Display for Unknown<'_> {

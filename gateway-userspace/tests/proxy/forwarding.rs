@@ -1,8 +1,8 @@
 //! Requests and answers on their way through.
 
-use std::{io::ErrorKind, time::Duration};
+use std::{io::ErrorKind, sync::Arc, time::Duration};
 
-use gateway_userspace::proxy::counters::Outcome;
+use gateway_userspace::{model::UpstreamScheme, proxy::counters::Outcome};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -301,10 +301,7 @@ async fn answers_that_are_no_http_become_502_and_tell_nothing() {
         upstream.write_all(answer.as_bytes()).await.unwrap();
         drop(upstream);
         let got = until(&mut client, "\r\n\r\n").await;
-        assert_eq!(
-            got, "HTTP/1.1 502 Bad Gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
-            "{answer:?}"
-        );
+        assert_eq!(got, "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n", "{answer:?}");
         assert_eq!(proxy.worker.pool().kept(), 0);
     }
 }
@@ -360,4 +357,36 @@ async fn a_client_that_ends_its_side_still_gets_its_answer() {
     let (mut upstream, _) = request(&listener).await;
     upstream.write_all(OK).await.unwrap();
     until(&mut client, "\r\n\r\nok").await;
+}
+
+#[tokio::test]
+async fn an_https_upstream_has_to_show_a_certificate_for_its_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut setup = Setup::to(listener.local_addr().unwrap());
+    setup.upstream_scheme = UpstreamScheme::Https;
+    let proxy = setup.start().await;
+    let acceptor = |names: &[&str]| tokio_rustls::TlsAcceptor::from(Arc::new(proxy.server_config(names)));
+    for (names, status) in [
+        (["127.0.0.1"], "200 OK"),
+        (["api.contoso.com"], "502 Bad Gateway"),
+        (["127.0.0.2"], "502 Bad Gateway"),
+    ] {
+        let mut client = proxy.tls(proxy.https, API).await;
+        client.write_all(GET.as_bytes()).await.unwrap();
+        let (stream, _) = timeout(LONG, listener.accept()).await.unwrap().unwrap();
+        if let Ok(mut upstream) = acceptor(&names).accept(stream).await {
+            // A client that distrusts the certificate may say so only now (TLS 1.3), and then no request comes.
+            let mut first = [0; 4];
+            if upstream.read_exact(&mut first).await.is_ok() {
+                assert_eq!(&first, b"GET ");
+                until(&mut upstream, "\r\n\r\n").await;
+                upstream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    .await
+                    .unwrap();
+            }
+        }
+        let answer = until(&mut client, "\r\n\r\n").await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{names:?}: {answer}");
+    }
 }

@@ -20,6 +20,7 @@ use gateway_userspace::{
         routes::Door,
         state::State,
         tls,
+        upstream::Connector,
         worker::{Current, Worker},
     },
 };
@@ -65,6 +66,8 @@ pub(crate) struct Setup {
     /// Routes of the gateway role.
     pub(crate) routes: Vec<(&'static str, Vec<SocketAddr>)>,
     pub(crate) gateway_hosts: Vec<HostPattern>,
+    /// How upstreams are spoken to; over https they have to be the tests' CA's.
+    pub(crate) upstream_scheme: UpstreamScheme,
 }
 
 impl Setup {
@@ -73,6 +76,7 @@ impl Setup {
             limits: Limits { linger: Duration::from_millis(500), ..Limits::default() },
             no_sni: NoSni::Reject,
             routes: vec![("/", vec![upstream])],
+            upstream_scheme: UpstreamScheme::Http,
             gateway_hosts: vec![
                 HostPattern::Exact(API.into()),
                 HostPattern::Wildcard("api.contoso.com".into()),
@@ -92,7 +96,9 @@ impl Setup {
         let model = self.model(&folder, &issuer);
 
         let tickets = tls::tickets().unwrap();
-        let state = State::load(&model, &tickets, &self.limits).unwrap();
+        let mut state = State::load(&model, &tickets, &self.limits).unwrap();
+        let trust = Arc::new(client_config(ca.der()));
+        state.connector = Connector::new(Some(trust), self.limits.upstream_connect);
         let current = Arc::new(ArcSwap::from_pointee(state));
         let worker =
             Arc::new(Worker::new(Arc::clone(&current), Arc::new(self.limits), Via::new("gw-1").unwrap()));
@@ -128,7 +134,7 @@ impl Setup {
             path: (*path).into(),
             upstream: upstreams
                 .iter()
-                .map(|a| Upstream { scheme: UpstreamScheme::Http, address: *a })
+                .map(|a| Upstream { scheme: self.upstream_scheme, address: *a })
                 .collect(),
             location: None,
         };
@@ -219,15 +225,18 @@ impl Running {
         path
     }
 
-    pub(crate) fn client_config(&self) -> rustls::ClientConfig {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.ca.clone()).unwrap();
+    /// For an upstream with these names.
+    pub(crate) fn server_config(&self, names: &[&str]) -> rustls::ServerConfig {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        rustls::ClientConfig::builder_with_provider(provider)
+        rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
             .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key.into())
+            .unwrap()
     }
 
     /// A verified TLS connection to `address` with this SNI.
@@ -236,7 +245,7 @@ impl Running {
         address: SocketAddr,
         sni: &str,
     ) -> tokio_rustls::client::TlsStream<TcpStream> {
-        let connector = TlsConnector::from(Arc::new(self.client_config()));
+        let connector = TlsConnector::from(Arc::new(client_config(&self.ca)));
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         connector.connect(ServerName::try_from(sni.to_owned()).unwrap(), stream).await.unwrap()
@@ -252,6 +261,17 @@ impl Running {
         stream.write_all(raw).await.unwrap();
         rest(&mut stream).await
     }
+}
+
+fn client_config(ca: &CertificateDer<'static>) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(ca.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 fn x509_pem(der: &[u8]) -> String {

@@ -80,3 +80,55 @@ impl Framing {
         Checked { passed, refusal }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What passes of a stream that comes in pieces, as the gate does it: what is left over is shown again.
+    fn pass(pieces: &[&[u8]]) -> (Vec<u8>, Option<Refusal>, bool) {
+        let limits = Limits::default();
+        let (mut framing, mut held, mut passed) = (Framing::new(), Vec::new(), Vec::new());
+        for piece in pieces {
+            held.extend_from_slice(piece);
+            let checked = framing.check(&held, &limits);
+            passed.extend(held.drain(..checked.passed));
+            if checked.refusal.is_some() || matches!(framing, Framing::Broken) {
+                return (passed, checked.refusal, true);
+            }
+        }
+        (passed, None, false)
+    }
+
+    fn part() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
+            Just("\r\nGET / HTTP/1.0\r\n\r\n".to_owned()),
+            Just("GET / HTTP/1.1\nHost: a\n\n".to_owned()),
+            Just("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned()),
+            Just("3\r\nabc\r\n0\r\nx: y\r\n\r\n".to_owned()),
+            (0_usize..30)
+                .prop_map(|n| format!("POST / HTTP/1.1\r\nContent-Length: {n}\r\n\r\n{}", "x".repeat(n))),
+            "[ -~\r\n]{0,12}",
+        ]
+    }
+
+    proptest! {
+        /// However a stream is cut, the same passes and the same is refused.
+        #[test]
+        fn cuts_do_not_matter(parts in prop::collection::vec(part(), 0..6), cut in 1_usize..9) {
+            let stream = parts.concat().into_bytes();
+            let pieces: Vec<_> = stream.chunks(cut).collect();
+            prop_assert_eq!(pass(&pieces), pass(&[&stream]));
+        }
+
+        /// What passes is a beginning of what came: nothing is changed or made up.
+        #[test]
+        fn only_a_beginning_passes(stream in prop::collection::vec(any::<u8>(), 0..200)) {
+            let (passed, _, _) = pass(&[&stream]);
+            prop_assert!(stream.starts_with(&passed));
+        }
+    }
+}
