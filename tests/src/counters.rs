@@ -33,6 +33,8 @@ pub struct Dropped {
     pub reason: String,
     /// How many.
     pub packets: u64,
+    /// The reason in a sentence.
+    pub meaning: String,
 }
 
 impl Counters {

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut running = lab.start(&lab.config())?;
     let mut report = Report::default();
     show(&lab, &mut report, began.elapsed());
-    examine(&lab, &running, &mut report, &interrupt)?;
+    examine(&lab, &mut running, &mut report, &interrupt)?;
     let outcome = report.conclude();
     if !args.exit {
         by_hand::show(&lab, &running)?;
@@ -87,13 +87,22 @@ fn show(lab: &Lab, report: &mut Report, took: Duration) {
 }
 
 /// Real requests, in the order in which a reader wants to know.
-fn examine(lab: &Lab, running: &Running, report: &mut Report, interrupt: &Interrupt) -> Result<()> {
-    type Examination = fn(&Lab, &Running, &mut Report) -> Result<()>;
-    let examinations: [Examination; 5] =
-        [private::flows, private::roles, private::bare_address, public::management, public::everything_else];
+fn examine(lab: &Lab, running: &mut Running, report: &mut Report, interrupt: &Interrupt) -> Result<()> {
+    type Examination = fn(&Lab, &mut Running, &mut Report) -> Result<()>;
+    let examinations: [Examination; 6] = [
+        private::flows,
+        private::roles,
+        private::bare_address,
+        public::management,
+        public::everything_else,
+        public::drops,
+    ];
     for examination in examinations {
         interrupt.check()?;
-        examination(lab, running, report)?;
+        // One that cannot be done is an outcome like others: what comes after it may tell why.
+        if let Err(error) = examination(lab, running, report) {
+            report.impossible(&error);
+        }
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::report::{Report, expect};
 const FLOWS: usize = 300;
 
 /// R11: which instance serves a connection.
-pub(super) fn flows(lab: &Lab, _: &Running, report: &mut Report) -> Result<()> {
+pub(super) fn flows(lab: &Lab, _: &mut Running, report: &mut Report) -> Result<()> {
     report.heading(&format!("{FLOWS} connections from the client ({}) to the private VIP", CLIENT.v4()));
     for vip in [IpAddr::from(PRIVATE), PRIVATE6.into()] {
         let spread = flows::spread(lab, &lab.hosts.client, &default_host("gateway"), vip, 443, FLOWS)?;
@@ -50,7 +50,7 @@ fn percent(flows: usize) -> f64 {
 }
 
 /// R42: every role by its name.
-pub(super) fn roles(lab: &Lab, _: &Running, report: &mut Report) -> Result<()> {
+pub(super) fn roles(lab: &Lab, _: &mut Running, report: &mut Report) -> Result<()> {
     report.heading("Each role by name, asked by the client at the private VIP");
     for role in ROLES {
         for host in [Some(default_host(role)), custom_host(role).map(str::to_owned)].into_iter().flatten() {
@@ -100,7 +100,7 @@ pub(super) fn as_from(answer: &Answer, service: &str, client: IpAddr) -> Result<
 }
 
 /// R40, R41: what a request without a name, or with an unknown one, gets.
-pub(super) fn bare_address(lab: &Lab, _: &Running, report: &mut Report) -> Result<()> {
+pub(super) fn bare_address(lab: &Lab, _: &mut Running, report: &mut Report) -> Result<()> {
     report.heading("Without a name that is configured, at the private VIP");
     for vip in [format!("{PRIVATE}"), format!("[{PRIVATE6}]")] {
         let url = format!("https://{vip}/");

@@ -21,7 +21,7 @@ use super::{
 const MANAGEMENT: u16 = 3443;
 
 /// R20 (c), (d)
-pub(super) fn management(lab: &Lab, _: &Running, report: &mut Report) -> Result<()> {
+pub(super) fn management(lab: &Lab, _: &mut Running, report: &mut Report) -> Result<()> {
     report.heading(&format!("Port {MANAGEMENT} of the public VIP, from outside"));
     for (vip, outside) in addresses() {
         let at = SocketAddr::new(vip, MANAGEMENT);
@@ -41,7 +41,7 @@ pub(super) fn management(lab: &Lab, _: &Running, report: &mut Report) -> Result<
 }
 
 /// R20 (a), (b)
-pub(super) fn everything_else(lab: &Lab, _: &Running, report: &mut Report) -> Result<()> {
+pub(super) fn everything_else(lab: &Lab, _: &mut Running, report: &mut Report) -> Result<()> {
     report.heading("Everything else at the public VIP, from outside");
     for (vip, outside) in addresses() {
         let scan = scan::ports(&lab.hosts.outside, OUTSIDE, vip, MANAGEMENT)?;
@@ -64,6 +64,30 @@ pub(super) fn everything_else(lab: &Lab, _: &Running, report: &mut Report) -> Re
             &format!("{vip}, {} other packets", knocks.len()),
             &format!("{} answers to UDP, ICMP, SCTP, GRE …", answers.len()),
             expect(answers.is_empty(), "silence was to come"),
+        );
+    }
+    Ok(())
+}
+
+/// What of all this was dropped, and why, as the balancer counts it.
+pub(super) fn drops(lab: &Lab, running: &mut Running, report: &mut Report) -> Result<()> {
+    report.heading("Dropped, as the balancer counts it");
+    let counters = lab.counters(&mut running.balancer)?;
+    for (vip, outside) in addresses() {
+        let of_vip: Vec<_> = counters.drops.iter().filter(|line| line.name == vip.to_string()).collect();
+        for line in &of_vip {
+            report.fact(
+                &format!("{vip}"),
+                &format!("{:>7} {:<12} {}", line.packets, line.reason, line.meaning),
+            );
+        }
+        let dropped: u64 = of_vip.iter().map(|line| line.packets).sum();
+        // Every port but one, and every knock.
+        let sent = u64::from(u16::MAX - 1) + Knock::all(outside, vip).len() as u64;
+        report.outcome(
+            &format!("{vip}, in all"),
+            &format!("{dropped} dropped of {sent} sent that had to be"),
+            expect(dropped >= sent, "some went elsewhere"),
         );
     }
     Ok(())

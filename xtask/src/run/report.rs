@@ -32,6 +32,13 @@ impl Report {
         }
     }
 
+    /// Something that could not be looked at.
+    pub(super) fn impossible(&mut self, error: &anyhow::Error) {
+        self.checked += 1;
+        println!("  NOT AS EXPECTED: {error:#}");
+        self.unexpected.push(format!("{error:#}"));
+    }
+
     /// The end.
     ///
     /// # Errors
