@@ -33,7 +33,7 @@ enum Command {
     Run(run::Args),
     /// All tests, those in the kernel included (they need root)
     Test(test::Args),
-    /// Formatting, lints, licences, documentation: what must be clean before a change lands
+    /// Formatting, lints, the kernel object, licences, documentation: what must be clean before a change lands
     Verify,
 }
 
