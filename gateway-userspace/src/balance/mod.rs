@@ -1,7 +1,7 @@
 //! `gateway balance`: the control plane of the balancer.
 //!
-//! [`daemon`] is the owner task. What it knows is [`state`], what it checks first is [`preflight`], what a changed
-//! file may change is [`reload`].
+//! `daemon` is the owner task. What it knows is `state`, what it checks first is `preflight`, what a changed
+//! file may change is `reload`.
 
 mod daemon;
 mod neighbours;

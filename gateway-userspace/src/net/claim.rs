@@ -1,6 +1,6 @@
 //! Claiming VIPs on the balancer's interface: nobody else has them, then they are ours, then everybody knows (R10).
 //!
-//! IPv4: probes as in RFC 5227, with shorter times (see [`PROBE_INTERVAL`]); the kernel does none of it. IPv6: the
+//! IPv4: probes as in RFC 5227, with shorter times (see `PROBE_INTERVAL`); the kernel does none of it. IPv6: the
 //! kernel's own duplicate-address detection (RFC 4862), whose verdict comes by netlink.
 
 use std::{

@@ -33,7 +33,7 @@ pub struct Args {
     /// The configuration file
     #[arg(long, default_value = "gateway.toml")]
     config: PathBuf,
-    /// Which [[instance]] of the file this host is
+    /// Which `[[instance]]` of the file this host is
     #[arg(long)]
     instance: String,
 }

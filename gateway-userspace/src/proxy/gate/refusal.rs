@@ -49,7 +49,7 @@ impl Refusal {
         format!("{METHOD} /{} HTTP/1.1\r\n\r\n", self.status().as_u16())
     }
 
-    /// The status to answer with, if the request is one made by [`Self::request`].
+    /// The status to answer with, if the request is one made by `Self::request`.
     pub fn of(method: &Method, uri: &Uri) -> Option<StatusCode> {
         if method.as_str() != METHOD {
             return None;
