@@ -36,7 +36,7 @@ enum Command {
     Test(test::Args),
     /// Measure, beside what it is compared with in the same run
     Bench(bench::Args),
-    /// Formatting, lints, licences, documentation: what must be clean before a change lands
+    /// Formatting, lints, the kernel object, licences, documentation: what must be clean before a change lands
     Verify,
 }
 

@@ -1,10 +1,12 @@
 //! `cargo xtask verify`
 
-use std::{process::Command, time::Instant};
+use std::{fs, process::Command, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{console::seconds, exec, setup, tools::Tool, workspace};
+
+mod object;
 
 /// cargo-deny, pinned: a newer one may read deny.toml otherwise.
 const CARGO_DENY: &str = "0.20.2";
@@ -19,6 +21,7 @@ struct Check {
 const CHECKS: &[Check] = &[
     Check { name: "formatting", run: formatting },
     Check { name: "lints", run: lints },
+    Check { name: "kernel object", run: kernel_object },
     Check { name: "documentation", run: documentation },
     Check { name: "licences and sources of dependencies", run: dependencies },
 ];
@@ -56,6 +59,21 @@ fn formatting() -> Result<()> {
 
 fn lints() -> Result<()> {
     exec::shown(exec::cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
+}
+
+/// After the lints, for which gateway-userspace's build script has just built it.
+fn kernel_object() -> Result<()> {
+    let path = workspace::root().join("target/bpf/bpfel-unknown-none/release/gateway-ebpf");
+    let elf = fs::read(&path)
+        .with_context(|| format!("{} could not be read; `cargo xtask build` makes it", path.display()))?;
+    let faults = object::faults(&elf)?;
+    for fault in &faults {
+        eprintln!("{}: {fault}", path.display());
+    }
+    if !faults.is_empty() {
+        bail!("{} faults", faults.len());
+    }
+    Ok(())
 }
 
 fn documentation() -> Result<()> {
