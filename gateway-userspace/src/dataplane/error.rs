@@ -4,6 +4,8 @@ use std::io;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
+use super::refusal::Refusal;
+
 /// What failed, and on what.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -23,9 +25,26 @@ pub enum Error {
     Load(#[source] Box<EbpfError>),
     /// Refused.
     #[error(
-        "the kernel's verifier refused the program; it needs Linux 5.11 or newer (`uname -r` shows yours)"
+        "the kernel's verifier refused the program{refusal}; it needs Linux 5.11 or newer (`uname -r` shows yours)"
     )]
-    Verify(#[source] Box<ProgramError>),
+    Verify {
+        /// What the verifier said.
+        refusal: Refusal,
+        /// Why, in a word.
+        #[source]
+        source: io::Error,
+    },
+    /// E2BIG
+    #[error(
+        "the program is too large for this kernel's verifier{refusal}; a newer kernel takes more (`uname -r` shows yours)"
+    )]
+    TooLarge {
+        /// What the verifier said.
+        refusal: Refusal,
+        /// Why, in a word.
+        #[source]
+        source: io::Error,
+    },
     /// EBUSY
     #[error(
         "{0} already carries an XDP program; `ip link set dev {0} xdp off` or `xdp-loader unload -a {0}` removes it"
@@ -84,8 +103,16 @@ impl Error {
         if is_permission(&error) { Self::Permission(Box::new(error)) } else { Self::Load(Box::new(error)) }
     }
 
+    /// Keeps the verifier's log out of the chain of causes: it has thousands of lines.
     pub(super) fn verify(error: ProgramError) -> Self {
-        if is_permission(&error) { Self::Permission(Box::new(error)) } else { Self::Verify(Box::new(error)) }
+        let ProgramError::LoadError { io_error: source, verifier_log } = error else {
+            return Self::Program(error);
+        };
+        match source.raw_os_error() {
+            Some(libc::EPERM) => Self::Permission(Box::new(source)),
+            Some(libc::E2BIG) => Self::TooLarge { refusal: Refusal::keep(&verifier_log.to_string()), source },
+            _ => Self::Verify { refusal: Refusal::keep(&verifier_log.to_string()), source },
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod attach;
 mod counters;
 mod error;
 mod events;
+mod refusal;
 mod shared;
 
 use aya::{
@@ -21,6 +22,7 @@ pub use self::{
     attach::XdpMode,
     counters::{Counters, Dropped, Forwarded},
     error::Error,
+    refusal::Refusal,
 };
 use self::{events::Events, shared::Shared};
 use crate::plan::{Changes, Plan};
@@ -54,7 +56,11 @@ impl Dataplane {
         if OBJECT.is_empty() {
             return Err(Error::NoObject);
         }
-        let mut ebpf = EbpfLoader::new().load(OBJECT).map_err(Error::load)?;
+        Self::load_object(OBJECT)
+    }
+
+    fn load_object(object: &[u8]) -> Result<Self, Error> {
+        let mut ebpf = EbpfLoader::new().load(object).map_err(Error::load)?;
         let program: &mut Xdp = ebpf.program_mut(PROGRAM).ok_or(Error::NotInObject(PROGRAM))?.try_into()?;
         program.load().map_err(Error::verify)?;
         let block = Shared::map(take(&mut ebpf, "TABLES")?)?;
@@ -154,4 +160,37 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, Error> {
 
 fn per_cpu<V: Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<PerCpuArray<MapData, V>, Error> {
     ebpf.take_map(name).ok_or(Error::NotInObject(name))?.try_into().map_err(Error::map(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use object::{Object as _, ObjectSection as _};
+
+    use super::*;
+
+    /// `r0 = *(u64 *)(r9 + 0)`, while r9 was never written.
+    const UNVERIFIABLE: [u8; 8] = [0x79, 0x90, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn a_refusal_has_the_telling_line_and_a_file_but_not_the_log() {
+        let mut broken = OBJECT.to_vec();
+        let file = object::File::parse(OBJECT).unwrap();
+        let (offset, _) = file.section_by_name("xdp").unwrap().file_range().unwrap();
+        broken[offset as usize..][..8].copy_from_slice(&UNVERIFIABLE);
+        let error = match Dataplane::load_object(&broken) {
+            Ok(_) => panic!("loaded"),
+            Err(Error::Permission(why)) if std::env::var_os("CI").is_none() => {
+                return eprintln!("SKIPPED: a program cannot be loaded ({why}); run as root");
+            }
+            Err(error) => error,
+        };
+        let shown = format!("{:#}", anyhow::Error::new(error));
+        let (before, rest) = shown.split_once(" (all it said is in ").unwrap();
+        assert_eq!(before, "the kernel's verifier refused the program: R9 !read_ok");
+        let (path, after) = rest.split_once("); ").unwrap();
+        assert!(after.starts_with("it needs Linux 5.11") && !after.contains('\n'), "{after}");
+        let log = std::fs::read_to_string(path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert!(log.contains("\nR9 !read_ok\n") && log.contains("processed "), "{log}");
+    }
 }

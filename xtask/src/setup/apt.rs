@@ -41,7 +41,13 @@ pub(super) fn missing<'p>(packages: &[&'p str]) -> Vec<&'p str> {
 
 /// Whether the distribution has a package, by the lists as they are.
 pub(super) fn has(package: &str) -> bool {
-    exec::ask(Command::new("apt-cache").args(["show", "--no-all-versions", package])).is_some()
+    version(package).is_some()
+}
+
+/// The version of a package that apt-get would install, by the lists as they are: `1.96.0+dfsg1-1~deb12u2`.
+pub(super) fn version(package: &str) -> Option<String> {
+    let shown = exec::ask(Command::new("apt-cache").args(["show", "--no-all-versions", package]))?;
+    shown.lines().find_map(|line| line.strip_prefix("Version:")).map(|version| version.trim().to_owned())
 }
 
 impl Setup {
@@ -108,6 +114,8 @@ mod tests {
     fn what_is_installed_is_told_from_what_is_not() {
         if is_here() {
             assert_eq!(missing(&["dpkg", "no-such-package"]), ["no-such-package"]);
+            assert!(version("dpkg").is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit())));
+            assert_eq!(version("no-such-package"), None);
         }
     }
 }

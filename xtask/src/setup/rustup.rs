@@ -7,6 +7,9 @@ use crate::{
     exec::{self, Failure},
 };
 
+/// The oldest release that the workspace is built with.
+pub(super) const NEEDED: &str = env!("CARGO_PKG_RUST_VERSION");
+
 /// A toolchain that can compile for `bpfel-unknown-none`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Toolchain {
@@ -63,13 +66,18 @@ pub(super) fn inspect(name: &str) -> Result<Toolchain, String> {
     }
     let field = |key: &str| version.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
     let release = field("release:").ok_or("its version is unreadable")?;
-    if numbers(release) < numbers(env!("CARGO_PKG_RUST_VERSION")) {
-        return Err(format!("it is {release}, and {} is needed", env!("CARGO_PKG_RUST_VERSION")));
+    if !is_new_enough(release) {
+        return Err(format!("it is {release}, and {NEEDED} is needed"));
     }
     let llvm = field("LLVM version:")
         .and_then(|text| numbers(text).first().copied())
         .ok_or("its LLVM is unknown")?;
     Ok(Toolchain { name: name.to_owned(), llvm })
+}
+
+/// Whether a release, or a package made from one, is not older than [`NEEDED`].
+pub(super) fn is_new_enough(version: &str) -> bool {
+    numbers(version) >= numbers(NEEDED)
 }
 
 /// `1.96.0-nightly` → 1, 96, 0
@@ -101,6 +109,7 @@ mod tests {
         assert!(numbers("1.101.0-nightly") > numbers("1.95"));
         assert!(numbers("1.63.0") < numbers("1.95"));
         assert!(numbers("1.95.0") > numbers("1.95"));
+        assert!(is_new_enough("1.101.0+dfsg1-1~deb12u2") && !is_new_enough("1.63.0+dfsg1-2"));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! A Rust toolchain for the kernel programs: one with rust-src, because `core` is built for BPF from source, and with an LLVM for
 //! which bpf-linker can be built.
+//!
+//! Taken is what is named, else what is there, else what the distribution has, and only then what rustup downloads: where a
+//! distribution has such a Rust nothing comes from beside its signed packages, and the user's own toolchains stay as they are.
 
 use std::{fs, time::Duration};
 
@@ -69,8 +72,8 @@ fn check(setup: &mut Setup, name: &str) -> Result<Toolchain, String> {
 fn tell(setup: &mut Setup) {
     let active = rustup::active().unwrap_or_else(|| "the active toolchain".into());
     setup.wants(&format!(
-        "bring a Rust toolchain with rust-src, the first that works of: rust-src for {active} by rustup; nightly by rustup; {} by \
-         apt-get, linked into rustup as `{LINK}`",
+        "bring a Rust toolchain with rust-src, the first that works of: {} by apt-get, linked into rustup as `{LINK}`; rust-src for \
+         {active} by rustup; nightly by rustup",
         PACKAGES.join(" "),
     ));
 }
@@ -78,8 +81,8 @@ fn tell(setup: &mut Setup) {
 fn bring(setup: &mut Setup) -> Result<Toolchain> {
     setup.missing = true;
     let mut lacks = Vec::new();
-    for attempt in [rust_src, nightly, distribution] {
-        match attempt(setup) {
+    for way in [distribution, rust_src, nightly] {
+        match way(setup) {
             Ok(toolchain) => return Ok(toolchain),
             Err(lack) => lacks.push(format!("{lack:#}")),
         }
@@ -89,6 +92,29 @@ fn bring(setup: &mut Setup) -> Result<Toolchain> {
          rust-src`, with a network), or name one that you have in {VARIABLE}",
         lacks.join("\n  ")
     )
+}
+
+/// The distribution's own, which rustup only learns the name of.
+fn distribution(setup: &mut Setup) -> Result<Toolchain> {
+    if !apt::is_here() {
+        bail!("this is not Debian, of whose packages setup knows");
+    }
+    setup.refresh_lists();
+    if let Some(package) = PACKAGES.into_iter().find(|package| apt::version(package).is_none()) {
+        bail!("this distribution has no package {package}");
+    }
+    // Looked at first, so that half a gigabyte is not installed for nothing.
+    let compiler = PACKAGES[0];
+    let version = apt::version(compiler).unwrap_or_default();
+    if !rustup::is_new_enough(&version) {
+        bail!("this distribution's {compiler} is {version}, and {} is needed", rustup::NEEDED);
+    }
+    setup.install(&PACKAGES, "a Rust that has its library's sources").inspect_err(|_| {
+        eprintln!("the distribution's {} cannot be installed; trying what rustup has", PACKAGES.join(" "));
+    })?;
+    attempt(setup, &format!("linking the distribution's Rust into rustup as `{LINK}`"), LINK, |step| {
+        rustup::link_usr(LINK, step)
+    })
 }
 
 /// Adds the sources to the toolchain in use: they fit it, and nothing else of it changes.
@@ -127,20 +153,6 @@ fn add_sources(setup: &mut Setup, name: &str) -> Result<Toolchain> {
     let arguments = ["component", "add", "rust-src", "--toolchain", name];
     attempt(setup, &format!("rust-src for {name} by rustup"), name, |step| {
         rustup::fetch(&arguments, Duration::from_mins(2), step)
-    })
-}
-
-fn distribution(setup: &mut Setup) -> Result<Toolchain> {
-    if !apt::is_here() {
-        bail!("this is not Debian, whose packages would be the last resort");
-    }
-    setup.refresh_lists();
-    if let Some(package) = PACKAGES.into_iter().find(|package| !apt::has(package)) {
-        bail!("this distribution has no package {package}");
-    }
-    setup.install(&PACKAGES, "a Rust that has its library's sources")?;
-    attempt(setup, &format!("linking the distribution's Rust into rustup as `{LINK}`"), LINK, |step| {
-        rustup::link_usr(LINK, step)
     })
 }
 
