@@ -48,7 +48,7 @@ pub fn admit<'b, F: Frame>(
     if !may_reach(block, vip.sources, packet.source) {
         return Err(of_vip(Reason::Source));
     }
-    let key = Service::key(vip.scope, flow.protocol, flow.port);
+    let key = Service::key(vip.scope, flow.protocol, flow.port());
     let slot = Service::slot(key, block.config.service_multiplier) & (SLOTS - 1);
     let service = &block.services[slot as usize];
     if service.key != key {
@@ -98,12 +98,7 @@ fn tcp<F: Frame>(frame: &F, packet: &Packet) -> Result<(Flow, Segment), Reason> 
         TCP_SYN => Segment::Syn { sequence },
         flags => Segment::Tcp { sequence, proves: flags == TCP_ACK },
     };
-    let flow = Flow {
-        source: packet.source,
-        source_port: u16::from_be(header.source_port),
-        port: u16::from_be(header.destination_port),
-        protocol: packet.protocol,
-    };
+    let flow = Flow { source: packet.source, ports: u32::from_be(header.ports), protocol: packet.protocol };
     Ok((flow, segment))
 }
 
@@ -114,12 +109,7 @@ fn udp<F: Frame>(frame: &F, packet: &Packet) -> Result<(Flow, Segment), Reason> 
     if length < size_of::<Udp>() || packet.payload + length > packet.end {
         return Err(Reason::BadLength);
     }
-    let flow = Flow {
-        source: packet.source,
-        source_port: u16::from_be(header.source_port),
-        port: u16::from_be(header.destination_port),
-        protocol: packet.protocol,
-    };
+    let flow = Flow { source: packet.source, ports: u32::from_be(header.ports), protocol: packet.protocol };
     Ok((flow, Segment::Datagram))
 }
 

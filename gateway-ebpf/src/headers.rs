@@ -17,14 +17,10 @@ macro_rules! wire {
 wire! {
     /// Ethernet II.
     Ethernet, 14 {
-        /// Destination, first four bytes.
-        destination_a: u32,
-        /// Destination, last two.
-        destination_b: u16,
-        /// Source, first four bytes.
-        source_a: u32,
-        /// Source, last two.
-        source_b: u16,
+        /// Destination, and the first two bytes of the source.
+        destination: u64,
+        /// The rest of the source.
+        source_rest: u32,
         /// Big-endian.
         ethertype: u16,
     }
@@ -117,10 +113,8 @@ wire! {
 wire! {
     /// RFC 9293 §3.1, without options.
     Tcp, 20 {
-        /// Big-endian.
-        source_port: u16,
-        /// Big-endian.
-        destination_port: u16,
+        /// Source and destination, big-endian.
+        ports: u32,
         /// Big-endian.
         sequence: u32,
         /// Big-endian.
@@ -150,10 +144,8 @@ pub const TCP_ACK: u8 = 0x10;
 wire! {
     /// RFC 768.
     Udp, 8 {
-        /// Big-endian.
-        source_port: u16,
-        /// Big-endian.
-        destination_port: u16,
+        /// Source and destination, big-endian.
+        ports: u32,
         /// Big-endian, header and data.
         length: u16,
         /// Zero over IPv4: none.

@@ -3,7 +3,7 @@
 use network_types::ip::IpProto;
 
 use crate::{
-    address::{Address, Flow},
+    address::{self, Address, Flow},
     frame::Frame,
     headers::{Icmp, Ipv4, Ipv6, Ports},
     parse::{self, Packet},
@@ -90,8 +90,7 @@ fn quote<F: Frame>(
     let Some(ports) = frame.read::<Ports>(offset) else { return Err(Reason::Truncated) };
     Ok(Message::Error(Flow {
         source: client,
-        source_port: u16::from_be(ports.destination),
-        port: u16::from_be(ports.source),
+        ports: address::ports(u16::from_be(ports.destination), u16::from_be(ports.source)),
         protocol,
     }))
 }

@@ -56,12 +56,8 @@ pub struct Config {
     pub service_multiplier: u64,
     /// This node's own salt of the transition table, so that nobody can aim at its lines.
     pub note_salt: u64,
-    /// The interface's MAC, bytes 0 to 3 in memory order.
-    pub mac_a: u32,
-    /// The interface's MAC, bytes 4 and 5 in memory order.
-    pub mac_b: u16,
-    /// Zero.
-    pub pad: u16,
+    /// The interface's MAC, followed by two zero bytes, as they lie in memory.
+    pub mac: u64,
 }
 
 /// A VIP, in the slot of its address.

@@ -79,12 +79,14 @@ fn decide_on<F: Frame, T: Tables, H: IpHeader>(
 /// Whether the frame is addressed to this interface.
 #[inline(always)]
 fn is_for_us(config: &Config, link: &Link) -> Result<bool, Reason> {
-    let (a, b) = (link.ethernet.destination_a, link.ethernet.destination_b);
-    if a == config.mac_a && b == config.mac_b {
+    const ADDRESS: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+    // The group bit is the lowest of the first byte on the wire (IEEE 802 §8.2).
+    const GROUP: u64 = u64::from_ne_bytes([1, 0, 0, 0, 0, 0, 0, 0]);
+    let destination = link.ethernet.destination & ADDRESS;
+    if destination == config.mac {
         return Ok(true);
     }
-    // The group bit is the lowest of the first byte on the wire (IEEE 802 §8.2).
-    if u32::from_be(a) >> 24 & 1 == 1 { Err(Reason::LinkMulticast) } else { Ok(false) }
+    if destination & GROUP != 0 { Err(Reason::LinkMulticast) } else { Ok(false) }
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! From a flow to its instance: Maglev buckets, and the transition table where a bucket changed hands.
 
 use crate::{
-    address::Flow,
+    address::{self, Flow},
     layout::{BUCKETS, Block, Bucket, NOTE_LINES, RINGS},
     note::{self, Syn},
     tables::Tables,
@@ -36,7 +36,7 @@ impl Segment {
     }
 }
 
-/// The bucket of a flow's hash: multiply-shift, as even as a modulo and without the division.
+/// The bucket of a flow's hash: multiply-shift of its high bits, as even as a modulo and without the division.
 #[inline(always)]
 pub const fn bucket_of(hash: u64) -> u32 {
     (((hash >> 32) * BUCKETS as u64) >> 32) as u32
@@ -62,7 +62,7 @@ pub fn steer<T: Tables>(
         return Some(current);
     }
     // Salted by this node alone: who knows the ring's seed still cannot aim at a line.
-    let hash = flow.hash(salt ^ block.config.note_salt);
+    let hash = address::mix(flow.hash(salt ^ block.config.note_salt));
     let line = tables.notes(hash as u32 & (NOTE_LINES - 1))?;
     let epoch = tables.epoch();
     Some(match segment {

@@ -9,3 +9,6 @@ pub mod net;
 pub mod plan;
 pub mod proxy;
 pub mod supervise;
+
+#[cfg(test)]
+pub(crate) mod testing;

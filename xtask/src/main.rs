@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod build;
 mod console;
 mod exec;
@@ -33,6 +34,8 @@ enum Command {
     Run(run::Args),
     /// All tests, those in the kernel included (they need root)
     Test(test::Args),
+    /// Measure, beside what it is compared with in the same run
+    Bench(bench::Args),
     /// Formatting, lints, the kernel object, licences, documentation: what must be clean before a change lands
     Verify,
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Build => build::run(),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Verify => verify::run(),
     };
     match outcome {

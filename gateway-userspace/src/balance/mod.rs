@@ -11,8 +11,6 @@ mod report;
 mod signals;
 mod state;
 mod status;
-#[cfg(test)]
-pub(crate) mod testing;
 
 use std::path::PathBuf;
 

@@ -124,7 +124,7 @@ fn describe(dip: IpAddr, way: Way, links: &[Link]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{balance::testing::model, net::testing::Namespace};
+    use crate::{net::testing::Namespace, testing::model};
 
     #[test]
     fn instances_behind_a_router_are_refused_with_the_way() {

@@ -61,7 +61,7 @@ pub(super) fn with_both_vips(running: &Model, new: &Model) -> Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{balance::testing::model, model::Forwarding};
+    use crate::{model::Forwarding, testing::model};
 
     #[test]
     fn instances_weights_and_networks_are_taken_up() {

@@ -181,7 +181,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::balance::testing::{instance, model};
+    use crate::testing::{instance, model};
 
     const MAC: Mac = [2, 0, 0, 0, 0, 11];
     const OTHER_MAC: Mac = [2, 0, 0, 0, 0, 12];

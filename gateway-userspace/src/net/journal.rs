@@ -39,13 +39,7 @@ impl Journal {
     /// Locks the file, and reads what a predecessor that was killed left behind.
     pub(super) fn open(role: &'static str) -> Result<(Self, Vec<Change>), Error> {
         let path = Path::new(FOLDER).join(format!("{role}-{}.journal", namespace::id()?));
-        let failed = |source| {
-            let action = format!(
-                "open {}, where changes are noted so that they can be undone after a crash",
-                path.display()
-            );
-            Error::refused(action, "root or `RuntimeDirectory=gateway`", source)
-        };
+        let failed = |source| Error::Journal { path: path.display().to_string(), source };
         loop {
             fs::create_dir_all(FOLDER).map_err(failed)?;
             let file = File::options().read(true).append(true).create(true).open(&path);

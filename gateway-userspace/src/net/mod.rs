@@ -49,6 +49,17 @@ pub enum Error {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// The file in which changes are noted cannot be used.
+    #[error(
+        "cannot open {path}, where changes are noted so that they can be undone after a crash; run as root, or in a unit \
+         with `RuntimeDirectory=gateway`"
+    )]
+    Journal {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
     /// No interface of that name.
     #[error("there is no interface {name}; this host has {present}")]
     NoInterface {

@@ -9,56 +9,19 @@ use gateway_ebpf::{
 };
 
 use super::*;
-use crate::model::{
-    self, Affinity, Balancer, Forwarding, Instance, Mode, Network, NoSni, Probe, ProbeKind, Proxy, Service,
-    Vips,
-};
+use crate::{model, testing};
 
 const OURS: Mac = [2, 0, 0, 0, 0, 1];
 
 fn model(instances: &[(&str, u16, AdminState)]) -> Model {
-    Model {
-        service: Service { name: "contoso".into(), suffix: "azure-api.net".into(), mode: Mode::Internal },
-        network: Network {
-            subnet: vec!["10.0.0.0/24".parse().unwrap(), "fd00:0:0:1::/64".parse().unwrap()],
-            vnet: vec!["10.0.0.0/16".parse().unwrap()],
-            peered: vec![],
-        },
-        vip: Vips {
-            private: vec!["10.0.0.5".parse().unwrap(), "fd00:0:0:1::5".parse().unwrap()],
-            public: vec!["203.0.113.5".parse().unwrap()],
-        },
-        balancer: Balancer {
-            interface: "eth0".into(),
-            forwarding: Forwarding::L2,
-            affinity: Affinity::FiveTuple,
-            management_sources: vec![],
-            drain: std::time::Duration::from_secs(3600),
-            admin: "127.0.0.1:9180".parse().unwrap(),
-            seed: "contoso".into(),
-        },
-        instances: instances
-            .iter()
-            .enumerate()
-            .map(|(i, &(name, weight, admin_state))| Instance {
-                name: InstanceName(name.into()),
-                dip: vec![IpAddr::from([10, 0, 0, 11 + i as u8])],
-                weight,
-                admin_state,
-            })
-            .collect(),
-        probe: Probe {
-            kind: ProbeKind::Http,
-            port: 8080,
-            path: "/".into(),
-            interval: std::time::Duration::from_secs(2),
-            timeout: std::time::Duration::from_secs(1),
-            rise: 2,
-            fall: 3,
-        },
-        endpoints: vec![],
-        proxy: Proxy { no_sni: NoSni::Reject, redirect_http: true },
+    let mut model = testing::model(&instances.iter().map(|&(name, ..)| name).collect::<Vec<_>>());
+    for (instance, &(_, weight, admin_state)) in model.instances.iter_mut().zip(instances) {
+        (instance.weight, instance.admin_state) = (weight, admin_state);
     }
+    model.network.subnet.push("fd00:0:0:1::/64".parse().unwrap());
+    model.network.vnet.push("10.0.0.0/16".parse().unwrap());
+    model.vip.private.push("fd00:0:0:1::5".parse().unwrap());
+    model
 }
 
 fn desired(model: Model) -> Desired {

@@ -95,7 +95,7 @@ fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::testing::model;
+    use crate::testing::model;
 
     fn on_host(ips: &[&str]) -> Vec<Address> {
         let address = |ip: &&str| Address {

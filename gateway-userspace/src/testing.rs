@@ -1,4 +1,4 @@
-//! Models for the tests of this folder.
+//! A model for unit tests.
 
 use std::time::Duration;
 
