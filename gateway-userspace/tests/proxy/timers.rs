@@ -92,10 +92,14 @@ async fn idle_between_requests() {
     let (listener, proxy) = small(|limits| limits.idle = SHORT).await;
     let mut client = proxy.tls(proxy.https, API).await;
     client.write_all(GET.as_bytes()).await.unwrap();
-    let mut upstream = upstream(&listener).await;
-    // While an answer is awaited the client is not idle.
-    tokio::time::sleep(SHORT * 2).await;
-    upstream.write_all(OK).await.unwrap();
+    let mut awaited = upstream(&listener).await;
+    // While an answer is awaited a client is not idle. Another one, idle since later, shows when the limit has passed.
+    let mut idle = proxy.tls(proxy.https, API).await;
+    idle.write_all(GET.as_bytes()).await.unwrap();
+    upstream(&listener).await.write_all(OK).await.unwrap();
+    until(&mut idle, "ok").await;
+    assert_eq!(rest(&mut idle).await, b"");
+    awaited.write_all(OK).await.unwrap();
     until(&mut client, "ok").await;
     assert_eq!(rest(&mut client).await, b"");
 }
@@ -193,12 +197,16 @@ async fn kept_upstream_connections_grow_old() {
     let mut client = proxy.tls(proxy.https, API).await;
     client.write_all(GET.as_bytes()).await.unwrap();
     let mut first = upstream(&listener).await;
+    let start = Instant::now();
     first.write_all(OK).await.unwrap();
     until(&mut client, "ok").await;
     assert_eq!(proxy.worker.pool().kept(), 1);
-    tokio::time::sleep(SHORT).await;
-    proxy.worker.pool().sweep();
-    assert_eq!(proxy.worker.pool().kept(), 0);
+    while proxy.worker.pool().kept() > 0 {
+        assert!(start.elapsed() < LONG, "it is kept for ever");
+        tokio::task::yield_now().await;
+        proxy.worker.pool().sweep();
+    }
+    assert!(start.elapsed() >= SHORT);
     assert_eq!(rest(&mut first).await, b"");
 }
 
