@@ -6,6 +6,7 @@ use gateway_userspace::{
     model::{HostPattern, NoSni, Role},
     proxy::{counters::Outcome, state::State},
 };
+use rustls::HandshakeKind;
 use tokio::{io::AsyncWriteExt, net::TcpStream, process::Command};
 
 use crate::support::{API, MANAGEMENT, Recorder, Running, Setup, plain, rest, until};
@@ -214,7 +215,9 @@ async fn r13_port_80_redirects_known_names() {
 #[tokio::test]
 async fn a_reload_swaps_names_and_certificates_and_keeps_connections_and_sessions() {
     let (_upstream, proxy) = running().await;
-    let mut old = proxy.tls(proxy.https, API).await;
+    let client = proxy.client();
+    let mut old = proxy.tls_again(&client, proxy.https, API).await;
+    assert_eq!(old.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
     let request = format!("GET / HTTP/1.1\r\nHost: {API}\r\n\r\n");
     old.write_all(request.as_bytes()).await.unwrap();
     until(&mut old, "ok").await;
@@ -227,6 +230,10 @@ async fn a_reload_swaps_names_and_certificates_and_keeps_connections_and_session
 
     old.write_all(request.as_bytes()).await.unwrap();
     until(&mut old, "ok").await;
+    let mut resumed = proxy.tls_again(&client, proxy.https, API).await;
+    assert_eq!(resumed.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
+    resumed.write_all(request.as_bytes()).await.unwrap();
+    until(&mut resumed, "ok").await;
     let new = proxy.tls(proxy.https, API).await;
     assert_ne!(new.get_ref().1.peer_certificates().unwrap()[0], shown);
     assert_eq!(hello(proxy.https, Some(b"new.contoso.com")).await[0], 0x16);

@@ -245,7 +245,22 @@ impl Running {
         address: SocketAddr,
         sni: &str,
     ) -> tokio_rustls::client::TlsStream<TcpStream> {
-        let connector = TlsConnector::from(Arc::new(client_config(&self.ca)));
+        self.tls_again(&self.client(), address, sni).await
+    }
+
+    /// A client without sessions yet.
+    pub(crate) fn client(&self) -> Arc<rustls::ClientConfig> {
+        Arc::new(client_config(&self.ca))
+    }
+
+    /// As [`Self::tls`], by a client that may have a session to resume.
+    pub(crate) async fn tls_again(
+        &self,
+        client: &Arc<rustls::ClientConfig>,
+        address: SocketAddr,
+        sni: &str,
+    ) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let connector = TlsConnector::from(Arc::clone(client));
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         connector.connect(ServerName::try_from(sni.to_owned()).unwrap(), stream).await.unwrap()
