@@ -3,6 +3,10 @@
 //! The file is `/run/gateway/<role>-<network namespace>.journal`, one JSON object a line, each written before its
 //! change is made. `/run` is emptied at boot, as are the changes. The lock on it tells a living owner from a dead
 //! one, since the kernel drops it with the process, however that ends.
+//!
+//! No start removes the journal of another namespace, though that may be gone: a mount or a descriptor that cannot be
+//! seen from here may keep it, and then the journal is all that knows what to undo there. One that is empty stays too,
+//! since whoever locks it to look would be in the way of its owner's start. It is some hundred bytes until the next boot.
 
 use std::{
     fs::{self, File, TryLockError},
