@@ -8,7 +8,7 @@ use gateway_userspace::{balance, config, proxy, supervise};
 /// The self-hosted gateway of an API management service: a load-balanced private VIP, host-name routing, and a
 /// public VIP that lets in the management endpoint only.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "gateway", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

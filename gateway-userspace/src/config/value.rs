@@ -266,27 +266,28 @@ pub(super) fn probe_path(text: &str) -> Parsed<String> {
 pub(super) fn upstream(text: &str) -> Parsed<Upstream> {
     let problem = |reason: String| {
         Problem::new(Code::Upstream, format!("`{text}` cannot be an upstream: {reason}"))
-            .label("expected `http://IP:port`")
+            .label("expected `http://IP:port` or `https://IP:port`")
     };
     let not_yet = |what: &str| {
         Problem::new(Code::NotSupported, format!("{what} is not supported yet"))
-            .label("`http://IP:port` is what this version can do")
+            .label("`http://IP:port` or `https://IP:port` is what this version can do")
     };
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
-    if scheme == "https" {
-        return Err(not_yet("an https upstream"));
-    }
-    if scheme != "http" {
-        let reason = if scheme.is_empty() {
-            "the scheme is missing".to_owned()
-        } else {
-            format!("`{scheme}` is unknown")
-        };
-        return Err(problem(reason).help(format!("did you mean `\"http://{rest}\"`?")));
-    }
+    let kind = match scheme {
+        "http" => UpstreamScheme::Http,
+        "https" => UpstreamScheme::Https,
+        other => {
+            let reason = if other.is_empty() {
+                "the scheme is missing".to_owned()
+            } else {
+                format!("`{other}` is unknown")
+            };
+            return Err(problem(reason).help(format!("did you mean `\"http://{rest}\"`?")));
+        }
+    };
     if let Some((authority, _)) = rest.split_once(['/', '?', '#']) {
         return Err(problem("it has a path; the request's own path is kept".to_owned())
-            .help(format!("without it: `\"http://{authority}\"`")));
+            .help(format!("without it: `\"{scheme}://{authority}\"`")));
     }
     if let Ok(address) = rest.parse::<SocketAddr>() {
         if address.port() == 0 {
@@ -295,12 +296,13 @@ pub(super) fn upstream(text: &str) -> Parsed<Upstream> {
         if address.ip().is_unspecified() || address.ip().is_multicast() {
             return Err(problem(format!("{} cannot be connected to", address.ip())));
         }
-        return Ok(Upstream { scheme: UpstreamScheme::Http, address });
+        return Ok(Upstream { scheme: kind, address });
     }
     let bare = rest.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse::<IpAddr>() {
+        let port = if kind == UpstreamScheme::Https { 443 } else { 80 };
         return Err(problem("the port is missing".to_owned())
-            .help(format!("for port 80: `\"http://{}\"`", SocketAddr::new(address, 80))));
+            .help(format!("for port {port}: `\"{scheme}://{}\"`", SocketAddr::new(address, port))));
     }
     match rest.rsplit_once(':') {
         Some((host, port)) if host_name(host).is_ok() && port.parse::<u16>().is_ok() => {

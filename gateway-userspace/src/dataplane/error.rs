@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// EBUSY
     #[error(
-        "{0} already carries an XDP program; `ip link set dev {0} xdp off` or `xdp-loader unload -a {0}` removes it"
+        "{0} already carries an XDP program; stop what put it there, or remove it with `xdp-loader unload {0} --all` or `ip link set dev {0} xdp off`"
     )]
     Busy(String),
     /// Neither native nor generic.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use http::{Method, Uri};
 
 use super::names::Names;
-use crate::model::{Endpoint, Model, Role, Route, Upstream, UpstreamScheme};
+use crate::model::{Endpoint, Model, Role, Route};
 
 /// Where the gateway, portal and management endpoints say that they are there (R46).
 pub const STATUS_PATH: &str = "/status-0123456789abcdef";
@@ -58,7 +58,7 @@ impl From<&Model> for Routes {
             .endpoints
             .iter()
             .flat_map(|endpoint| {
-                let site = Arc::new(Site::new(endpoint, model));
+                let site = Arc::new(Site::new(endpoint));
                 endpoint.hosts.iter().map(move |host| (host.clone(), Arc::clone(&site)))
             })
             .collect();
@@ -90,12 +90,8 @@ impl Routes {
 }
 
 impl Site {
-    fn new(endpoint: &Endpoint, model: &Model) -> Self {
+    fn new(endpoint: &Endpoint) -> Self {
         let mut routes: Vec<_> = endpoint.routes.iter().cloned().map(Arc::new).collect();
-        if routes.is_empty() && endpoint.role == Role::Management {
-            let admin = Upstream { scheme: UpstreamScheme::Http, address: model.balancer.admin };
-            routes.push(Arc::new(Route { path: "/".into(), upstream: vec![admin], location: None }));
-        }
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
         Self { role: endpoint.role, routes }
     }

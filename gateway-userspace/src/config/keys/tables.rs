@@ -345,7 +345,8 @@ pub const TABLES: &[Table] = &[
                 Texts("an upstream"),
                 Required,
                 r#"["http://10.0.1.20:8080"]"#,
-                "`http://IP:port`. `https`, DNS names and several upstreams are not supported yet.",
+                "`http://IP:port` or `https://IP:port`; over https its certificate has to name the IP address and be trusted by the system \
+                 (`SSL_CERT_FILE`: by that file). DNS names and several upstreams are not supported yet.",
             ),
             key(
                 "location",

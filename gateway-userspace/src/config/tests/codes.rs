@@ -355,7 +355,7 @@ fn features_to_come_are_refused() {
     finds(Code::NotSupported, r#"kind = "http""#, "kind = «\"https\"");
     finds(Code::NotSupported, PROXY, "[snat]\nenabled = «true\n[proxy]");
     finds_all(&[Code::NotSupported; 2], PROXY, "[dns]\nserve = «true\nforward = «[\"10.0.0.2\"]\n[proxy]");
-    for upstream in ["https://10.0.1.24:443", "http://scm.contoso.com:8080", "http://scm"] {
+    for upstream in ["https://scm.contoso.com:443", "http://scm.contoso.com:8080", "http://scm"] {
         finds(
             Code::NotSupported,
             SCM_ROUTES,
