@@ -48,8 +48,8 @@ impl Chunked {
         self.at == At::End
     }
 
-    /// How many of `bytes` belong to the body; fewer than all only at its end.
-    pub(super) fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<usize, Broken> {
+    /// How many of `bytes` belong to the body: all, or those up to its end or to a fault.
+    pub(super) fn advance(&mut self, bytes: &[u8], limits: &Limits) -> (usize, Result<(), Broken>) {
         let mut position = 0;
         while position < bytes.len() && self.at != At::End {
             if let At::Data { left } = self.at {
@@ -60,10 +60,13 @@ impl Chunked {
                 self.at = if left == 0 { At::DataCr } else { At::Data { left } };
                 continue;
             }
-            self.at = self.step(bytes[position], limits)?;
+            match self.step(bytes[position], limits) {
+                Ok(at) => self.at = at,
+                Err(broken) => return (position, Err(broken)),
+            }
             position += 1;
         }
-        Ok(position)
+        (position, Ok(()))
     }
 
     fn step(&mut self, byte: u8, limits: &Limits) -> Result<At, Broken> {
@@ -126,8 +129,8 @@ mod tests {
 
     fn whole(bytes: &[u8]) -> Result<(usize, bool), Broken> {
         let mut body = Chunked::new();
-        let taken = body.advance(bytes, &Limits::default())?;
-        Ok((taken, body.is_end()))
+        let (taken, outcome) = body.advance(bytes, &Limits::default());
+        outcome.map(|()| (taken, body.is_end()))
     }
 
     #[test]
@@ -172,7 +175,7 @@ mod tests {
     #[test]
     fn extensions_and_trailers_are_bounded() {
         let limits = Limits { chunk_extension_bytes: 8, trailer_bytes: 8, ..Limits::default() };
-        let run = |body: &str| Chunked::new().advance(body.as_bytes(), &limits).map(|_| ());
+        let run = |body: &str| Chunked::new().advance(body.as_bytes(), &limits).1;
         assert_eq!(run("1;abcd\r\na\r\n1;abcd\r\n"), Ok(()));
         assert_eq!(run("1;abcd\r\na\r\n1;abcde\r\n"), Err(Broken));
         assert_eq!(run("0\r\nab: defg\r\n\r\n"), Ok(()));
@@ -193,7 +196,7 @@ mod tests {
             let mut body = Chunked::new();
             for piece in wire.chunks(cut) {
                 prop_assert!(!body.is_end());
-                prop_assert_eq!(body.advance(piece, &Limits::default()), Ok(piece.len()));
+                prop_assert_eq!(body.advance(piece, &Limits::default()), (piece.len(), Ok(())));
             }
             prop_assert!(body.is_end());
         }

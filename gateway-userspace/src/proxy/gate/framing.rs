@@ -65,15 +65,15 @@ impl Framing {
                         *self = Self::new();
                     }
                 }
-                Self::Chunked(body) => match body.advance(rest, limits) {
-                    Ok(taken) => {
-                        passed += taken;
-                        if body.is_end() {
-                            *self = Self::new();
-                        }
+                Self::Chunked(body) => {
+                    let (taken, outcome) = body.advance(rest, limits);
+                    passed += taken;
+                    if let Err(Broken) = outcome {
+                        *self = Self::Broken;
+                    } else if body.is_end() {
+                        *self = Self::new();
                     }
-                    Err(Broken) => *self = Self::Broken,
-                },
+                }
                 Self::Refused | Self::Broken => break,
             }
         }
@@ -113,6 +113,13 @@ mod tests {
                 .prop_map(|n| format!("POST / HTTP/1.1\r\nContent-Length: {n}\r\n\r\n{}", "x".repeat(n))),
             "[ -~\r\n]{0,12}",
         ]
+    }
+
+    #[test]
+    fn what_passes_in_front_of_a_fault_does_not_depend_on_the_cut() {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let whole = format!("{head}ag");
+        assert_eq!(pass(&[whole.as_bytes()]), pass(&[head.as_bytes(), b"a", b"g"]));
     }
 
     proptest! {
