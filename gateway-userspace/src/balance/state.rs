@@ -73,9 +73,14 @@ impl State {
         self.on_link.values().flatten().copied()
     }
 
-    /// The instance of an address on the link.
+    /// The instance of an address on the link: rather one of the file than one that is drained under an older name.
     pub(super) fn instance_of(&self, ip: IpAddr) -> Option<&InstanceName> {
-        self.on_link.iter().find(|(_, dips)| dips.contains(&ip)).map(|(name, _)| name)
+        let drained = |name: &&InstanceName| self.model.instance(&name.0).is_none();
+        self.with_address(ip).min_by_key(drained)
+    }
+
+    fn with_address(&self, ip: IpAddr) -> impl Iterator<Item = &InstanceName> {
+        self.on_link.iter().filter(move |(_, dips)| dips.contains(&ip)).map(|(name, _)| name)
     }
 
     /// Whether `ip` was resolved before.
@@ -85,10 +90,14 @@ impl State {
 
     /// True if an instance's MAC changed by this, so that the tables have to follow.
     pub(super) fn learn(&mut self, ip: IpAddr, mac: Mac) -> bool {
-        let Some(name) = self.instance_of(ip).cloned() else { return false };
-        let before = self.mac_of(&name);
+        let names: Vec<_> = self.with_address(ip).cloned().collect();
+        if names.is_empty() {
+            return false;
+        }
+        let macs = |state: &Self| names.iter().map(|name| state.mac_of(name)).collect::<Vec<_>>();
+        let before = macs(self);
         self.macs.insert(ip, mac);
-        before != self.mac_of(&name)
+        before != macs(self)
     }
 
     /// By its first address that is resolved: they are all on one link.
@@ -108,12 +117,11 @@ impl State {
         let served: Vec<_> = self.model.instances.iter().map(|i| i.name.clone()).collect();
         self.model = model;
         self.drain_what_is_not_served(served, now);
-        // A drained instance is still followed, unless its address has gone to another one.
-        let taken: BTreeSet<_> = self.model.instances.iter().flat_map(|i| i.dip.iter().copied()).collect();
+        // A drained instance is still followed, also where another one has its address now: a new name must not cut
+        // the flows of the host that it is given to.
         for name in self.draining.keys() {
             if let Some(dips) = self.on_link.get(name).filter(|_| !on_link.contains_key(name)) {
-                let kept = dips.iter().copied().filter(|dip| !taken.contains(dip)).collect();
-                on_link.insert(name.clone(), kept);
+                on_link.insert(name.clone(), dips.clone());
             }
         }
         self.on_link = on_link;
@@ -265,14 +273,23 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_goes_to_another_instance_is_no_longer_the_drained_ones() {
+    fn r12_an_instance_that_gets_another_name_keeps_its_flows() {
         let now = Instant::now();
-        let mut state = state(&["gw-1"], now);
-        state.learn(dip("gw-1"), MAC);
-        let mut successor = model(&["gw-2"]);
-        successor.instances[0].dip = vec![dip("gw-1")];
-        take_up(&mut state, successor, now);
-        assert_eq!(state.instance_of(dip("gw-1")), Some(&name("gw-2")));
-        assert_eq!(state.desired().neighbours, BTreeMap::from([(name("gw-2"), MAC)]));
+        let mut state = state(&["gw-9"], now);
+        state.learn(dip("gw-9"), MAC);
+        // In the order of names the new one may come before the old one and after it.
+        for (old, new) in [("gw-9", "gw-1"), ("gw-1", "gw-2")] {
+            let mut renamed = model(&[new]);
+            renamed.instances[0].dip = vec![dip("gw-9")];
+            take_up(&mut state, renamed, now);
+            assert_eq!(state.instance_of(dip("gw-9")), Some(&name(new)));
+            assert_eq!(state.desired().neighbours.get(&name(old)), Some(&MAC));
+            assert_eq!(state.desired().neighbours.get(&name(new)), Some(&MAC));
+        }
+        assert!(state.learn(dip("gw-9"), OTHER_MAC));
+        let followed = ["gw-1", "gw-2", "gw-9"].map(|text| (name(text), OTHER_MAC));
+        assert_eq!(state.desired().neighbours, BTreeMap::from(followed));
+        state.end_drains(state.next_drain_end().unwrap());
+        assert_eq!(state.desired().neighbours, BTreeMap::from([(name("gw-2"), OTHER_MAC)]));
     }
 }
