@@ -111,17 +111,20 @@ impl Changes {
         this.journal.unlock();
     }
 
+    /// Safe to drop half-way: what is not undone yet is still known, to Drop and to the journal.
     async fn undo_all(&mut self, netlink: &Netlink) -> Result<(), Error> {
         let mut first = Ok(());
-        let mut left = Vec::new();
-        for change in self.made.drain(..).rev() {
-            if let Err(error) = undo(netlink, &change).await {
-                log::error!("{error}");
-                left.insert(0, change);
-                first = first.and(Err(error));
+        for at in (0..self.made.len()).rev() {
+            match undo(netlink, &self.made[at]).await {
+                Ok(()) => {
+                    self.made.remove(at);
+                }
+                Err(error) => {
+                    log::error!("{error}");
+                    first = first.and(Err(error));
+                }
             }
         }
-        self.made = left;
         first
     }
 
@@ -141,8 +144,9 @@ impl Changes {
 }
 
 impl Drop for Changes {
-    /// Covers early returns, panics that unwind and futures that are dropped half-way. A thread of its own, since
-    /// the runtime that is dropping this may be the one that would have to do the work; it inherits the namespace.
+    /// Covers early returns and futures that are dropped half-way; a panic aborts, which leaves the journal to the
+    /// next start. A thread of its own, since the runtime that is dropping this may be the one that would have to do
+    /// the work; it inherits the namespace.
     fn drop(&mut self) {
         if !self.made.is_empty() {
             let done = thread::scope(|scope| scope.spawn(|| undo_now(self)).join());
@@ -172,5 +176,35 @@ async fn undo(netlink: &Netlink, change: &Change) -> Result<(), Error> {
     match change {
         Change::Address { link, name, ip } => netlink.remove_address(*link, name, *ip).await,
         Change::Setting { path, previous, set } => sysctl::restore(path, set, previous),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, pin::pin, task::Context};
+
+    use super::*;
+    use crate::net::testing::Namespace;
+
+    #[test]
+    fn undoing_that_is_broken_off_loses_nothing() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.run(async |netlink| {
+            let (link, _) = netlink.add_pair("eth0", "peer").await;
+            let mut changes = Changes::begin(netlink, Role::Balance).await.unwrap();
+            let vips: [IpAddr; 3] = ["10.0.0.5", "10.0.0.6", "10.0.0.7"].map(|text| text.parse().unwrap());
+            for vip in vips {
+                changes.add_address(netlink, &link, vip).await.unwrap();
+            }
+            {
+                let undoing = pin!(changes.undo_all(netlink));
+                // The answer to the first request cannot be there yet: nothing else of this runtime has run.
+                assert!(undoing.poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+            }
+            assert_eq!(changes.addresses().collect::<Vec<_>>(), vips);
+            drop(changes);
+            let left = netlink.addresses().await.unwrap();
+            assert!(left.iter().all(|address| !vips.contains(&address.ip)), "{left:?}");
+        });
     }
 }
