@@ -104,6 +104,16 @@ fn r12_removing_an_instance_moves_no_flow_of_its_own_or_of_others() {
 }
 
 #[test]
+fn r12_renaming_an_instance_moves_no_flow() {
+    let mut packets = Packets::up(3, PRIVATE.into(), |_| ());
+    let before = packets.send(10_000, flag::SYN);
+    let mut config = packets.lab.config();
+    config.instance[1].name = "renamed".to_owned();
+    packets.change(&config);
+    assert_eq!(packets.send(10_000, flag::ACK).instances, before.instances);
+}
+
+#[test]
 fn r12_draining_and_weighting_move_no_flow_and_several_changes_add_up() {
     let mut packets = Packets::up(4, PRIVATE.into(), |_| ());
     let first = packets.send(10_000, flag::SYN);
