@@ -55,6 +55,8 @@ struct Daemon<'a> {
     tick: Interval,
     state: State,
     plan: Plan,
+    /// Whether all VIPs are on the interface, and if not, why; each reason is logged once.
+    held: Result<(), String>,
     /// The tables are behind the state, because the last apply failed.
     behind: bool,
     // These two in this order, in which they are dropped: a VIP is gone from the interface before the program that
@@ -115,7 +117,7 @@ impl<'a> Daemon<'a> {
 
         let mut tick = interval(neighbours::EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (silent, behind) = (BTreeSet::new(), false);
+        let (silent, held, behind) = (BTreeSet::new(), Ok(()), false);
         Ok(Self {
             args,
             netlink,
@@ -127,6 +129,7 @@ impl<'a> Daemon<'a> {
             tick,
             state,
             plan,
+            held,
             behind,
             changes,
             dataplane,
@@ -172,12 +175,14 @@ impl<'a> Daemon<'a> {
             }
             Event::Network(events::Event::Neighbour(entry)) => self.heard_of(&entry),
             Event::Network(events::Event::Link(link)) if link.index == self.link.index => {
-                self.link_changed(link).await;
+                if self.link_changed(link) {
+                    self.settle(true).await;
+                }
             }
             Event::Network(events::Event::LinkGone(index)) if index == self.link.index => {
-                anyhow::bail!("the interface {} is gone; start again once it is back", self.link.name)
+                return Err(self.link_gone());
             }
-            Event::Network(events::Event::Lost) | Event::Tick => self.catch_up().await,
+            Event::Network(events::Event::Lost) | Event::Tick => self.catch_up().await?,
             Event::Network(_) => {}
             Event::DrainOver => {
                 for name in self.state.end_drains(Instant::now()) {
@@ -216,7 +221,7 @@ impl<'a> Daemon<'a> {
         }
         self.state.take_up(Arc::new(new), on_link, now);
         self.apply()?;
-        self.catch_up().await;
+        self.ask_neighbours().await;
         Ok(())
     }
 
@@ -247,12 +252,15 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    async fn link_changed(&mut self, link: Link) {
-        let came_up = link.up && !self.link.up;
+    /// True if everybody on the link has to be told where the VIPs are.
+    fn link_changed(&mut self, link: Link) -> bool {
+        // Not when it is set up: the carrier may take seconds, and until then no claim can be decided.
+        let came_up = link.carrier && !self.link.carrier;
         if came_up {
             log::warn!("{} is up again", link.name);
-        } else if self.link.up && !link.up {
-            log::warn!("{} is down: no VIP can be reached through it", link.name);
+        } else if self.link.carrier && !link.carrier {
+            let why = if link.up { "has no carrier" } else { "is down" };
+            log::warn!("{} {why}: no VIP can be reached through it", link.name);
         }
         let moved = link.mac.is_some_and(|mac| self.state.set_interface_mac(mac));
         if moved {
@@ -260,30 +268,77 @@ impl<'a> Daemon<'a> {
             self.apply_or_retry();
         }
         self.link = link;
-        if self.link.up && (came_up || moved) {
-            if let Err(error) = self.claim_again().await {
-                log::error!("{error:#}");
+        came_up || moved
+    }
+
+    fn link_gone(&self) -> anyhow::Error {
+        anyhow::anyhow!("the interface {} is gone; start again once it is back", self.link.name)
+    }
+
+    /// Reads what events may have missed, and does again what failed or what somebody has taken away.
+    async fn catch_up(&mut self) -> anyhow::Result<()> {
+        let changed = match self.netlink.link_at(self.link.index).await {
+            Ok(Some(link)) => self.link_changed(link),
+            Ok(None) => return Err(self.link_gone()),
+            Err(error) => {
+                log::warn!("{error:#}");
+                false
             }
-            self.catch_up().await;
+        };
+        self.settle(changed).await;
+        Ok(())
+    }
+
+    /// Brings addresses, neighbours and tables to what they should be. With `announce` everybody on the link is told
+    /// where the VIPs are.
+    async fn settle(&mut self, announce: bool) {
+        if self.link.carrier {
+            let outcome = self.hold_vips(announce).await.map_err(|error| error.to_string());
+            if outcome != self.held {
+                if let Err(error) = &outcome {
+                    log::error!("claiming is tried again soon: {error}");
+                }
+                self.held = outcome;
+            }
+        }
+        self.ask_neighbours().await;
+        if self.behind {
+            self.apply_or_retry();
         }
     }
 
-    async fn claim_again(&mut self) -> Result<(), net::Error> {
-        let vips: BTreeSet<_> = self.state.model().vip.all().collect();
-        claim(&mut self.changes, &self.netlink, &self.link, &vips.iter().copied().collect::<Vec<_>>())
-            .await?;
-        announce(&self.link, &vips).await
+    /// Claims the VIPs that are not on the interface any more. Those that are there do not wait for them.
+    async fn hold_vips(&mut self, announce_all: bool) -> Result<(), net::Error> {
+        let present = self.vips_present().await?;
+        let missing: Vec<_> = self.state.model().vip.all().filter(|vip| !present.contains(vip)).collect();
+        if announce_all {
+            announce(&self.link, &present).await?;
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if self.held.is_ok() {
+            log::warn!("{} has lost {}; claiming again", self.link.name, status::list(&missing));
+        }
+        claim(&mut self.changes, &self.netlink, &self.link, &missing).await?;
+        log::info!("{} has {} again", self.link.name, status::list(&missing));
+        Ok(())
     }
 
-    /// Reads what events may have missed, confirms the neighbours, and writes tables that could not be written.
-    async fn catch_up(&mut self) {
+    /// The VIPs that are on the interface and that no other host has.
+    async fn vips_present(&self) -> Result<BTreeSet<IpAddr>, net::Error> {
+        let vips: BTreeSet<_> = self.state.model().vip.all().collect();
+        let all = self.netlink.addresses().await?;
+        let here = all.iter().filter(|a| a.link == self.link.index && !a.duplicate);
+        Ok(here.map(|a| a.ip).filter(|ip| vips.contains(ip)).collect())
+    }
+
+    /// Has the instances' MACs resolved or confirmed.
+    async fn ask_neighbours(&mut self) {
         match self.neighbours.ask(&self.netlink, self.state.wanted()).await {
             Ok(table) => table.iter().for_each(|entry| self.heard_of(entry)),
             Err(error) if self.link.up => log::warn!("{error:#}"),
             Err(_) => {}
-        }
-        if self.behind {
-            self.apply_or_retry();
         }
     }
 

@@ -55,6 +55,11 @@ pub async fn claim(
                 changes.remove_address(netlink, *vip).await?;
                 fresh.insert(*vip);
             }
+            // Another host had it when the interface came up again; the kernel does not look a second time.
+            Some(address) if address.duplicate && ours => {
+                changes.remove_address(netlink, *vip).await?;
+                fresh.insert(*vip);
+            }
             Some(address) if address.duplicate => return Err(in_use(link, *vip, None)),
             Some(_) if ours => {}
             Some(_) => log::info!("{vip} is on {} already and is left as it is", link.name),

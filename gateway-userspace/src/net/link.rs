@@ -19,6 +19,8 @@ pub struct Link {
     pub mtu: u32,
     /// Set up by the operator (`ip link set … up`).
     pub up: bool,
+    /// Packets can pass (`LOWER_UP`): it is up and so is the other end of its cable.
+    pub carrier: bool,
     /// The kernel's ids of the XDP programs on it, in the order driver, generic, hardware.
     pub xdp: Vec<u32>,
 }
@@ -31,6 +33,7 @@ impl Link {
             mac: None,
             mtu: 0,
             up: message.header.flags.contains(LinkFlags::Up),
+            carrier: message.header.flags.contains(LinkFlags::LowerUp),
             xdp: Vec::new(),
         };
         for attribute in &message.attributes {
@@ -92,5 +95,36 @@ impl Netlink {
                 Err(Error::NoInterface { name: name.into(), present })
             }
         }
+    }
+
+    /// The interface of that index; None if it is gone.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn link_at(&self, index: u32) -> Result<Option<Link>, Error> {
+        let request = self.handle.link().get().match_index(index);
+        match request.execute().try_next().await.map_err(to_io) {
+            Ok(message) => Ok(message.as_ref().map(Link::parse)),
+            Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            Err(e) => Err(Error::netlink(format!("look up the interface {index}"), e)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::net::testing::Namespace;
+
+    #[test]
+    fn a_cable_whose_other_end_is_down_has_no_carrier() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.run(async |netlink| {
+            let (link, peer) = netlink.add_pair("eth0", "peer").await;
+            assert!(link.up && link.carrier);
+            netlink.set_down(&peer.name).await;
+            let link = netlink.link_at(link.index).await.unwrap().unwrap();
+            assert!(link.up && !link.carrier);
+            assert_eq!(netlink.link_at(link.index + 100).await.unwrap(), None);
+        });
     }
 }
