@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lab::{
@@ -97,6 +97,40 @@ fn run_starts_a_process_again_that_died_and_the_other_does_not_notice() {
         assert!(eventually(Duration::from_secs(20), served), "{}", gateway.log());
     }
     assert!(before.is_disjoint(&children()));
+}
+
+#[test]
+fn a_reload_does_not_end_a_process_that_is_just_starting() {
+    let (lab, config) = one_host();
+    let mut gateway = run(&lab, &config);
+    let path = format!("/proc/{0}/task/{0}/children", gateway.id());
+    let children = || {
+        let text = std::fs::read_to_string(&path).unwrap();
+        text.split_whitespace().map(|pid| pid.parse::<i32>().unwrap()).collect::<Vec<_>>()
+    };
+    // The balancer is the first child, and comes back as the last one.
+    for starting in ["balancing", "listening on 10.0.0.5:443"] {
+        let so_often = |log: &str| log.matches(starting).count();
+        let before = so_often(&gateway.log());
+        kill(Pid::from_raw(children()[0]), Signal::SIGKILL).unwrap();
+        let end = Instant::now() + Duration::from_secs(20);
+        while children().len() != 1 && Instant::now() < end {}
+        while children().len() != 2 && Instant::now() < end {}
+        // Three times, as few as the service manager's socket holds, over the moment in which it has no handler yet.
+        for _ in 0..3 {
+            gateway.signal(Signal::SIGHUP).unwrap();
+            let asked = Instant::now();
+            while asked.elapsed() < Duration::from_millis(1) {}
+        }
+        let started = || so_often(&gateway.log()) > before;
+        assert!(eventually(Duration::from_secs(20), started), "{}", gateway.log());
+    }
+    assert!(!gateway.log().contains("SIGHUP"), "{}", gateway.log());
+    let served = || {
+        Curl::https(&lab, &default_host("gateway"), PRIVATE, "/").send(&lab.hosts.client).unwrap().status
+            == 200
+    };
+    assert!(eventually(Duration::from_secs(20), served), "{}", gateway.log());
 }
 
 #[test]

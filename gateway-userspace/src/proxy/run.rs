@@ -9,7 +9,7 @@ use rustls::server::ProducesTickets;
 use sd_notify::NotifyState;
 use tokio::{
     runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
@@ -41,6 +41,24 @@ struct Proxy<'a> {
     instance: String,
 }
 
+/// The signals of this process, heard from their making on.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let heard = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            interrupt: heard(SignalKind::interrupt())?,
+            terminate: heard(SignalKind::terminate())?,
+            hangup: heard(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Serves `instance` of the file `config` until SIGINT or SIGTERM.
 pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
     let model = config::load(config)?;
@@ -63,8 +81,10 @@ pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
         runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     let vips: Vec<_> = model.vip.all().collect();
     runtime.block_on(async {
+        // Before the VIPs, so that no signal ends this process with them on lo.
+        let mut signals = Signals::listen()?;
         let held = loopback::hold(&vips, &me.dip).await.context("cannot take the VIPs")?;
-        let outcome = proxy.serve(&via).await;
+        let outcome = proxy.serve(&via, &mut signals).await;
         let released = held.release().await.context("cannot give back the VIPs");
         outcome.and(released)
     })
@@ -87,13 +107,9 @@ fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
 }
 
 impl Proxy<'_> {
-    async fn serve(&self, via: &Via) -> anyhow::Result<()> {
+    async fn serve(&self, via: &Via, signals: &mut Signals) -> anyhow::Result<()> {
         let count = thread::available_parallelism().map_or(1, usize::from);
         raise_descriptor_limit();
-        // Signals first: from here on they end the proxy in order.
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
         let sockets = bind::bind(&self.addresses, count)?;
         let (stop, stopped) = watch::channel(false);
         let mut workers = Vec::new();
@@ -114,9 +130,9 @@ impl Proxy<'_> {
         notify(&[NotifyState::Ready]);
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.reload(),
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hangup.recv() => self.reload(),
             }
         }
         log::info!("stopping; requests in flight have {} s", self.limits.shutdown.as_secs());

@@ -27,6 +27,7 @@ pub(super) async fn run(config: &Path, instance: &InstanceName) -> anyhow::Resul
         balance: Child::new("balance", arguments("--local"), folder.path())?,
         proxy: Child::new("proxy", arguments("--instance"), folder.path())?,
         reloading: BTreeSet::new(),
+        behind: BTreeSet::new(),
     };
     let served = supervisor.serve(&mut signals).await;
     tell(&[NotifyState::Stopping]);
@@ -69,6 +70,8 @@ struct Supervisor {
     proxy: Child,
     /// Those that have not yet said that they are done with a reload.
     reloading: BTreeSet<&'static str>,
+    /// Those that read the file before it changed, maybe, and could not hear the signal yet.
+    behind: BTreeSet<&'static str>,
 }
 
 impl Supervisor {
@@ -106,7 +109,11 @@ impl Supervisor {
                 }
             }
             if matches!(event, Event::Ready) {
-                self.reloading.remove(name);
+                if self.behind.remove(name) {
+                    child.signal(Signal::SIGHUP);
+                } else {
+                    self.reloading.remove(name);
+                }
                 if !started && name == self.balance.name() && !self.proxy.is_ready() {
                     self.proxy.start()?;
                 }
@@ -125,7 +132,12 @@ impl Supervisor {
             Err(error) => log::warn!("cannot tell the service manager: {error}"),
         }
         for child in [&self.balance, &self.proxy] {
-            child.signal(Signal::SIGHUP);
+            if child.is_ready() {
+                child.signal(Signal::SIGHUP);
+            } else {
+                // It may not have its handler yet, and then the signal would end it.
+                self.behind.insert(child.name());
+            }
             self.reloading.insert(child.name());
         }
     }
