@@ -29,6 +29,11 @@ fn refused(vip: IpAddr) {
         assert!(output.stderr.contains(&word), "{word} is not in\n{}", output.stderr);
     }
     assert_eq!(Snapshot::of(&lab.hosts.balancer).unwrap().since(&before), [""; 0]);
+    // The instances were asked for before; other entries come and go by themselves.
+    let neighbours = lab.hosts.balancer.must("ip neighbour show nud all").unwrap();
+    for dip in &lab.config().instance[0].dip {
+        assert!(!neighbours.contains(&format!("{dip} ")), "{neighbours}");
+    }
 }
 
 #[test]

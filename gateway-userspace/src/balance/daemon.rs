@@ -49,7 +49,7 @@ struct Daemon<'a> {
     events: Events,
     link: Link,
     local: Option<InstanceName>,
-    neighbours: Neighbours,
+    neighbours: &'a mut Neighbours,
     /// Instances' addresses that stopped answering; each is logged once.
     silent: BTreeSet<IpAddr>,
     tick: Interval,
@@ -67,9 +67,18 @@ struct Daemon<'a> {
 
 /// Runs until SIGINT or SIGTERM, or until the interface is gone.
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
+    let netlink = Netlink::open()?;
+    let mut neighbours = Neighbours::default();
+    let outcome = run_with(args, &mut neighbours).await;
+    neighbours.forget(&netlink).await;
+    outcome
+}
+
+/// Leaves nothing behind but the `neighbours` it asked for.
+async fn run_with(args: &Args, neighbours: &mut Neighbours) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let mut daemon = tokio::select! {
-        started = Daemon::start(args) => started?,
+        started = Daemon::start(args, neighbours) => started?,
         signal = signals.stop() => {
             log::info!("{signal} during the start; all is undone");
             return Ok(());
@@ -85,7 +94,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
 impl<'a> Daemon<'a> {
     /// The program is attached before the VIPs are claimed: from the first packet that comes for a VIP, everything
     /// but the configured services is dropped (R20).
-    async fn start(args: &'a Args) -> anyhow::Result<Self> {
+    async fn start(args: &'a Args, neighbours: &'a mut Neighbours) -> anyhow::Result<Self> {
         let model = Arc::new(config::load(&args.config)?);
         let netlink = Netlink::open()?;
         // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
@@ -102,8 +111,7 @@ impl<'a> Daemon<'a> {
 
         let mut state = State::new(&model, interface, local.clone(), on_link, Instant::now());
         let mut events = Events::subscribe()?;
-        let mut neighbours = Neighbours::on(link.index);
-        for entry in neighbours.ask(&netlink, state.wanted()).await? {
+        for entry in neighbours.ask(&netlink, link.index, state.wanted()).await? {
             learn(&mut state, &entry);
         }
         wait_for_answers(&mut state, &mut events, &link).await?;
@@ -211,23 +219,32 @@ impl<'a> Daemon<'a> {
 
         // Tables first, then addresses come; addresses go, then tables: a VIP's packets never reach the host's stack.
         self.state.take_up(Arc::new(reload::with_both_vips(&running, &new)), on_link.clone(), now);
-        if let Err(error) = self.apply_and_claim(&vips.added).await {
+        if let Err(error) = self.change_vips(&vips).await {
+            for vip in &vips.added {
+                if let Err(error) = self.changes.remove_address(&self.netlink, *vip).await {
+                    log::error!("{error:#}");
+                }
+            }
             self.state = before;
             self.apply_or_retry();
+            // A VIP that was given up already comes back.
+            self.settle(false).await;
             return Err(error);
         }
-        for vip in &vips.removed {
-            self.changes.remove_address(&self.netlink, *vip).await?;
-        }
+        // From here on the file is taken up: tables that know the VIPs of both files serve either.
         self.state.take_up(Arc::new(new), on_link, now);
-        self.apply()?;
+        self.apply_or_retry();
         self.ask_neighbours().await;
         Ok(())
     }
 
-    async fn apply_and_claim(&mut self, added: &[IpAddr]) -> anyhow::Result<()> {
+    async fn change_vips(&mut self, vips: &VipChanges) -> anyhow::Result<()> {
         self.apply()?;
-        Ok(claim(&mut self.changes, &self.netlink, &self.link, added).await?)
+        claim(&mut self.changes, &self.netlink, &self.link, &vips.added).await?;
+        for vip in &vips.removed {
+            self.changes.remove_address(&self.netlink, *vip).await?;
+        }
+        Ok(())
     }
 
     fn heard_of(&mut self, entry: &Neighbour) {
@@ -335,7 +352,7 @@ impl<'a> Daemon<'a> {
 
     /// Has the instances' MACs resolved or confirmed.
     async fn ask_neighbours(&mut self) {
-        match self.neighbours.ask(&self.netlink, self.state.wanted()).await {
+        match self.neighbours.ask(&self.netlink, self.link.index, self.state.wanted()).await {
             Ok(table) => table.iter().for_each(|entry| self.heard_of(entry)),
             Err(error) if self.link.up => log::warn!("{error:#}"),
             Err(_) => {}
@@ -360,9 +377,8 @@ impl<'a> Daemon<'a> {
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        let Self { args, netlink, neighbours, changes, dataplane, .. } = self;
+        let Self { args, netlink, changes, dataplane, .. } = self;
         let undone = changes.undo(&netlink).await;
-        neighbours.forget(&netlink).await;
         report(&dataplane, args.counters.as_deref());
         // Detaches, last of all.
         drop(dataplane);

@@ -9,45 +9,40 @@ pub(super) const EVERY: Duration = Duration::from_secs(5);
 /// How long the start waits for the first answers; an instance that is slower comes in when it answers.
 pub(super) const FIRST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// The entries of one interface.
-#[derive(Debug)]
+/// The entries that were not in the table before they were asked for here, with their interface.
+#[derive(Debug, Default)]
 pub(super) struct Neighbours {
-    link: u32,
-    /// Not in the table before they were asked for here.
-    made: BTreeSet<IpAddr>,
+    made: BTreeSet<(u32, IpAddr)>,
 }
 
 impl Neighbours {
-    pub(super) fn on(link: u32) -> Self {
-        Self { link, made: BTreeSet::new() }
-    }
-
-    /// Has the kernel resolve or confirm each of `wanted`. Gives the table as it was before; the answers come as
+    /// Has the kernel resolve or confirm each of `wanted` on `link`. Gives the table as it was before; the answers come as
     /// events.
     pub(super) async fn ask(
         &mut self,
         netlink: &Netlink,
+        link: u32,
         wanted: impl IntoIterator<Item = IpAddr>,
     ) -> Result<Vec<Neighbour>, net::Error> {
-        let table = netlink.neighbours(self.link).await?;
+        let table = netlink.neighbours(link).await?;
         for ip in wanted {
             match table.iter().find(|entry| entry.ip == ip) {
                 // The operator's word stands, and asking would make it an ordinary entry.
                 Some(entry) if entry.permanent => continue,
                 Some(_) => {}
                 None => {
-                    self.made.insert(ip);
+                    self.made.insert((link, ip));
                 }
             }
-            netlink.resolve(self.link, ip).await?;
+            netlink.resolve(link, ip).await?;
         }
         Ok(table)
     }
 
     /// Takes the entries that were not there before out of the table.
     pub(super) async fn forget(self, netlink: &Netlink) {
-        for ip in self.made {
-            if let Err(error) = netlink.forget(self.link, ip).await {
+        for (link, ip) in self.made {
+            if let Err(error) = netlink.forget(link, ip).await {
                 log::warn!("{error}");
             }
         }
