@@ -122,6 +122,16 @@ impl<'a> Daemon<'a> {
         let vips: Vec<_> = model.vip.all().collect();
         claim(&mut changes, &netlink, &link, &vips).await?;
         log::info!("balancing {} on {} ({mode:?} XDP)", status::list(&vips), link.name);
+        let links = netlink.links().await?;
+        let others = preflight::other_ways_in(&links, &link);
+        if !others.is_empty() {
+            log::warn!(
+                "{} can let packets for a VIP in, past the program on {}, to what listens on this host; drop them there, \
+                 for example with nftables (docs/operations.md, \"Other interfaces\")",
+                status::list(&others),
+                link.name
+            );
+        }
 
         let mut tick = interval(neighbours::EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

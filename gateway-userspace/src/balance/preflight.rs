@@ -53,6 +53,13 @@ pub(super) async fn interface(netlink: &Netlink, name: &str) -> Result<(Link, In
     Ok((link, interface))
 }
 
+/// Where packets for a VIP could come in past the program: a host takes them on any interface (RFC 1122, 3.3.4.2, the
+/// weak end system model), and Linux does.
+pub(super) fn other_ways_in<'a>(links: &'a [Link], link: &Link) -> Vec<&'a str> {
+    let others = links.iter().filter(|other| other.up && !other.port && other.index != link.index);
+    others.map(|other| other.name.as_str()).filter(|name| *name != "lo").collect()
+}
+
 /// "XDP program 53 `xdp_dispatcher`"; the name only where we may read it.
 fn program(id: u32) -> String {
     let found = aya::programs::loaded_programs().flatten().find(|program| program.id() == id);
@@ -160,6 +167,19 @@ mod tests {
             assert!(matches!(error, Error::NotLocal { .. }), "{error}");
             let error = local(netlink, &model, "gw-9").await.unwrap_err();
             assert_eq!(error.to_string(), "there is no instance gw-9; the file has gw-1, gw-2");
+        });
+    }
+
+    #[test]
+    fn interfaces_that_packets_for_a_vip_could_come_in_by_are_found() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.run(async |netlink| {
+            let (link, _) = netlink.add_pair("eth0", "eth1").await;
+            netlink.add_pair("eth2", "eth3").await;
+            netlink.set_down("eth3").await;
+            let mut links = netlink.links().await.unwrap();
+            links.iter_mut().filter(|link| link.name == "eth2").for_each(|link| link.port = true);
+            assert_eq!(other_ways_in(&links, &link), ["eth1"]);
         });
     }
 

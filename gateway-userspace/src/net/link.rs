@@ -21,6 +21,8 @@ pub struct Link {
     pub up: bool,
     /// Packets can pass (`LOWER_UP`): it is up and so is the other end of its cable.
     pub carrier: bool,
+    /// A port of a bridge or part of a bond: what arrives comes in by that one.
+    pub port: bool,
     /// The kernel's ids of the XDP programs on it, in the order driver, generic, hardware.
     pub xdp: Vec<u32>,
 }
@@ -34,6 +36,7 @@ impl Link {
             mtu: 0,
             up: message.header.flags.contains(LinkFlags::Up),
             carrier: message.header.flags.contains(LinkFlags::LowerUp),
+            port: false,
             xdp: Vec::new(),
         };
         for attribute in &message.attributes {
@@ -43,6 +46,7 @@ impl Link {
                 LinkAttribute::Address(bytes) => {
                     link.mac = Mac::try_from(bytes.as_slice()).ok().filter(|mac| *mac != Mac::default());
                 }
+                LinkAttribute::Controller(_) => link.port = true,
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::Xdp(parts) => link.xdp = xdp_programs(parts),
                 _ => {}
