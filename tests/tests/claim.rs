@@ -109,3 +109,18 @@ fn a_link_that_changes_its_address_is_followed() {
     let followed = || balancer.log().contains("eth0 has the address 02:00:00:00:00:77 now");
     assert!(eventually(Duration::from_secs(20), followed), "{}", balancer.log());
 }
+
+#[test]
+fn r06_a_reload_whose_new_vip_is_in_use_changes_nothing() {
+    let lab = Lab::raise(1).unwrap();
+    let mut config = lab.config();
+    let mut balancer = lab.balance(&lab.write(&config).unwrap()).unwrap();
+    let before = Snapshot::of(&lab.hosts.balancer).unwrap();
+    lab.hosts.client.ip(["address add 203.0.113.6/32 dev eth0"]).unwrap();
+    config.vip.public = vec!["203.0.113.7".parse().unwrap(), "203.0.113.6".parse().unwrap()];
+    lab.write(&config).unwrap();
+    balancer.reload().unwrap();
+    let log = balancer.log();
+    assert!(log.contains("is not taken up") && log.contains("203.0.113.6 is already used"), "{log}");
+    assert_eq!(Snapshot::of(&lab.hosts.balancer).unwrap().since(&before), [""; 0]);
+}

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, ops::ControlFlow, sync::Arc, time:
 
 use anyhow::Context;
 use nix::sys::signal::{SigSet, SigmaskHow};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 
 use super::{
     Args,
@@ -15,6 +15,7 @@ use super::{
     signals::{Request, Signals},
     state::State,
     status,
+    vips::Vips,
 };
 use crate::{
     config,
@@ -23,7 +24,7 @@ use crate::{
     net::{
         self, Netlink,
         changes::{Changes, Role},
-        claim::{announce, claim},
+        claim::claim,
         events::{self, Events},
         link::Link,
         mac_text,
@@ -55,8 +56,7 @@ struct Daemon<'a> {
     tick: Interval,
     state: State,
     plan: Plan,
-    /// Whether all VIPs are on the interface, and if not, why; each reason is logged once.
-    held: Result<(), String>,
+    vips: Vips,
     /// The tables are behind the state, because the last apply failed.
     behind: bool,
     // These two in this order, in which they are dropped: a VIP is gone from the interface before the program that
@@ -112,9 +112,9 @@ impl<'a> Daemon<'a> {
         let mut state = State::new(&model, interface, local.clone(), on_link, Instant::now());
         let mut events = Events::subscribe()?;
         for entry in neighbours.ask(&netlink, link.index, state.wanted()).await? {
-            learn(&mut state, &entry);
+            neighbours::learn(&mut state, &entry);
         }
-        wait_for_answers(&mut state, &mut events, &link).await?;
+        neighbours::wait_for_answers(&mut state, &mut events, &link).await?;
 
         let plan = plan::plan(&state.desired(), None)?;
         dataplane.apply(&plan)?;
@@ -135,7 +135,7 @@ impl<'a> Daemon<'a> {
 
         let mut tick = interval(neighbours::EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (silent, held, behind) = (BTreeSet::new(), Ok(()), false);
+        let (silent, vips, behind) = (BTreeSet::new(), Vips::default(), false);
         Ok(Self {
             args,
             netlink,
@@ -147,7 +147,7 @@ impl<'a> Daemon<'a> {
             tick,
             state,
             plan,
-            held,
+            vips,
             behind,
             changes,
             dataplane,
@@ -320,44 +320,13 @@ impl<'a> Daemon<'a> {
     /// where the VIPs are.
     async fn settle(&mut self, announce: bool) {
         if self.link.carrier {
-            let outcome = self.hold_vips(announce).await.map_err(|error| error.to_string());
-            if outcome != self.held {
-                if let Err(error) = &outcome {
-                    log::error!("claiming is tried again soon: {error}");
-                }
-                self.held = outcome;
-            }
+            let wanted = self.state.model().vip.all().collect();
+            self.vips.keep(&mut self.changes, &self.netlink, &self.link, &wanted, announce).await;
         }
         self.ask_neighbours().await;
         if self.behind {
             self.apply_or_retry();
         }
-    }
-
-    /// Claims the VIPs that are not on the interface any more. Those that are there do not wait for them.
-    async fn hold_vips(&mut self, announce_all: bool) -> Result<(), net::Error> {
-        let present = self.vips_present().await?;
-        let missing: Vec<_> = self.state.model().vip.all().filter(|vip| !present.contains(vip)).collect();
-        if announce_all {
-            announce(&self.link, &present).await?;
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        if self.held.is_ok() {
-            log::warn!("{} has lost {}; claiming again", self.link.name, status::list(&missing));
-        }
-        claim(&mut self.changes, &self.netlink, &self.link, &missing).await?;
-        log::info!("{} has {} again", self.link.name, status::list(&missing));
-        Ok(())
-    }
-
-    /// The VIPs that are on the interface and that no other host has.
-    async fn vips_present(&self) -> Result<BTreeSet<IpAddr>, net::Error> {
-        let vips: BTreeSet<_> = self.state.model().vip.all().collect();
-        let all = self.netlink.addresses().await?;
-        let here = all.iter().filter(|a| a.link == self.link.index && !a.duplicate);
-        Ok(here.map(|a| a.ip).filter(|ip| vips.contains(ip)).collect())
     }
 
     /// Has the instances' MACs resolved or confirmed.
@@ -406,30 +375,4 @@ async fn load() -> anyhow::Result<Dataplane> {
         Ok(loaded?)
     });
     loading.await.context("loading the program was broken off")?
-}
-
-fn learn(state: &mut State, entry: &Neighbour) {
-    if let Some(mac) = entry.mac {
-        state.learn(entry.ip, mac);
-    }
-}
-
-/// For a moment, and not for ever: an instance that is off must not keep the others from being served.
-async fn wait_for_answers(state: &mut State, events: &mut Events, link: &Link) -> anyhow::Result<()> {
-    let answers = async {
-        while !state.unresolved().is_empty() {
-            match events.next().await.ok_or(net::Error::EventsEnded)? {
-                events::Event::Neighbour(entry) if entry.link == link.index => learn(state, &entry),
-                _ => {}
-            }
-        }
-        Ok::<_, net::Error>(())
-    };
-    if let Ok(outcome) = timeout(neighbours::FIRST_ANSWERS, answers).await {
-        outcome?;
-    }
-    for name in state.unresolved() {
-        log::warn!("{name} does not answer on {}; it takes no flows until it does", link.name);
-    }
-    Ok(())
 }

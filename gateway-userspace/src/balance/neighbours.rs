@@ -2,12 +2,20 @@
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use crate::net::{self, Netlink, neighbour::Neighbour};
+use tokio::time::timeout;
+
+use super::state::State;
+use crate::net::{
+    self, Netlink,
+    events::{Event, Events},
+    link::Link,
+    neighbour::Neighbour,
+};
 
 /// How often the entries are used: as often as the kernel confirms managed entries (`interval_probe_time_ms`).
 pub(super) const EVERY: Duration = Duration::from_secs(5);
 /// How long the start waits for the first answers; an instance that is slower comes in when it answers.
-pub(super) const FIRST_ANSWERS: Duration = Duration::from_secs(1);
+const FIRST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// The entries that were not in the table before they were asked for here, with their interface.
 #[derive(Debug, Default)]
@@ -47,4 +55,35 @@ impl Neighbours {
             }
         }
     }
+}
+
+/// Takes up an entry of the table.
+pub(super) fn learn(state: &mut State, entry: &Neighbour) {
+    if let Some(mac) = entry.mac {
+        state.learn(entry.ip, mac);
+    }
+}
+
+/// For a moment, and not for ever: an instance that is off must not keep the others from being served.
+pub(super) async fn wait_for_answers(
+    state: &mut State,
+    events: &mut Events,
+    link: &Link,
+) -> Result<(), net::Error> {
+    let answers = async {
+        while !state.unresolved().is_empty() {
+            match events.next().await.ok_or(net::Error::EventsEnded)? {
+                Event::Neighbour(entry) if entry.link == link.index => learn(state, &entry),
+                _ => {}
+            }
+        }
+        Ok::<_, net::Error>(())
+    };
+    if let Ok(outcome) = timeout(FIRST_ANSWERS, answers).await {
+        outcome?;
+    }
+    for name in state.unresolved() {
+        log::warn!("{name} does not answer on {}; it takes no flows until it does", link.name);
+    }
+    Ok(())
 }

@@ -1,0 +1,99 @@
+//! Keeps the VIPs on the interface once they are claimed.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use super::status;
+use crate::net::{
+    self, Netlink,
+    changes::Changes,
+    claim::{announce, claim},
+    link::Link,
+};
+
+/// Whether all VIPs are there.
+#[derive(Debug, Default)]
+pub(super) struct Vips {
+    /// Why some are not; each reason is logged once.
+    trouble: Option<String>,
+}
+
+impl Vips {
+    /// Claims those of `wanted` that are not on the interface any more: with its IPv6 addresses when it went down, or
+    /// taken away by somebody. With `announce_all` everybody on the link is told where the others are, who do not wait
+    /// for that. What fails is to be tried again.
+    pub(super) async fn keep(
+        &mut self,
+        changes: &mut Changes,
+        netlink: &Netlink,
+        link: &Link,
+        wanted: &BTreeSet<IpAddr>,
+        announce_all: bool,
+    ) {
+        let outcome = self.try_to_keep(changes, netlink, link, wanted, announce_all).await;
+        let trouble = outcome.err().map(|error| format!("{:#}", anyhow::Error::from(error)));
+        if let Some(error) = trouble.as_ref().filter(|_| trouble != self.trouble) {
+            log::error!("VIPs are not claimed or announced, which is tried again soon: {error}");
+        }
+        self.trouble = trouble;
+    }
+
+    async fn try_to_keep(
+        &self,
+        changes: &mut Changes,
+        netlink: &Netlink,
+        link: &Link,
+        wanted: &BTreeSet<IpAddr>,
+        announce_all: bool,
+    ) -> Result<(), net::Error> {
+        let present = present(netlink, link, wanted).await?;
+        if announce_all {
+            announce(link, &present).await?;
+        }
+        let missing: Vec<_> = wanted.difference(&present).copied().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if self.trouble.is_none() {
+            log::warn!("{} has lost {}; claiming again", link.name, status::list(&missing));
+        }
+        claim(changes, netlink, link, &missing).await?;
+        log::info!("{} has {} again", link.name, status::list(&missing));
+        Ok(())
+    }
+}
+
+/// Those of `wanted` that are on the interface and that no other host has.
+async fn present(
+    netlink: &Netlink,
+    link: &Link,
+    wanted: &BTreeSet<IpAddr>,
+) -> Result<BTreeSet<IpAddr>, net::Error> {
+    let all = netlink.addresses().await?;
+    let here = all.iter().filter(|address| address.link == link.index && !address.duplicate);
+    Ok(here.map(|address| address.ip).filter(|ip| wanted.contains(ip)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{changes::Role, testing::Namespace};
+
+    #[test]
+    fn r10_a_vip_that_was_taken_away_is_claimed_again_and_the_others_are_left_alone() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.run(async |netlink| {
+            let (link, _) = netlink.add_pair("eth0", "peer").await;
+            let mut changes = Changes::begin(netlink, Role::Balance).await.unwrap();
+            let wanted = ["10.0.0.5", "10.0.0.6"].map(|text| text.parse().unwrap());
+            claim(&mut changes, netlink, &link, &wanted).await.unwrap();
+            netlink.remove_address(link.index, &link.name, wanted[0]).await.unwrap();
+            let wanted = BTreeSet::from(wanted);
+            let mut vips = Vips::default();
+            vips.keep(&mut changes, netlink, &link, &wanted, false).await;
+            assert_eq!(present(netlink, &link, &wanted).await.unwrap(), wanted);
+            assert_eq!(changes.addresses().collect::<BTreeSet<_>>(), wanted);
+            assert_eq!(vips.trouble, None);
+            changes.undo(netlink).await.unwrap();
+        });
+    }
+}
