@@ -50,6 +50,7 @@ reasons! {
     14 Source "source" "a source outside the networks that may reach this VIP" "configuration: network.vnet, network.peered, balancer.management_sources"
     15 NoInstance "no-instance" "no instance is in service" "configuration: an instance that is up and resolvable"
     16 Neighbour "neighbour" "the way to the instance is not known" "network: is the instance on, and on this link? `ip neigh`"
+    17 OtherHost "other-host" "a VIP's packet in a frame for another host" "network: a flooded frame, or another interface's MAC on this one"
 }
 
 #[cfg(test)]
