@@ -45,7 +45,8 @@ pub fn admit<'b, F: Frame>(
     let Some((flow, segment)) = transport(frame, packet, vip.address).map_err(of_vip)? else {
         return Ok(None);
     };
-    if !may_reach(block, vip.sources, packet.source) {
+    // An ICMP error comes from any router on the way, and may come from outside: what counts is the flow's client.
+    if !may_reach(block, vip.sources, flow.source) {
         return Err(of_vip(Reason::Source));
     }
     let key = Service::key(vip.scope, flow.protocol, flow.port());
@@ -55,7 +56,6 @@ pub fn admit<'b, F: Frame>(
         let is_quote = matches!(segment, Segment::Quote);
         return Err(of_vip(if is_quote { Reason::IcmpQuote } else { Reason::NoService }));
     }
-    // An ICMP error comes from any router on the way: there the flow's client counts.
     if !may_reach(block, service.sources, flow.source) {
         return Err(Dropped { scope: service.scope, reason: Reason::Source });
     }

@@ -11,7 +11,8 @@
 //! | 15 | instance | instance |
 //!
 //! **A note is a claim until its flow proves it**: anyone can forge a SYN, and one forged SYN must not carry off a living
-//! flow. A segment near the SYN's sequence number proves the claim. RST and FIN neither delete nor write a note; it ages.
+//! flow. A segment near the SYN's sequence number proves the claim, one far from it refutes it. RST and FIN neither delete nor
+//! write a note; it ages.
 
 use crate::tables::NoteLine;
 
@@ -115,25 +116,28 @@ pub fn syn(line: &NoteLine, hash: u64, sequence: u32, epoch: u8, current: u16) -
     }
 }
 
-/// Any other segment in a moved bucket: the instance it is noted for. One that `proves` and is near the claim's sequence
-/// number (a first flight is far below 64 KiB) makes it trusted.
+/// Any other segment in a moved bucket: the instance it is noted for, or `previous`, where an unnoted flow began.
+///
+/// One that `proves` settles a claim. Near its sequence number (a first flight is far below 64 KiB) the claim was true. Far
+/// from it the flow lived before the claim was made, so it is `previous`'s: else a large upload would come by the number of
+/// a forged SYN some day.
 #[inline(always)]
-pub fn segment(line: &NoteLine, hash: u64, sequence: u32, epoch: u8, proves: bool) -> Option<u16> {
+pub fn segment(line: &NoteLine, hash: u64, sequence: u32, epoch: u8, proves: bool, previous: u16) -> u16 {
     for slot in line {
         let note = Note(slot.load());
         if note.is_expired(epoch) || !note.has_tag(hash) {
             continue;
         }
-        let renewed = Note::trusted(hash, epoch, note.instance());
-        if note.is_trusted() || note.distance(sequence) <= 1 {
-            // One store for the proof, then one an epoch: a word that is only read stays shared between CPUs.
-            if proves && note != renewed {
-                slot.store(renewed.0);
-            }
-            return Some(note.instance());
+        let is_its = note.is_trusted() || note.distance(sequence) <= 1;
+        let instance = if is_its { note.instance() } else { previous };
+        let settled = Note::trusted(hash, epoch, instance);
+        // One store for the proof, then one an epoch: a word that is only read stays shared between CPUs.
+        if proves && note != settled {
+            slot.store(settled.0);
         }
+        return instance;
     }
-    None
+    previous
 }
 
 /// What has no sequence number of the client's, the quote in an ICMP error: trusted notes only.
@@ -152,6 +156,8 @@ pub fn trusted(line: &NoteLine, hash: u64, epoch: u8) -> Option<u16> {
 mod tests {
     use super::*;
 
+    /// The previous owner, whose unnoted flows are.
+    const OLD: u16 = 3;
     const HASH: u64 = 0x1234_5678_9abc_def0;
 
     #[test]
@@ -159,9 +165,9 @@ mod tests {
         let line = NoteLine::default();
         assert_eq!(syn(&line, HASH, 0x0001_fff0, 9, 7), Syn::Claimed);
         assert_eq!(trusted(&line, HASH, 9), None);
-        assert_eq!(segment(&line, HASH, 0x0002_0001, 9, true), Some(7));
+        assert_eq!(segment(&line, HASH, 0x0002_0001, 9, true, OLD), 7);
         assert_eq!(trusted(&line, HASH, 9), Some(7));
-        assert_eq!(segment(&line, HASH, 0x9000_0000, 10, true), Some(7));
+        assert_eq!(segment(&line, HASH, 0x9000_0000, 10, true, OLD), 7);
     }
 
     #[test]
@@ -169,17 +175,26 @@ mod tests {
         let line = NoteLine::default();
         assert_eq!(syn(&line, HASH, 0x7777_0000, 9, 7), Syn::Claimed);
         assert_eq!(
-            segment(&line, HASH, 0x1000_0000, 9, true),
-            None,
+            segment(&line, HASH, 0x1000_0000, 9, true, OLD),
+            OLD,
             "the living flow stays with the previous owner"
         );
+    }
+
+    #[test]
+    fn a_long_upload_that_comes_by_the_number_of_a_forged_syn_stays() {
+        let line = NoteLine::default();
+        assert_eq!(syn(&line, HASH, 0x7777_0000, 9, 7), Syn::Claimed);
+        for high in 0x7000..0x8000 {
+            assert_eq!(segment(&line, HASH, high << 16, 9, true, OLD), OLD);
+        }
     }
 
     #[test]
     fn sequence_numbers_wrap() {
         let line = NoteLine::default();
         assert_eq!(syn(&line, HASH, u32::MAX, 9, 7), Syn::Claimed);
-        assert_eq!(segment(&line, HASH, 0, 9, true), Some(7));
+        assert_eq!(segment(&line, HASH, 0, 9, true, OLD), 7);
     }
 
     #[test]
@@ -199,7 +214,7 @@ mod tests {
     fn a_syn_follows_a_trusted_note_of_its_tuple() {
         let line = NoteLine::default();
         assert_eq!(syn(&line, HASH, 1, 9, 7), Syn::Claimed);
-        assert_eq!(segment(&line, HASH, 2, 9, true), Some(7));
+        assert_eq!(segment(&line, HASH, 2, 9, true, OLD), 7);
         assert_eq!(syn(&line, HASH, 0x8000_0000, 9, 8), Syn::Noted(7));
     }
 
@@ -207,7 +222,7 @@ mod tests {
     fn rst_and_fin_follow_a_claim_but_do_not_prove_it() {
         let line = NoteLine::default();
         assert_eq!(syn(&line, HASH, 1, 9, 7), Syn::Claimed);
-        assert_eq!(segment(&line, HASH, 2, 9, false), Some(7));
+        assert_eq!(segment(&line, HASH, 2, 9, false, OLD), 7);
         assert_eq!(trusted(&line, HASH, 9), None);
     }
 
@@ -218,15 +233,15 @@ mod tests {
             assert_eq!(syn(&line, HASH ^ n << 40, 1, 9, 7), Syn::Claimed);
         }
         assert_eq!(syn(&line, HASH ^ 8 << 40, 1, 9, 7), Syn::Refused);
-        assert_eq!(segment(&line, HASH ^ 8 << 40, 2, 9, true), None);
+        assert_eq!(segment(&line, HASH ^ 8 << 40, 2, 9, true, OLD), OLD);
     }
 
     #[test]
     fn a_trusted_note_outlives_two_hours_of_silence() {
         let line = NoteLine::default();
         syn(&line, HASH, 1, 200, 7);
-        segment(&line, HASH, 2, 200, true);
+        segment(&line, HASH, 2, 200, true, OLD);
         let two_hours = 200u8.wrapping_add(108); // 108 × 68.7 s = 2 h 3.7 min
-        assert_eq!(segment(&line, HASH, 99, two_hours, true), Some(7));
+        assert_eq!(segment(&line, HASH, 99, two_hours, true, OLD), 7);
     }
 }

@@ -75,6 +75,9 @@ fn is_vlan(ethertype: u16) -> bool {
 /// An IP header that was read at some offset. The pipeline is built once for each version: with one for both, values that
 /// only one of them has went through the stack.
 pub trait IpHeader: Pod {
+    /// Whether addresses are IPv4's.
+    const IS_V4: bool;
+
     /// Where the packet goes.
     fn destination(&self) -> Address;
 
@@ -83,6 +86,8 @@ pub trait IpHeader: Pod {
 }
 
 impl IpHeader for Ipv4 {
+    const IS_V4: bool = true;
+
     #[inline(always)]
     fn destination(&self) -> Address {
         self.destination()
@@ -111,6 +116,8 @@ impl IpHeader for Ipv4 {
 }
 
 impl IpHeader for Ipv6 {
+    const IS_V4: bool = false;
+
     #[inline(always)]
     fn destination(&self) -> Address {
         self.destination()

@@ -1,6 +1,7 @@
 //! The whole way of a packet.
 
 use crate::{
+    address::V4,
     admit::{self, Admitted, Dropped},
     frame::Frame,
     headers::{Ipv4, Ipv6, Macs},
@@ -61,14 +62,12 @@ fn decide_on<F: Frame, T: Tables, H: IpHeader>(
     let Some(header) = frame.read::<H>(link.end) else { return Ok(Verdict::Pass) };
     let destination = header.destination();
     let vip = &block.vips[(destination.slot(block.config.vip_multiplier) & (SLOTS - 1)) as usize];
-    if vip.address != destination {
+    // An IPv6 destination that has the form of an IPv4 one (`address::V4`) is multicast and no VIP.
+    if vip.address != destination || (destination.hi == V4) != H::IS_V4 {
         return Ok(Verdict::Pass);
     }
     let of_vip = |reason| Dropped { scope: vip.scope, reason };
-    if !is_for_us(&block.config, link).map_err(of_vip)? {
-        // A frame for another host, seen because the link floods it; forwarding it again would make it circle.
-        return Ok(Verdict::Pass);
-    }
+    check_link(&block.config, link).map_err(of_vip)?;
     let packet = header.packet(frame, link.end).map_err(of_vip)?;
     match admit::admit(frame, block, vip, &packet)? {
         Some(admitted) => forward(frame, tables, block, vip, &admitted),
@@ -76,17 +75,18 @@ fn decide_on<F: Frame, T: Tables, H: IpHeader>(
     }
 }
 
-/// Whether the frame is addressed to this interface.
+/// The frame has to be addressed to this interface. A frame for another host is here because the link floods it: forwarded
+/// again it would circle, and passed on it could reach this host by another interface's MAC.
 #[inline(always)]
-fn is_for_us(config: &Config, link: &Link) -> Result<bool, Reason> {
+fn check_link(config: &Config, link: &Link) -> Result<(), Reason> {
     const ADDRESS: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
     // The group bit is the lowest of the first byte on the wire (IEEE 802 §8.2).
     const GROUP: u64 = u64::from_ne_bytes([1, 0, 0, 0, 0, 0, 0, 0]);
     let destination = link.ethernet.destination & ADDRESS;
     if destination == config.mac {
-        return Ok(true);
+        return Ok(());
     }
-    if destination & GROUP != 0 { Err(Reason::LinkMulticast) } else { Ok(false) }
+    Err(if destination & GROUP != 0 { Reason::LinkMulticast } else { Reason::OtherHost })
 }
 
 #[inline(always)]

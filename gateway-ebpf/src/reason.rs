@@ -50,11 +50,21 @@ reasons! {
     14 Source "source" "a source outside the networks that may reach this VIP" "configuration: network.vnet, network.peered, balancer.management_sources"
     15 NoInstance "no-instance" "no instance is in service" "configuration: an instance that is up and resolvable"
     16 Neighbour "neighbour" "the way to the instance is not known" "network: is the instance on, and on this link? `ip neigh`"
+    17 OtherHost "other-host" "a VIP's packet in a frame for another host" "network: a flooded frame, or another interface's MAC on this one"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_reason() {
+        let operations = include_str!("../../docs/operations.md");
+        for reason in Reason::ALL {
+            let row = format!("| `{}` | {} | {} |\n", reason.name(), reason.meaning(), reason.remedy());
+            assert!(operations.contains(&row), "docs/operations.md has no row\n{row}");
+        }
+    }
 
     #[test]
     fn numbers_fit_the_counters_and_names_are_unique() {

@@ -71,9 +71,7 @@ pub fn steer<T: Tables>(
             Syn::Claimed => current,
             Syn::Refused => previous,
         },
-        Segment::Tcp { sequence, proves } => {
-            note::segment(line, hash, sequence, epoch, proves).unwrap_or(previous)
-        }
+        Segment::Tcp { sequence, proves } => note::segment(line, hash, sequence, epoch, proves, previous),
         Segment::Datagram | Segment::Quote => note::trusted(line, hash, epoch).unwrap_or(previous),
     })
 }

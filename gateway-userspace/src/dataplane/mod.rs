@@ -7,13 +7,15 @@ mod events;
 mod refusal;
 mod shared;
 
+use std::sync::Arc;
+
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{MapData, PerCpuArray, PerCpuValues},
     programs::Xdp,
 };
 use gateway_ebpf::{
-    layout::{Block, NOTE_LINES, Traffic},
+    layout::{Block, NOTE_LINES, REASONS, Traffic},
     note::Note,
     tables::NoteLine,
 };
@@ -24,7 +26,10 @@ pub use self::{
     error::Error,
     refusal::Refusal,
 };
-use self::{events::Events, shared::Shared};
+use self::{
+    events::{Events, ScopeNames},
+    shared::Shared,
+};
 use crate::plan::{Changes, Plan};
 
 /// The object that `build.rs` made.
@@ -44,6 +49,8 @@ pub struct Dataplane {
     instance_traffic: PerCpuArray<MapData, Traffic>,
     drops: PerCpuArray<MapData, u64>,
     applied: Option<Plan>,
+    /// For events.
+    scopes: Arc<ScopeNames>,
     events: Option<Events>,
 }
 
@@ -72,6 +79,7 @@ impl Dataplane {
             instance_traffic: per_cpu(&mut ebpf, "INSTANCE_TRAFFIC")?,
             drops: per_cpu(&mut ebpf, "DROPS")?,
             applied: None,
+            scopes: Arc::default(),
             events: None,
             ebpf,
         })
@@ -82,7 +90,7 @@ impl Dataplane {
     /// # Errors
     /// The events' map cannot be used.
     pub fn log_events(&mut self) -> Result<(), Error> {
-        self.events = Some(Events::start(&mut self.ebpf)?);
+        self.events = Some(Events::start(&mut self.ebpf, Arc::clone(&self.scopes))?);
         Ok(())
     }
 
@@ -107,15 +115,15 @@ impl Dataplane {
     /// # Errors
     /// A counter that could not be cleared.
     pub fn apply(&mut self, plan: &Plan) -> Result<Changes, Error> {
-        // A new number must not begin with the counters of whom it named before.
-        let running = self.applied.as_ref();
-        let new =
-            plan.instances.keys().filter(|number| running.is_none_or(|p| !p.instances.contains_key(number)));
-        for number in new.copied().collect::<Vec<_>>() {
-            self.clear_traffic(number)?;
+        // A packet that was on its way when a note was cleared may have stored it again: once more, before its number is given
+        // away, which a plan does one step later at the earliest.
+        if let Some(running) = &self.applied {
+            self.forget(running);
         }
+        self.clear_new_numbers(plan)?;
         let changes = plan.write(self.block.get_mut());
         self.forget(plan);
+        self.scopes.store(Arc::new(plan.scopes.iter().map(|(scope, &n)| (n, scope.to_string())).collect()));
         self.applied = Some(plan.clone());
         Ok(changes)
     }
@@ -132,11 +140,23 @@ impl Dataplane {
         }
     }
 
-    fn clear_traffic(&mut self, number: u16) -> Result<(), Error> {
-        let cpus = aya::util::nr_cpus().map_err(|(file, source)| Error::Cpus { file, source })?;
-        let zero = PerCpuValues::try_from(vec![Traffic::default(); cpus])
-            .map_err(|source| Error::Cpus { file: "per-CPU values", source })?;
-        self.instance_traffic.set(u32::from(number), zero, 0).map_err(Error::map("INSTANCE_TRAFFIC"))
+    /// A new number must not begin with the counters of what it named before.
+    fn clear_new_numbers(&mut self, plan: &Plan) -> Result<(), Error> {
+        let running = self.applied.as_ref();
+        let is_new = |number: &&u16| running.is_none_or(|p| !p.instances.contains_key(number));
+        let instances: Vec<u16> = plan.instances.keys().filter(is_new).copied().collect();
+        let is_new = |number: &&u16| running.is_none_or(|p| !p.scopes.values().any(|n| n == *number));
+        let scopes: Vec<u16> = plan.scopes.values().filter(is_new).copied().collect();
+        for number in instances {
+            clear(&mut self.instance_traffic, u32::from(number), "INSTANCE_TRAFFIC")?;
+        }
+        for number in scopes.into_iter().map(u32::from) {
+            clear(&mut self.service_traffic, number, "SERVICE_TRAFFIC")?;
+            for reason in 0..REASONS {
+                clear(&mut self.drops, number * REASONS + reason, "DROPS")?;
+            }
+        }
+        Ok(())
     }
 
     /// What was counted since the program was loaded, with the names of the plan that is applied.
@@ -149,6 +169,17 @@ impl Dataplane {
             None => Ok(Counters::default()),
         }
     }
+}
+
+fn clear<V: Pod + Default>(
+    map: &mut PerCpuArray<MapData, V>,
+    index: u32,
+    name: &'static str,
+) -> Result<(), Error> {
+    let cpus = aya::util::nr_cpus().map_err(|(file, source)| Error::Cpus { file, source })?;
+    let zero = PerCpuValues::try_from(vec![V::default(); cpus])
+        .map_err(|source| Error::Cpus { file: "per-CPU values", source })?;
+    map.set(index, zero, 0).map_err(Error::map(name))
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, Error> {

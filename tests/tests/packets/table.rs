@@ -217,6 +217,30 @@ fn r22_icmp_errors_follow_their_flow_and_others_are_dropped() {
         ),
         ("quote cut short", error(reply(3443)[..20].to_vec()), Drop(PUBLIC, "icmp-quote")),
         ("no quote", error(vec![]), Drop(PUBLIC, "truncated")),
+        (
+            "private VIP, from a router outside, about a client inside",
+            Packet::icmp(
+                IpProto::Icmp,
+                3,
+                4,
+                &Packet::tcp(443, 50_000, ACK, 1).ip(PRIVATE, INSIDE).quoted(28),
+            )
+            .ip("198.51.100.1", PRIVATE)
+            .ethernet(&[]),
+            Forward("10.0.0.5:443"),
+        ),
+        (
+            "private VIP, about a client outside",
+            Packet::icmp(
+                IpProto::Icmp,
+                3,
+                4,
+                &Packet::tcp(443, 50_000, ACK, 1).ip(PRIVATE, OUTSIDE).quoted(28),
+            )
+            .ip(INSIDE, PRIVATE)
+            .ethernet(&[]),
+            Drop(PRIVATE, "source"),
+        ),
         ("too big", too_big(reply6(PRIVATE6)), Forward("[fd00:0:0:1::5]:443")),
         ("too big, stray", too_big(reply6("fd00:0:0:1::6")), Drop(PRIVATE6, "icmp-quote")),
     ]);
@@ -354,6 +378,11 @@ fn r24_what_is_not_for_a_vip_passes_untouched() {
         ("routed traffic", syn(443).ip(INSIDE, "192.0.2.1").ethernet(&[]), Pass),
         ("v6 to the host", syn(22).ip(INSIDE6, "fd00:0:0:1::2").ethernet(&[]), Pass),
         ("a mapped VIP in IPv6", syn(443).ip(INSIDE6, "::ffff:10.0.0.5").ethernet(&[]), Pass),
+        (
+            "an IPv6 destination in the form of an IPv4 VIP",
+            syn(443).ip(INSIDE6, "ffff:ffff:ffff:ffff::a00:5").ethernet(&[]),
+            Pass,
+        ),
         ("ARP", arp, Pass),
         ("LLDP", [&[1, 0x80, 0xc2, 0, 0, 0xe, 2, 0, 0, 0, 0, 9, 0x88, 0xcc][..], &[0; 46]].concat(), Pass),
         ("a bare Ethernet header", vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0], Pass),
@@ -361,7 +390,7 @@ fn r24_what_is_not_for_a_vip_passes_untouched() {
         (
             "a VIP's frame for another host",
             syn(443).ip(INSIDE, PRIVATE).ethernet_to([2, 0, 0, 0, 0, 0x77], &[]),
-            Pass,
+            Drop(PRIVATE, "other-host"),
         ),
         ("neighbour solicitation for a VIP", solicitation(255), Pass),
         ("a forged one from afar", solicitation(64), Drop(PRIVATE6, "icmp-type")),
@@ -467,4 +496,24 @@ fn the_same_plan_twice_writes_nothing() {
     let plan = gateway_userspace::plan::plan(&wish, Some(&kernel.plan)).unwrap();
     let changes = kernel.dataplane.apply(&plan).unwrap();
     assert_eq!((changes.buckets, changes.entries), (0, 0));
+}
+
+#[test]
+fn a_number_that_is_given_away_again_begins_at_zero() {
+    let full = model();
+    let mut wish = desired(full.clone());
+    let mut kernel = Kernel::new(&wish);
+    kernel.run(&syn(443).ip(INSIDE6, PRIVATE6).ethernet(&[]));
+    kernel.run(&syn(22).ip(INSIDE6, PRIVATE6).ethernet(&[]));
+    let mut fewer = full.clone();
+    fewer.vip.private.truncate(1);
+    wish.model = fewer.clone().into();
+    kernel.step(&wish);
+    // Its scopes are free now, and the next VIP gets them.
+    fewer.vip.private.push("fd00:0:0:1::6".parse().unwrap());
+    wish.model = fewer.into();
+    kernel.step(&wish);
+    let counted = kernel.counters();
+    assert!(counted.forwarded.keys().all(|name| !name.contains("::6")), "{counted:?}");
+    assert!(counted.dropped.is_empty(), "{counted:?}");
 }
