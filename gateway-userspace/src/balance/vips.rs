@@ -56,9 +56,16 @@ impl Vips {
         if self.trouble.is_none() {
             log::warn!("{} has lost {}; claiming again", link.name, status::list(&missing));
         }
-        claim(changes, netlink, link, &missing).await?;
-        log::info!("{} has {} again", link.name, status::list(&missing));
-        Ok(())
+        // After a failure one by one: a VIP that another host has now must not keep the others away.
+        let at_once = if self.trouble.is_none() { missing.len() } else { 1 };
+        let mut outcome = Ok(());
+        for some in missing.chunks(at_once) {
+            match claim(changes, netlink, link, some).await {
+                Ok(()) => log::info!("{} has {} again", link.name, status::list(some)),
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        outcome
     }
 }
 
@@ -93,6 +100,29 @@ mod tests {
             assert_eq!(present(netlink, &link, &wanted).await.unwrap(), wanted);
             assert_eq!(changes.addresses().collect::<BTreeSet<_>>(), wanted);
             assert_eq!(vips.trouble, None);
+            changes.undo(netlink).await.unwrap();
+        });
+    }
+
+    #[test]
+    fn r10_a_vip_that_another_host_has_taken_does_not_keep_the_others_away() {
+        let (Some(here), Some(there)) = (Namespace::new(), Namespace::new()) else { return };
+        here.connect("eth0", &there, "peer");
+        there.run(async |netlink| {
+            let link = netlink.link("peer").await.unwrap();
+            netlink.add_subnet(link.index, "10.0.0.6", 32).await;
+        });
+        here.run(async |netlink| {
+            let link = netlink.link("eth0").await.unwrap();
+            let mut changes = Changes::begin(netlink, Role::Balance).await.unwrap();
+            let [free, taken] = ["10.0.0.5", "10.0.0.6"].map(|text| text.parse().unwrap());
+            let wanted = BTreeSet::from([free, taken]);
+            let mut vips = Vips::default();
+            for found in [BTreeSet::new(), BTreeSet::from([free])] {
+                vips.keep(&mut changes, netlink, &link, &wanted, true).await;
+                assert_eq!(present(netlink, &link, &wanted).await.unwrap(), found);
+                assert!(vips.trouble.as_ref().is_some_and(|why| why.contains("10.0.0.6 is already used")));
+            }
             changes.undo(netlink).await.unwrap();
         });
     }
