@@ -2,7 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header::HOST, uri::PathAndQuery};
+use http::{
+    HeaderValue, Request, Response, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    uri::PathAndQuery,
+};
 use hyper::body::{Body, Incoming};
 
 use super::{
@@ -111,7 +115,13 @@ impl Asker {
         head.version = Version::HTTP_11;
         let body = match body.is_end_stream() {
             true => RequestBody::Empty,
-            false => RequestBody::Client(body, Arc::new(Upload::default())),
+            false => {
+                // Without a field that announces it, hyper would send no body with GET or HEAD.
+                if !head.headers.contains_key(CONTENT_LENGTH) {
+                    head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                }
+                RequestBody::Client(body, Arc::new(Upload::default()))
+            }
         };
         Request::from_parts(head, body)
     }

@@ -49,6 +49,17 @@ const ROWS: &[Row] = &[
         GOOD,
         &["transfer-encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n"],
     ),
+    // GET, too, has the body that it announces.
+    (
+        "GET / HTTP/1.1\r\nHost: api.contoso.com\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        GOOD,
+        &["transfer-encoding: chunked\r\n", "\r\n\r\n5\r\nhello\r\n0\r\n\r\n"],
+    ),
+    (
+        "GET / HTTP/1.1\r\nHost: api.contoso.com\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+        GOOD,
+        &["content-length: 5\r\n", "\r\n\r\nhello"],
+    ),
     (
         "GET /1 HTTP/1.1\r\nHost: api.contoso.com\r\n\r\nGET /2 HTTP/1.1\r\nHost: api.contoso.com\r\nConnection: close\r\n\r\n",
         &["HTTP/1.1 200 OK", "HTTP/1.1 200 OK"],
