@@ -23,7 +23,7 @@ pub struct Limits {
     pub upstream_connect: Duration,
     /// From the last byte of the request to the head of the answer.
     pub upstream_answer: Duration,
-    /// Without any byte of an answer's body.
+    /// Without any byte of an answer's body, and without the upstream taking any byte of a request.
     pub upstream_stall: Duration,
     /// How long an upstream connection is kept unused: below the 60 to 75 s after which common servers close it, which
     /// makes the race between our request and their close rare.

@@ -98,7 +98,7 @@ impl Setup {
         let tickets = tls::tickets().unwrap();
         let mut state = State::load(&model, &tickets, &self.limits).unwrap();
         let trust = Arc::new(client_config(ca.der()));
-        state.connector = Connector::new(Some(trust), self.limits.upstream_connect);
+        state.connector = Connector::new(Some(trust), &self.limits);
         let current = Arc::new(ArcSwap::from_pointee(state));
         let worker =
             Arc::new(Worker::new(Arc::clone(&current), Arc::new(self.limits), Via::new("gw-1").unwrap()));

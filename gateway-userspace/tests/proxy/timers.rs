@@ -164,6 +164,29 @@ async fn an_upload_that_moves_is_no_stall() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_takes_nothing_of_an_upload() {
+    // It may have answered already, or not.
+    for (answer, status) in [(&b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"[..], "200"), (b"", "504")] {
+        let (listener, proxy) = small(|limits| limits.upstream_stall = SHORT).await;
+        let client = proxy.tls(proxy.https, API).await;
+        let (mut reader, mut writer) = tokio::io::split(client);
+        writer
+            .write_all(
+                format!("POST / HTTP/1.1\r\nHost: {API}\r\nContent-Length: 1000000000\r\n\r\n").as_bytes(),
+            )
+            .await
+            .unwrap();
+        let mut upstream = upstream(&listener).await;
+        upstream.write_all(answer).await.unwrap();
+        let chunk = vec![0; 1 << 20];
+        let flood = async { while writer.write_all(&chunk).await.is_ok() {} };
+        let (head, ended) = tokio::join!(until(&mut reader, "\r\n\r\n"), timeout(LONG, flood));
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        ended.expect("the client's connection should have been ended");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_stalls_is_cut() {
     let (listener, proxy) = small(|limits| limits.upstream_stall = SHORT).await;
     let mut client = proxy.tls(proxy.https, API).await;

@@ -107,12 +107,7 @@ impl<S> Gate<S> {
     }
 
     fn written<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
-            self.writing.disarm();
-        } else if self.writing.expired(cx, self.limits.write_stall) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        outcome
+        self.writing.bound(cx, self.limits.write_stall, outcome)
     }
 }
 
