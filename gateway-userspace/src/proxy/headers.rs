@@ -5,12 +5,14 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
 };
 
+use super::gate::NO_UPGRADE;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Fields of one connection only (RFC 9110, section 7.6.1, and those that older software still sends).
-const HOP_BY_HOP: [HeaderName; 7] = [
+const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -18,6 +20,7 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     TE,
     TRANSFER_ENCODING,
     UPGRADE,
+    HeaderName::from_static(NO_UPGRADE),
 ];
 
 /// Fields that a client cannot take away by naming them in Connection: they are what the message is.

@@ -1,6 +1,6 @@
 //! Every phase ends: with limits made small, slow clients and upstreams are let go.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use gateway_userspace::proxy::{counters::Outcome, limits::Limits};
 use tokio::{
@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::support::{API, LONG, Recorder, Running, Setup, rest, until};
+use crate::support::{API, LONG, Recorder, Running, Setup, cut, rest, until};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n";
@@ -193,7 +193,9 @@ async fn an_answer_that_stalls_is_cut() {
     client.write_all(GET.as_bytes()).await.unwrap();
     let mut upstream = upstream(&listener).await;
     upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await.unwrap();
-    assert!(rest(&mut client).await.ends_with(b"\r\n\r\nhalf"));
+    let (bytes, end) = cut(&mut client).await;
+    assert!(bytes.ends_with(b"\r\n\r\nhalf"));
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::UnexpectedEof, "no close_notify: it is known to be cut");
 }
 
 #[tokio::test]
