@@ -33,6 +33,9 @@ pub struct Limits {
     pub linger: Duration,
     /// From SIGTERM until requests in flight are cut.
     pub shutdown: Duration,
+    /// What hyper holds of a connection in each direction: above [`Self::head_bytes`], for a whole head has to fit. Slow readers
+    /// cost this much each, so hyper's own 400 KiB are too many. An answer's head has to fit as well.
+    pub buffer_bytes: usize,
     /// A request's head, leading empty line included.
     pub head_bytes: usize,
     /// The request target: RFC 9110, section 4.1 asks for 8,000 at least.
@@ -66,6 +69,7 @@ impl Default for Limits {
             upstream_idle: Duration::from_secs(30),
             linger: Duration::from_secs(1),
             shutdown: Duration::from_secs(10),
+            buffer_bytes: 64 * 1024,
             head_bytes: 32 * 1024,
             target_bytes: 8 * 1024,
             fields: 100,

@@ -25,12 +25,18 @@ pub struct Connector {
     tls: Option<Arc<rustls::ClientConfig>>,
     limit: Duration,
     stall: Duration,
+    buffer: usize,
 }
 
 impl Connector {
     /// The connections it makes are bound by `limits`.
     pub fn new(tls: Option<Arc<rustls::ClientConfig>>, limits: &Limits) -> Self {
-        Self { tls, limit: limits.upstream_connect, stall: limits.upstream_stall }
+        Self {
+            tls,
+            limit: limits.upstream_connect,
+            stall: limits.upstream_stall,
+            buffer: limits.buffer_bytes,
+        }
     }
 
     pub(super) async fn connect(&self, upstream: &Upstream) -> Result<Link, Fault> {
@@ -58,8 +64,11 @@ impl Connector {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (stream, heard) = Heard::new(stream, self.stall);
-        let (sender, connection) =
-            http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(Fault::Exchange)?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(self.buffer)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(Fault::Exchange)?;
         // A connection's end is the concern of the exchange on it, which gets the same error.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
