@@ -15,17 +15,17 @@ use tokio_rustls::TlsConnector;
 use super::{exchange::Fault, heard::Heard, pool::Link};
 use crate::{
     model::{Upstream, UpstreamScheme},
-    proxy::limits::Limits,
+    proxy::{limits::Limits, rate::Rate},
 };
 
 /// Connects to upstreams.
-#[derive(Clone)]
 pub struct Connector {
     /// For https; there if the configuration has such an upstream.
     tls: Option<Arc<rustls::ClientConfig>>,
     limit: Duration,
     stall: Duration,
     buffer: usize,
+    failures: Rate,
 }
 
 impl Connector {
@@ -36,11 +36,19 @@ impl Connector {
             limit: limits.upstream_connect,
             stall: limits.upstream_stall,
             buffer: limits.buffer_bytes,
+            failures: Rate::default(),
         }
     }
 
     pub(super) async fn connect(&self, upstream: &Upstream) -> Result<Link, Fault> {
-        timeout(self.limit, self.open(upstream)).await.map_err(|_| Fault::ConnectTimeout)?
+        let outcome = timeout(self.limit, self.open(upstream)).await.unwrap_or(Err(Fault::ConnectTimeout));
+        // An upstream that is down fails every request.
+        if let Err(error) = &outcome
+            && let Some(suppressed) = self.failures.take()
+        {
+            log::warn!("upstream {}: {error}{suppressed}", upstream.address);
+        }
+        outcome
     }
 
     async fn open(&self, upstream: &Upstream) -> Result<Link, Fault> {

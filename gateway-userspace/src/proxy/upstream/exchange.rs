@@ -100,10 +100,7 @@ pub async fn exchange(
             Ok(link) => {
                 return send(link, request, upstream, pool, patience).await.map_err(|failed| failed.fault);
             }
-            Err(error) => {
-                log::warn!("upstream {}: {error}", upstream.address);
-                fault = Some(error);
-            }
+            Err(error) => fault = Some(error),
         }
     }
     Err(fault.unwrap_or_else(|| Fault::Connect(io::ErrorKind::AddrNotAvailable.into())))
