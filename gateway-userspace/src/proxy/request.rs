@@ -32,7 +32,14 @@ pub(super) struct Asker {
     pub(super) port: u16,
     pub(super) peer: IpAddr,
     /// What it was shown, where there is TLS.
-    pub(super) served: Option<Arc<Served>>,
+    pub(super) shown: Option<Shown>,
+}
+
+/// What a client of TLS was shown, and for which name.
+pub(super) struct Shown {
+    pub(super) served: Arc<Served>,
+    /// As [`host::normalise`] has it.
+    pub(super) sni: Option<String>,
 }
 
 impl Asker {
@@ -75,9 +82,12 @@ impl Asker {
         }
     }
 
-    /// R43: a request may leave its connection's SNI only for a name that the certificate shown there covers.
+    /// R43: a request may leave its connection's SNI only for a name that the certificate shown there covers. A client that
+    /// took a certificate without the name of the SNI has what it asked for.
     fn may_ask_for(&self, name: &str) -> bool {
-        self.served.as_ref().is_none_or(|served| served.covers(name))
+        self.shown
+            .as_ref()
+            .is_none_or(|shown| shown.sni.as_deref() == Some(name) || shown.served.covers(name))
     }
 
     async fn forward(
