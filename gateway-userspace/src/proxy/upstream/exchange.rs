@@ -53,7 +53,7 @@ impl Fault {
         match self {
             Self::Connect(_) | Self::Exchange(_) | Self::Unasked => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::AnswerTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Body(BodyFault::Malformed) => StatusCode::BAD_REQUEST,
+            Self::Body(BodyFault::Malformed | BodyFault::BrokenOff) => StatusCode::BAD_REQUEST,
             Self::Body(BodyFault::Stalled) => StatusCode::REQUEST_TIMEOUT,
         }
     }
