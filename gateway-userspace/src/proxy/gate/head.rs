@@ -175,9 +175,13 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<Version, Refusal> {
     Ok(version)
 }
 
-/// Origin form, absolute form, or `OPTIONS *`.
+/// Origin form, absolute form, or `OPTIONS *`; no more than the http crate parses, for hyper would answer the rest in its own way.
 fn check_target(method: &[u8], target: &[u8]) -> Option<()> {
-    if !target.iter().all(|b| b.is_ascii_graphic() && *b != b'#') {
+    let query = target.iter().position(|b| *b == b'?').unwrap_or(target.len());
+    let (path, query) = target.split_at(query);
+    if !path.iter().all(|b| b.is_ascii_graphic() && !b"#<>`".contains(b))
+        || !query.iter().all(|b| b.is_ascii_graphic() && !b"#<>\"".contains(b))
+    {
         return None;
     }
     match target {
@@ -186,7 +190,8 @@ fn check_target(method: &[u8], target: &[u8]) -> Option<()> {
         absolute => {
             let rest = strip_scheme(absolute, b"http://").or_else(|| strip_scheme(absolute, b"https://"))?;
             let authority = rest.split(|b| matches!(b, b'/' | b'?')).next()?;
-            host::parse(authority).ok().filter(|asked| *asked != host::Asked::Nothing).map(|_| ())
+            host::parse(authority).ok().filter(|asked| *asked != host::Asked::Nothing)?;
+            http::uri::Authority::try_from(authority).ok().map(|_| ())
         }
     }
 }
@@ -239,4 +244,37 @@ pub(super) fn is_token(byte: u8) -> bool {
 /// `field-vchar`, space and tab of RFC 9110, section 5.5.
 pub(super) fn is_field_value(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn targets_that_http_does_not_parse_do_not_pass() {
+        for target in
+            ["/`", "/<x>", "/?\"", "/?<", "/#", "http://a%20b/", "http://[::1%25eth0]x/", "http://::1/"]
+        {
+            assert_eq!(check_target(b"GET", target.as_bytes()), None, "{target}");
+        }
+        for target in ["/{a}|b^\\[]?{c}|`^", "/\"", "/%20?%20", "http://a:80/{b}", "http://[::1]:80?c"] {
+            assert_eq!(check_target(b"GET", target.as_bytes()), Some(()), "{target}");
+        }
+    }
+
+    proptest! {
+        /// What passes is parsed by the http crate, too.
+        #[test]
+        fn what_passes_is_a_uri(
+            start in prop::sample::select(vec!["/", "/?", "http://", "http://a/", "https://a:1?", "http://["]),
+            rest in "[ -~]{0,6}",
+        ) {
+            let target = format!("{start}{rest}");
+            if check_target(b"GET", target.as_bytes()).is_some() {
+                prop_assert!(target.parse::<http::Uri>().is_ok(), "{}", target);
+            }
+        }
+    }
 }
