@@ -46,12 +46,24 @@ pub struct Limits {
     pub chunk_extension_bytes: usize,
     /// Trailer section of a body.
     pub trailer_bytes: usize,
-    /// Connections of a worker (one worker a core); more are closed at once.
+    /// Connections of a worker (one worker a core); more are closed at once. See [`Limits::fit`].
     pub connections: usize,
     /// Connections of a worker from one IPv4 address or one IPv6 /64: large enough for a company behind one NAT address.
     pub connections_per_source: usize,
     /// Unused connections kept to one upstream by a worker.
     pub upstream_idle_connections: usize,
+}
+
+/// Descriptors that are no client's: listeners, kept connections, files, epoll.
+const RESERVED: u64 = 256;
+
+impl Limits {
+    /// Lowers `connections` to what so many descriptors allow. A connection in use takes two, its upstream's included: without
+    /// them, accepted clients would get 502 and others would wait unaccepted, instead of being closed at once.
+    pub fn fit(&mut self, descriptors: u64, workers: usize) {
+        let share = descriptors.saturating_sub(RESERVED) / 2 / (workers.max(1) as u64);
+        self.connections = self.connections.min(usize::try_from(share).unwrap_or(usize::MAX)).max(1);
+    }
 }
 
 impl Default for Limits {
@@ -78,6 +90,22 @@ impl Default for Limits {
             connections: 32_768,
             connections_per_source: 4_096,
             upstream_idle_connections: 256,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_fit_the_descriptors() {
+        for (descriptors, workers, connections) in
+            [(1024, 2, 192), (u64::MAX, 1, 32_768), (524_288, 2, 32_768), (524_288, 64, 4_094), (100, 4, 1)]
+        {
+            let mut limits = Limits::default();
+            limits.fit(descriptors, workers);
+            assert_eq!(limits.connections, connections, "{descriptors} descriptors, {workers} workers");
         }
     }
 }

@@ -38,6 +38,7 @@ struct Proxy<'a> {
     tickets: Arc<dyn ProducesTickets>,
     current: Current,
     addresses: Vec<Address>,
+    workers: usize,
     instance: String,
 }
 
@@ -45,7 +46,16 @@ struct Proxy<'a> {
 pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
     let model = config::load(config)?;
     let me = find(&model, instance)?;
-    let limits = Arc::new(Limits::default());
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let mut limits = Limits::default();
+    if let Some(descriptors) = raise_descriptor_limit() {
+        limits.fit(descriptors, workers);
+        log::info!(
+            "up to {} connections for each of {workers} workers: {descriptors} descriptors may be open",
+            limits.connections
+        );
+    }
+    let limits = Arc::new(limits);
     let tickets = tls::tickets().context("cannot make keys for session tickets")?;
     let state = State::load(&model, &tickets, &limits)?;
     let addresses = bind::addresses(&model, me);
@@ -57,6 +67,7 @@ pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
         limits,
         tickets,
         addresses,
+        workers,
         instance: instance.to_owned(),
     };
     let runtime =
@@ -88,13 +99,11 @@ fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
 
 impl Proxy<'_> {
     async fn serve(&self, via: &Via) -> anyhow::Result<()> {
-        let count = thread::available_parallelism().map_or(1, usize::from);
-        raise_descriptor_limit();
         // Signals first: from here on they end the proxy in order.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let sockets = bind::bind(&self.addresses, count)?;
+        let sockets = bind::bind(&self.addresses, self.workers)?;
         let (stop, stopped) = watch::channel(false);
         let mut workers = Vec::new();
         let mut threads = Vec::new();
@@ -185,14 +194,12 @@ fn work(
     })
 }
 
-/// A connection takes two descriptors, and the soft limit of most systems is 1,024 for the sake of select(2), which is not used here.
-fn raise_descriptor_limit() {
+/// The soft limit of most systems is 1,024 for the sake of select(2), which is not used here. Returns what may be open now.
+fn raise_descriptor_limit() -> Option<u64> {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
-    match raised {
-        Ok(hard) => log::debug!("up to {hard} descriptors"),
-        Err(error) => log::warn!("cannot raise the limit of open descriptors: {error}"),
-    }
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard))
+        .inspect_err(|error| log::warn!("cannot raise the limit of open descriptors: {error}"));
+    raised.or_else(|_| getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft)).ok()
 }
 
 /// To systemd, where there is one.
