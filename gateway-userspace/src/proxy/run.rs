@@ -10,7 +10,7 @@ use sd_notify::NotifyState;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
 };
 
 use super::{
@@ -107,32 +107,43 @@ impl Proxy<'_> {
         let (stop, stopped) = watch::channel(false);
         let mut workers = Vec::new();
         let mut threads = Vec::new();
+        let (ready, mut started) = mpsc::channel(self.workers);
         for (number, listeners) in sockets.into_iter().enumerate() {
             let worker =
                 Arc::new(Worker::new(Arc::clone(&self.current), Arc::clone(&self.limits), via.clone()));
             workers.push(Arc::clone(&worker));
-            let stopped = stopped.clone();
+            let (stopped, ready) = (stopped.clone(), ready.clone());
             let thread = thread::Builder::new().name(format!("proxy-{number}"));
             threads.push(
-                thread.spawn(move || work(&worker, listeners, &stopped)).context("cannot start a thread")?,
+                thread
+                    .spawn(move || work(&worker, listeners, &stopped, ready))
+                    .context("cannot start a thread")?,
             );
         }
-        for address in &self.addresses {
-            log::info!("listening on {address}");
+        drop(ready);
+        // Until every worker has said so or is gone.
+        let mut serving = 0;
+        while started.recv().await.is_some() {
+            serving += 1;
         }
-        notify(&[NotifyState::Ready]);
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.reload(),
+        if serving == threads.len() {
+            for address in &self.addresses {
+                log::info!("listening on {address}");
             }
+            notify(&[NotifyState::Ready]);
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                    _ = hangup.recv() => self.reload(),
+                }
+            }
+            log::info!("stopping; requests in flight have {} s", self.limits.shutdown.as_secs());
         }
-        log::info!("stopping; requests in flight have {} s", self.limits.shutdown.as_secs());
         notify(&[NotifyState::Stopping]);
         stop.send_replace(true);
         for thread in threads {
-            // Blocking is fine: nothing else is left to do here.
+            // Blocking is fine: nothing else is left to do here. A worker that did not start says why.
             thread.join().map_err(|_| anyhow!("a worker panicked"))??;
         }
         let counters: Vec<_> = workers.iter().map(|worker| worker.counters()).collect();
@@ -170,22 +181,25 @@ impl Proxy<'_> {
     }
 }
 
-/// One core's thread: serves until stopped, then until its connections are done or out of time.
+/// One core's thread: says that it is `ready`, serves until stopped, then until its connections are done or out of time.
 fn work(
     worker: &Arc<Worker>,
     listeners: Vec<(Door, std::net::TcpListener)>,
     stop: &Stop,
+    ready: mpsc::Sender<()>,
 ) -> anyhow::Result<()> {
     let runtime =
-        runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+        runtime::Builder::new_current_thread().enable_all().build().context("cannot start a worker")?;
     runtime.block_on(async {
-        let (alive, mut dead) = tokio::sync::mpsc::channel(1);
+        let (alive, mut dead) = mpsc::channel(1);
         for (door, listener) in listeners {
             let listener = tokio::net::TcpListener::from_std(listener).context("cannot use a socket")?;
             tokio::spawn(listen::listen(Arc::clone(worker), door, listener, stop.clone(), alive.clone()));
         }
         drop(alive);
         tokio::spawn(listen::sweep(Arc::clone(worker)));
+        ready.send(()).await.context("the proxy ended while a worker started")?;
+        drop(ready);
         super::connection::stopped(&mut stop.clone()).await;
         if tokio::time::timeout(worker.limits.shutdown, dead.recv()).await.is_err() {
             log::warn!("cutting requests that are still in flight");
