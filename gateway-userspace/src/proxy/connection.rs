@@ -47,8 +47,7 @@ pub async fn serve(
         worker.counters.count(Outcome::TooManyConnections);
         return;
     };
-    let asker =
-        Asker { worker: Arc::clone(&worker), door, port, peer: peer.ip().to_canonical(), shown: None };
+    let asker = Asker::new(Arc::clone(&worker), door, port, peer.ip().to_canonical());
     match door {
         Door::Redirect | Door::Probe => converse(asker, stream, stop).await,
         Door::Https | Door::Management => {

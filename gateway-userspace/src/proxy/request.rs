@@ -31,6 +31,8 @@ pub(super) struct Asker {
     pub(super) door: Door,
     pub(super) port: u16,
     pub(super) peer: IpAddr,
+    /// `peer` as upstreams are told of it.
+    pub(super) address: HeaderValue,
     /// What it was shown, where there is TLS.
     pub(super) shown: Option<Shown>,
 }
@@ -43,6 +45,12 @@ pub(super) struct Shown {
 }
 
 impl Asker {
+    /// Before TLS, if there is any.
+    pub(super) fn new(worker: Arc<Worker>, door: Door, port: u16, peer: IpAddr) -> Self {
+        let address = HeaderValue::from_str(&peer.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+        Self { worker, door, port, peer, address, shown: None }
+    }
+
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
         if let Some(status) = Refusal::of(request.method(), request.uri()) {
             return self.counted(Outcome::Refused, answers::last(status));
@@ -97,8 +105,8 @@ impl Asker {
         host: HeaderValue,
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
-        let Worker { limits, pool, via, .. } = &*self.worker;
-        let request = self.to_upstream(request, host, via.clone());
+        let Worker { limits, pool, .. } = &*self.worker;
+        let request = self.to_upstream(request, host);
         match exchange(route, request, pool, &state.connector, limits.upstream_answer).await {
             Ok((response, lease)) => {
                 let (mut head, body) = response.into_parts();
@@ -111,16 +119,10 @@ impl Asker {
         }
     }
 
-    fn to_upstream(
-        &self,
-        request: Request<Incoming>,
-        host: HeaderValue,
-        via: headers::Via,
-    ) -> Request<RequestBody> {
+    fn to_upstream(&self, request: Request<Incoming>, host: HeaderValue) -> Request<RequestBody> {
         let (mut head, body) = request.into_parts();
-        let address =
-            HeaderValue::from_str(&self.peer.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
-        headers::to_upstream(&mut head.headers, host, &Client { address, via }, head.version);
+        let client = Client { address: &self.address, via: &self.worker.via };
+        headers::to_upstream(&mut head.headers, host, client, head.version);
         head.uri = origin_form(&head.uri);
         head.version = Version::HTTP_11;
         let body = match body.is_end_stream() {
