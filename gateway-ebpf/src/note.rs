@@ -11,7 +11,8 @@
 //! | 15 | instance | instance |
 //!
 //! **A note is a claim until its flow proves it**: anyone can forge a SYN, and one forged SYN must not carry off a living
-//! flow. A segment near the SYN's sequence number proves the claim. RST and FIN neither delete nor write a note; it ages.
+//! flow. A segment near the SYN's sequence number proves the claim, one far from it refutes it. RST and FIN neither delete nor
+//! write a note; it ages.
 
 use crate::tables::NoteLine;
 

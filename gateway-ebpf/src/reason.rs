@@ -58,6 +58,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_documentation_lists_every_reason() {
+        let operations = include_str!("../../docs/operations.md");
+        for reason in Reason::ALL {
+            let row = format!("| `{}` | {} | {} |\n", reason.name(), reason.meaning(), reason.remedy());
+            assert!(operations.contains(&row), "docs/operations.md has no row\n{row}");
+        }
+    }
+
+    #[test]
     fn numbers_fit_the_counters_and_names_are_unique() {
         let mut names: Vec<_> = Reason::ALL.iter().map(|r| r.name()).collect();
         names.sort_unstable();

@@ -7,6 +7,8 @@ mod events;
 mod refusal;
 mod shared;
 
+use std::sync::Arc;
+
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{MapData, PerCpuArray, PerCpuValues},
@@ -24,7 +26,10 @@ pub use self::{
     error::Error,
     refusal::Refusal,
 };
-use self::{events::Events, shared::Shared};
+use self::{
+    events::{Events, ScopeNames},
+    shared::Shared,
+};
 use crate::plan::{Changes, Plan};
 
 /// The object that `build.rs` made.
@@ -44,6 +49,8 @@ pub struct Dataplane {
     instance_traffic: PerCpuArray<MapData, Traffic>,
     drops: PerCpuArray<MapData, u64>,
     applied: Option<Plan>,
+    /// For events.
+    scopes: Arc<ScopeNames>,
     events: Option<Events>,
 }
 
@@ -72,6 +79,7 @@ impl Dataplane {
             instance_traffic: per_cpu(&mut ebpf, "INSTANCE_TRAFFIC")?,
             drops: per_cpu(&mut ebpf, "DROPS")?,
             applied: None,
+            scopes: Arc::default(),
             events: None,
             ebpf,
         })
@@ -82,7 +90,7 @@ impl Dataplane {
     /// # Errors
     /// The events' map cannot be used.
     pub fn log_events(&mut self) -> Result<(), Error> {
-        self.events = Some(Events::start(&mut self.ebpf)?);
+        self.events = Some(Events::start(&mut self.ebpf, Arc::clone(&self.scopes))?);
         Ok(())
     }
 
@@ -115,6 +123,7 @@ impl Dataplane {
         self.clear_new_numbers(plan)?;
         let changes = plan.write(self.block.get_mut());
         self.forget(plan);
+        self.scopes.store(Arc::new(plan.scopes.iter().map(|(scope, &n)| (n, scope.to_string())).collect()));
         self.applied = Some(plan.clone());
         Ok(changes)
     }
