@@ -5,7 +5,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -23,17 +23,18 @@ use super::{gate::Timer, upstream::Lease};
 pub struct Upload {
     frames: AtomicU64,
     complete: AtomicBool,
-    malformed: AtomicBool,
-    stalled: AtomicBool,
+    fault: OnceLock<BodyFault>,
 }
 
-/// Why a request's body never became whole.
+/// Why a request's body never became whole: the client's fault, all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyFault {
     /// The gate found its chunks broken.
     Malformed,
     /// The client sent nothing for too long.
     Stalled,
+    /// The client's connection ended or failed within it.
+    BrokenOff,
 }
 
 impl Upload {
@@ -47,24 +48,19 @@ impl Upload {
         self.complete.load(Ordering::Relaxed)
     }
 
-    /// What went wrong on the client's side, if that is known.
+    /// What went wrong on the client's side, if anything did.
     pub fn fault(&self) -> Option<BodyFault> {
-        if self.malformed.load(Ordering::Relaxed) {
-            Some(BodyFault::Malformed)
-        } else if self.stalled.load(Ordering::Relaxed) {
-            Some(BodyFault::Stalled)
-        } else {
-            None
-        }
+        self.fault.get().copied()
     }
 
     fn note_fault(&self, error: &hyper::Error) {
         let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-        match source.map(io::Error::kind) {
-            Some(io::ErrorKind::InvalidData) => self.malformed.store(true, Ordering::Relaxed),
-            Some(io::ErrorKind::TimedOut) => self.stalled.store(true, Ordering::Relaxed),
-            _ => {}
-        }
+        let fault = match source.map(io::Error::kind) {
+            Some(io::ErrorKind::InvalidData) => BodyFault::Malformed,
+            Some(io::ErrorKind::TimedOut) => BodyFault::Stalled,
+            _ => BodyFault::BrokenOff,
+        };
+        self.fault.get_or_init(|| fault);
     }
 }
 

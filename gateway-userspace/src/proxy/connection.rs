@@ -4,6 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustls::ServerConnection;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -13,8 +14,9 @@ use tokio::{
 use super::{
     counters::Outcome,
     gate::Gate,
+    host::{self, Asked},
     linger::linger,
-    request::Asker,
+    request::{Asker, Shown},
     routes::Door,
     state::State,
     tls::{self, Accepted, Hello, Served},
@@ -45,8 +47,7 @@ pub async fn serve(
         worker.counters.count(Outcome::TooManyConnections);
         return;
     };
-    let asker =
-        Asker { worker: Arc::clone(&worker), door, port, peer: peer.ip().to_canonical(), served: None };
+    let asker = Asker::new(Arc::clone(&worker), door, port, peer.ip().to_canonical());
     match door {
         Door::Redirect | Door::Probe => converse(asker, stream, stop).await,
         Door::Https | Door::Management => {
@@ -62,7 +63,8 @@ pub async fn serve(
             });
             match accepted.await {
                 Accepted::Stream(stream, served) => {
-                    converse(Asker { served: Some(served), ..asker }, stream, stop).await;
+                    let shown = Shown { sni: sni(stream.get_ref().1), served };
+                    converse(Asker { shown: Some(shown), ..asker }, stream, stop).await;
                 }
                 Accepted::NameRefused => {}
                 Accepted::Failed(error) => {
@@ -82,6 +84,14 @@ fn choose(state: &State, door: Door, hello: &Hello<'_>) -> Option<Arc<Served>> {
         Hello::Nothing | Hello::Address => return None,
     };
     state.certificates.get(&role).cloned()
+}
+
+/// The name a client asked for in TLS.
+fn sni(connection: &ServerConnection) -> Option<String> {
+    match host::normalise(connection.server_name()?) {
+        Asked::Name(name) => Some(name.into_owned()),
+        Asked::Address | Asked::Nothing => None,
+    }
 }
 
 /// Speaks HTTP/1.1 until one side ends it.

@@ -26,7 +26,7 @@ outcomes! {
     NameRefused = "names refused in TLS",
     /// The handshake failed or took too long.
     HandshakeFailed = "handshakes failed",
-    /// The gate refused a request: 400, 405, 408, 414, 417, 431, 501, 505.
+    /// The gate refused a request, or its body never became whole: 400, 405, 408, 414, 417, 431, 501, 505.
     Refused = "requests refused",
     /// 421
     Misdirected = "misdirected requests",

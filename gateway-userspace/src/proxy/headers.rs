@@ -5,12 +5,14 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
 };
 
+use super::gate::NO_UPGRADE;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Fields of one connection only (RFC 9110, section 7.6.1, and those that older software still sends).
-const HOP_BY_HOP: [HeaderName; 7] = [
+const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -18,18 +20,19 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     TE,
     TRANSFER_ENCODING,
     UPGRADE,
+    HeaderName::from_static(NO_UPGRADE),
 ];
 
 /// Fields that a client cannot take away by naming them in Connection: they are what the message is.
 const KEPT: [HeaderName; 2] = [CONTENT_LENGTH, HOST];
 
 /// What the upstream is told about the client.
-#[derive(Debug, Clone)]
-pub struct Client {
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'a> {
     /// Its address.
-    pub address: HeaderValue,
+    pub address: &'a HeaderValue,
     /// What we add to Via.
-    pub via: Via,
+    pub via: &'a Via,
 }
 
 /// Our Via field, RFC 9110, section 7.6.3, by the version in which a request came. It names the instance, not the product.
@@ -48,7 +51,7 @@ impl Via {
 }
 
 /// Makes a client's request head one for the upstream. `host` is what the client asked for, as it wrote it.
-pub fn to_upstream(headers: &mut HeaderMap, host: HeaderValue, client: &Client, received: Version) {
+pub fn to_upstream(headers: &mut HeaderMap, host: HeaderValue, client: Client<'_>, received: Version) {
     drop_hop_by_hop(headers);
     drop_untrusted(headers);
     // The body is asked for, and so "100 Continue" sent, by hyper once the upstream takes the request.
@@ -129,9 +132,9 @@ mod tests {
 
     fn forwarded(fields: &[(&str, &str)]) -> Vec<String> {
         let mut headers = map(fields);
-        let client =
-            Client { address: HeaderValue::from_static("192.0.2.1"), via: Via::new("gw-1").unwrap() };
-        to_upstream(&mut headers, HeaderValue::from_static("api.contoso.com"), &client, Version::HTTP_11);
+        let (address, via) = (HeaderValue::from_static("192.0.2.1"), Via::new("gw-1").unwrap());
+        let client = Client { address: &address, via: &via };
+        to_upstream(&mut headers, HeaderValue::from_static("api.contoso.com"), client, Version::HTTP_11);
         let ours = [
             "host: api.contoso.com",
             "via: 1.1 gw-1",

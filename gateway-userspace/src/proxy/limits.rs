@@ -23,7 +23,7 @@ pub struct Limits {
     pub upstream_connect: Duration,
     /// From the last byte of the request to the head of the answer.
     pub upstream_answer: Duration,
-    /// Without any byte of an answer's body.
+    /// Without any byte of an answer's body, and without the upstream taking any byte of a request.
     pub upstream_stall: Duration,
     /// How long an upstream connection is kept unused: below the 60 to 75 s after which common servers close it, which
     /// makes the race between our request and their close rare.
@@ -33,6 +33,9 @@ pub struct Limits {
     pub linger: Duration,
     /// From SIGTERM until requests in flight are cut.
     pub shutdown: Duration,
+    /// What hyper holds of a connection in each direction: above [`Self::head_bytes`], for a whole head has to fit. Slow readers
+    /// cost this much each, so hyper's own 400 KiB are too many. An answer's head has to fit as well.
+    pub buffer_bytes: usize,
     /// A request's head, leading empty line included.
     pub head_bytes: usize,
     /// The request target: RFC 9110, section 4.1 asks for 8,000 at least.
@@ -43,12 +46,24 @@ pub struct Limits {
     pub chunk_extension_bytes: usize,
     /// Trailer section of a body.
     pub trailer_bytes: usize,
-    /// Connections of a worker (one worker a core); more are closed at once.
+    /// Connections of a worker (one worker a core); more are closed at once. See [`Limits::fit`].
     pub connections: usize,
     /// Connections of a worker from one IPv4 address or one IPv6 /64: large enough for a company behind one NAT address.
     pub connections_per_source: usize,
     /// Unused connections kept to one upstream by a worker.
     pub upstream_idle_connections: usize,
+}
+
+/// Descriptors that are no client's: listeners, kept connections, files, epoll.
+const RESERVED: u64 = 256;
+
+impl Limits {
+    /// Lowers `connections` to what so many descriptors allow. A connection in use takes two, its upstream's included: without
+    /// them, accepted clients would get 502 and others would wait unaccepted, instead of being closed at once.
+    pub fn fit(&mut self, descriptors: u64, workers: usize) {
+        let share = descriptors.saturating_sub(RESERVED) / 2 / (workers.max(1) as u64);
+        self.connections = self.connections.min(usize::try_from(share).unwrap_or(usize::MAX)).max(1);
+    }
 }
 
 impl Default for Limits {
@@ -66,6 +81,7 @@ impl Default for Limits {
             upstream_idle: Duration::from_secs(30),
             linger: Duration::from_secs(1),
             shutdown: Duration::from_secs(10),
+            buffer_bytes: 64 * 1024,
             head_bytes: 32 * 1024,
             target_bytes: 8 * 1024,
             fields: 100,
@@ -74,6 +90,22 @@ impl Default for Limits {
             connections: 32_768,
             connections_per_source: 4_096,
             upstream_idle_connections: 256,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_fit_the_descriptors() {
+        for (descriptors, workers, connections) in
+            [(1024, 2, 192), (u64::MAX, 1, 32_768), (524_288, 2, 32_768), (524_288, 64, 4_094), (100, 4, 1)]
+        {
+            let mut limits = Limits::default();
+            limits.fit(descriptors, workers);
+            assert_eq!(limits.connections, connections, "{descriptors} descriptors, {workers} workers");
         }
     }
 }

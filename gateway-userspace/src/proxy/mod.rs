@@ -15,6 +15,7 @@ pub mod limits;
 pub mod linger;
 pub mod listen;
 pub mod names;
+pub mod rate;
 mod request;
 pub mod routes;
 mod run;

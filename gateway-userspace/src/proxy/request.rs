@@ -2,7 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header::HOST, uri::PathAndQuery};
+use http::{
+    HeaderValue, Request, Response, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    uri::PathAndQuery,
+};
 use hyper::body::{Body, Incoming};
 
 use super::{
@@ -27,11 +31,26 @@ pub(super) struct Asker {
     pub(super) door: Door,
     pub(super) port: u16,
     pub(super) peer: IpAddr,
+    /// `peer` as upstreams are told of it.
+    pub(super) address: HeaderValue,
     /// What it was shown, where there is TLS.
-    pub(super) served: Option<Arc<Served>>,
+    pub(super) shown: Option<Shown>,
+}
+
+/// What a client of TLS was shown, and for which name.
+pub(super) struct Shown {
+    pub(super) served: Arc<Served>,
+    /// As [`host::normalise`] has it.
+    pub(super) sni: Option<String>,
 }
 
 impl Asker {
+    /// Before TLS, if there is any.
+    pub(super) fn new(worker: Arc<Worker>, door: Door, port: u16, peer: IpAddr) -> Self {
+        let address = HeaderValue::from_str(&peer.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+        Self { worker, door, port, peer, address, shown: None }
+    }
+
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
         if let Some(status) = Refusal::of(request.method(), request.uri()) {
             return self.counted(Outcome::Refused, answers::last(status));
@@ -71,9 +90,12 @@ impl Asker {
         }
     }
 
-    /// R43: a request may leave its connection's SNI only for a name that the certificate shown there covers.
+    /// R43: a request may leave its connection's SNI only for a name that the certificate shown there covers. A client that
+    /// took a certificate without the name of the SNI has what it asked for.
     fn may_ask_for(&self, name: &str) -> bool {
-        self.served.as_ref().is_none_or(|served| served.covers(name))
+        self.shown
+            .as_ref()
+            .is_none_or(|shown| shown.sni.as_deref() == Some(name) || shown.served.covers(name))
     }
 
     async fn forward(
@@ -83,8 +105,8 @@ impl Asker {
         host: HeaderValue,
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
-        let Worker { limits, pool, via, .. } = &*self.worker;
-        let request = self.to_upstream(request, host, via.clone());
+        let Worker { limits, pool, .. } = &*self.worker;
+        let request = self.to_upstream(request, host);
         match exchange(route, request, pool, &state.connector, limits.upstream_answer).await {
             Ok((response, lease)) => {
                 let (mut head, body) = response.into_parts();
@@ -97,21 +119,21 @@ impl Asker {
         }
     }
 
-    fn to_upstream(
-        &self,
-        request: Request<Incoming>,
-        host: HeaderValue,
-        via: headers::Via,
-    ) -> Request<RequestBody> {
+    fn to_upstream(&self, request: Request<Incoming>, host: HeaderValue) -> Request<RequestBody> {
         let (mut head, body) = request.into_parts();
-        let address =
-            HeaderValue::from_str(&self.peer.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
-        headers::to_upstream(&mut head.headers, host, &Client { address, via }, head.version);
+        let client = Client { address: &self.address, via: &self.worker.via };
+        headers::to_upstream(&mut head.headers, host, client, head.version);
         head.uri = origin_form(&head.uri);
         head.version = Version::HTTP_11;
         let body = match body.is_end_stream() {
             true => RequestBody::Empty,
-            false => RequestBody::Client(body, Arc::new(Upload::default())),
+            false => {
+                // Without a field that announces it, hyper would send no body with GET or HEAD.
+                if !head.headers.contains_key(CONTENT_LENGTH) {
+                    head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                }
+                RequestBody::Client(body, Arc::new(Upload::default()))
+            }
         };
         Request::from_parts(head, body)
     }

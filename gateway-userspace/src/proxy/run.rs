@@ -10,7 +10,7 @@ use sd_notify::NotifyState;
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
 };
 
 use super::{
@@ -38,6 +38,7 @@ struct Proxy<'a> {
     tickets: Arc<dyn ProducesTickets>,
     current: Current,
     addresses: Vec<Address>,
+    workers: usize,
     instance: String,
 }
 
@@ -63,7 +64,16 @@ impl Signals {
 pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
     let model = config::load(config)?;
     let me = find(&model, instance)?;
-    let limits = Arc::new(Limits::default());
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let mut limits = Limits::default();
+    if let Some(descriptors) = raise_descriptor_limit() {
+        limits.fit(descriptors, workers);
+        log::info!(
+            "up to {} connections for each of {workers} workers: {descriptors} descriptors may be open",
+            limits.connections
+        );
+    }
+    let limits = Arc::new(limits);
     let tickets = tls::tickets().context("cannot make keys for session tickets")?;
     let state = State::load(&model, &tickets, &limits)?;
     let addresses = bind::addresses(&model, me);
@@ -75,6 +85,7 @@ pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
         limits,
         tickets,
         addresses,
+        workers,
         instance: instance.to_owned(),
     };
     let runtime =
@@ -108,38 +119,47 @@ fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
 
 impl Proxy<'_> {
     async fn serve(&self, via: &Via, signals: &mut Signals) -> anyhow::Result<()> {
-        let count = thread::available_parallelism().map_or(1, usize::from);
-        raise_descriptor_limit();
-        let sockets = bind::bind(&self.addresses, count)?;
+        let sockets = bind::bind(&self.addresses, self.workers)?;
         let (stop, stopped) = watch::channel(false);
         let mut workers = Vec::new();
         let mut threads = Vec::new();
+        let (ready, mut started) = mpsc::channel(self.workers);
         for (number, listeners) in sockets.into_iter().enumerate() {
             let worker =
                 Arc::new(Worker::new(Arc::clone(&self.current), Arc::clone(&self.limits), via.clone()));
             workers.push(Arc::clone(&worker));
-            let stopped = stopped.clone();
+            let (stopped, ready) = (stopped.clone(), ready.clone());
             let thread = thread::Builder::new().name(format!("proxy-{number}"));
             threads.push(
-                thread.spawn(move || work(&worker, listeners, &stopped)).context("cannot start a thread")?,
+                thread
+                    .spawn(move || work(&worker, listeners, &stopped, ready))
+                    .context("cannot start a thread")?,
             );
         }
-        for address in &self.addresses {
-            log::info!("listening on {address}");
+        drop(ready);
+        // Until every worker has said so or is gone.
+        let mut serving = 0;
+        while started.recv().await.is_some() {
+            serving += 1;
         }
-        notify(&[NotifyState::Ready]);
-        loop {
-            tokio::select! {
-                _ = signals.terminate.recv() => break,
-                _ = signals.interrupt.recv() => break,
-                _ = signals.hangup.recv() => self.reload(),
+        if serving == threads.len() {
+            for address in &self.addresses {
+                log::info!("listening on {address}");
             }
+            notify(&[NotifyState::Ready]);
+            loop {
+                tokio::select! {
+                    _ = signals.terminate.recv() => break,
+                    _ = signals.interrupt.recv() => break,
+                    _ = signals.hangup.recv() => self.reload(),
+                }
+            }
+            log::info!("stopping; requests in flight have {} s", self.limits.shutdown.as_secs());
         }
-        log::info!("stopping; requests in flight have {} s", self.limits.shutdown.as_secs());
         notify(&[NotifyState::Stopping]);
         stop.send_replace(true);
         for thread in threads {
-            // Blocking is fine: nothing else is left to do here.
+            // Blocking is fine: nothing else is left to do here. A worker that did not start says why.
             thread.join().map_err(|_| anyhow!("a worker panicked"))??;
         }
         let counters: Vec<_> = workers.iter().map(|worker| worker.counters()).collect();
@@ -177,22 +197,25 @@ impl Proxy<'_> {
     }
 }
 
-/// One core's thread: serves until stopped, then until its connections are done or out of time.
+/// One core's thread: says that it is `ready`, serves until stopped, then until its connections are done or out of time.
 fn work(
     worker: &Arc<Worker>,
     listeners: Vec<(Door, std::net::TcpListener)>,
     stop: &Stop,
+    ready: mpsc::Sender<()>,
 ) -> anyhow::Result<()> {
     let runtime =
-        runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+        runtime::Builder::new_current_thread().enable_all().build().context("cannot start a worker")?;
     runtime.block_on(async {
-        let (alive, mut dead) = tokio::sync::mpsc::channel(1);
+        let (alive, mut dead) = mpsc::channel(1);
         for (door, listener) in listeners {
             let listener = tokio::net::TcpListener::from_std(listener).context("cannot use a socket")?;
             tokio::spawn(listen::listen(Arc::clone(worker), door, listener, stop.clone(), alive.clone()));
         }
         drop(alive);
         tokio::spawn(listen::sweep(Arc::clone(worker)));
+        ready.send(()).await.context("the proxy ended while a worker started")?;
+        drop(ready);
         super::connection::stopped(&mut stop.clone()).await;
         if tokio::time::timeout(worker.limits.shutdown, dead.recv()).await.is_err() {
             log::warn!("cutting requests that are still in flight");
@@ -201,14 +224,12 @@ fn work(
     })
 }
 
-/// A connection takes two descriptors, and the soft limit of most systems is 1,024 for the sake of select(2), which is not used here.
-fn raise_descriptor_limit() {
+/// The soft limit of most systems is 1,024 for the sake of select(2), which is not used here. Returns what may be open now.
+fn raise_descriptor_limit() -> Option<u64> {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
-    match raised {
-        Ok(hard) => log::debug!("up to {hard} descriptors"),
-        Err(error) => log::warn!("cannot raise the limit of open descriptors: {error}"),
-    }
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard))
+        .inspect_err(|error| log::warn!("cannot raise the limit of open descriptors: {error}"));
+    raised.or_else(|_| getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft)).ok()
 }
 
 /// To systemd, where there is one.

@@ -51,7 +51,7 @@ impl State {
             routes: Routes::from(model),
             certificates: Served::load(model, tickets)?,
             no_sni: model.proxy.no_sni,
-            connector: Connector::new(tls, limits.upstream_connect),
+            connector: Connector::new(tls, limits),
         })
     }
 }

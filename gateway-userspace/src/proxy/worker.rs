@@ -32,7 +32,10 @@ impl Worker {
         let mut http = http1::Builder::new();
         // The gate reads only when hyper wants a head or a body, so it can time the phases: that needs half_close. It also serves
         // clients that end their side once they have asked.
-        http.half_close(true).auto_date_header(false).header_read_timeout(None);
+        http.half_close(true)
+            .max_buf_size(limits.buffer_bytes)
+            .auto_date_header(false)
+            .header_read_timeout(None);
         Self {
             current,
             via,

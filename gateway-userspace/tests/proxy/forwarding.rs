@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{API, LONG, Recorder, Setup, find, until};
+use crate::support::{API, LONG, Recorder, Setup, find, rest, until};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n";
@@ -192,14 +192,15 @@ async fn a_request_shorter_than_announced_is_never_whole() {
         client.write_all(format!("POST / HTTP/1.1\r\nHost: {API}\r\n{body}").as_bytes()).await.unwrap();
         let (mut upstream, _) = request(&listener).await;
         client.shutdown().await.unwrap();
-        let mut rest = Vec::new();
+        let mut got = Vec::new();
         // Cut or reset, but not ended.
-        let _end = timeout(LONG, upstream.read_to_end(&mut rest)).await.unwrap();
-        assert!(
-            find(&rest, b"12345").is_some_and(|at| find(&rest[at..], b"0\r\n\r\n").is_none()),
-            "{rest:?}"
-        );
+        let _end = timeout(LONG, upstream.read_to_end(&mut got)).await.unwrap();
+        assert!(find(&got, b"12345").is_some_and(|at| find(&got[at..], b"0\r\n\r\n").is_none()), "{got:?}");
         assert_eq!(proxy.worker.pool().kept(), 0);
+        // The client has ended its side only, and is told.
+        assert!(text(rest(&mut client).await).starts_with("HTTP/1.1 400 Bad Request\r\n"));
+        assert_eq!(proxy.worker.counters().get(Outcome::Refused), 1);
+        assert_eq!(proxy.worker.counters().get(Outcome::UpstreamFailed), 0);
     }
 }
 

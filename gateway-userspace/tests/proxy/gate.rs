@@ -50,6 +50,22 @@ const ROWS: &[Row] = &[
         &["transfer-encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n"],
     ),
     (
+        "GET / HTTP/1.1\r\nHost: api.contoso.com\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nGET /2 HTTP/1.1\r\nHost: api.contoso.com\r\nUPGRADE: h2c\r\nupgrade: x\r\nConnection: close\r\n\r\n",
+        &["HTTP/1.1 200 OK", "HTTP/1.1 200 OK"],
+        &["GET / ", "GET /2 "],
+    ),
+    // GET, too, has the body that it announces.
+    (
+        "GET / HTTP/1.1\r\nHost: api.contoso.com\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        GOOD,
+        &["transfer-encoding: chunked\r\n", "\r\n\r\n5\r\nhello\r\n0\r\n\r\n"],
+    ),
+    (
+        "GET / HTTP/1.1\r\nHost: api.contoso.com\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+        GOOD,
+        &["content-length: 5\r\n", "\r\n\r\nhello"],
+    ),
+    (
         "GET /1 HTTP/1.1\r\nHost: api.contoso.com\r\n\r\nGET /2 HTTP/1.1\r\nHost: api.contoso.com\r\nConnection: close\r\n\r\n",
         &["HTTP/1.1 200 OK", "HTTP/1.1 200 OK"],
         &["GET /1 ", "GET /2 "],
@@ -156,6 +172,15 @@ const ROWS: &[Row] = &[
     ("GET * HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", B, NOTHING),
     ("GET x HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", B, NOTHING),
     ("GET /#x HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", B, NOTHING),
+    ("GET /` HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", B, NOTHING),
+    ("GET /<x> HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", B, NOTHING),
+    ("GET /?\" HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", B, NOTHING),
+    ("GET http://a%20b/ HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", B, NOTHING),
+    (
+        "GET /{a}|?{b}| HTTP/1.1\r\nHost: api.contoso.com\r\nConnection: close\r\n\r\n",
+        GOOD,
+        &["GET /{a}|?{b}| HTTP/1.1\r\n"],
+    ),
     ("GET /a b HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", B, NOTHING),
     ("GET  / HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", B, NOTHING),
     ("GET\t/ HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", B, NOTHING),
@@ -222,7 +247,7 @@ async fn every_row_of_the_gate() {
             assert!(got.contains(part), "{request:?} reached the upstream as {got:?}, without {part:?}");
         }
         assert_eq!(got.is_empty(), reached.is_empty(), "{request:?} reached the upstream as {got:?}");
-        assert!(!got.contains("/3") && !got.contains("evil"), "{got:?}");
+        assert!(!got.contains("/3") && !got.contains("evil") && !got.contains("upgrad"), "{got:?}");
     }
 }
 

@@ -160,6 +160,34 @@ async fn r43_sni_and_host_disagree() {
 }
 
 #[tokio::test]
+async fn r43_sni_and_host_agree_on_a_name_that_the_certificate_lacks() {
+    let (_upstream, proxy) = running().await;
+    let mut model = proxy.model.clone();
+    for name in ["new.contoso.com", "newer.contoso.com"] {
+        model.endpoints[0].hosts.push(HostPattern::Exact(name.into()));
+    }
+    // No new certificate.
+    proxy.reload(&model);
+    for (host, status) in
+        [("New.contoso.com.:443", "200"), (API, "200"), ("newer.contoso.com", "421"), (MANAGEMENT, "421")]
+    {
+        let answer = Command::new("curl")
+            .args(["-sSk", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}"])
+            .args(["-H", &format!("Host: {host}"), "--connect-to", &format!("::{}", proxy.https)])
+            .arg("https://new.contoso.com/")
+            .output()
+            .await
+            .unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&answer.stdout),
+            status,
+            "{host}: {}",
+            String::from_utf8_lossy(&answer.stderr)
+        );
+    }
+}
+
+#[tokio::test]
 async fn r46_status_of_the_endpoints_and_of_the_probe() {
     let (upstream, proxy) = running().await;
     let portal = Role::Portal.default_host(&proxy.model.service);

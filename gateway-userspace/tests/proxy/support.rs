@@ -98,7 +98,7 @@ impl Setup {
         let tickets = tls::tickets().unwrap();
         let mut state = State::load(&model, &tickets, &self.limits).unwrap();
         let trust = Arc::new(client_config(ca.der()));
-        state.connector = Connector::new(Some(trust), self.limits.upstream_connect);
+        state.connector = Connector::new(Some(trust), &self.limits);
         let current = Arc::new(ArcSwap::from_pointee(state));
         let worker =
             Arc::new(Worker::new(Arc::clone(&current), Arc::new(self.limits), Via::new("gw-1").unwrap()));
@@ -306,17 +306,20 @@ fn x509_pem(der: &[u8]) -> String {
     text + "\n-----END CERTIFICATE-----\n"
 }
 
-/// Everything until the peer ends the connection, in order or not.
+/// Everything until the peer ends the connection in order: with close_notify over TLS, with FIN without.
 pub(crate) async fn rest<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
+    let (bytes, end) = cut(stream).await;
+    assert!(end.is_ok(), "{end:?} after {:?}", String::from_utf8_lossy(&bytes));
+    bytes
+}
+
+/// Everything until the connection ends, and how it does.
+pub(crate) async fn cut<S: tokio::io::AsyncRead + Unpin>(
+    stream: &mut S,
+) -> (Vec<u8>, std::io::Result<usize>) {
     let mut bytes = Vec::new();
-    let mut buffer = [0; 8192];
-    loop {
-        match timeout(LONG, stream.read(&mut buffer)).await.expect("the connection should have ended by now")
-        {
-            Ok(0) | Err(_) => return bytes,
-            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
-        }
-    }
+    let end = timeout(LONG, stream.read_to_end(&mut bytes)).await;
+    (bytes, end.expect("the connection should have ended by now"))
 }
 
 /// Reads until `end` has come.

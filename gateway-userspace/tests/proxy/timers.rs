@@ -1,6 +1,6 @@
 //! Every phase ends: with limits made small, slow clients and upstreams are let go.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use gateway_userspace::proxy::{counters::Outcome, limits::Limits};
 use tokio::{
@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::support::{API, LONG, Recorder, Running, Setup, rest, until};
+use crate::support::{API, LONG, Recorder, Running, Setup, cut, rest, until};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n";
@@ -164,13 +164,38 @@ async fn an_upload_that_moves_is_no_stall() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_takes_nothing_of_an_upload() {
+    // It may have answered already, or not.
+    for (answer, status) in [(&b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"[..], "200"), (b"", "504")] {
+        let (listener, proxy) = small(|limits| limits.upstream_stall = SHORT).await;
+        let client = proxy.tls(proxy.https, API).await;
+        let (mut reader, mut writer) = tokio::io::split(client);
+        writer
+            .write_all(
+                format!("POST / HTTP/1.1\r\nHost: {API}\r\nContent-Length: 1000000000\r\n\r\n").as_bytes(),
+            )
+            .await
+            .unwrap();
+        let mut upstream = upstream(&listener).await;
+        upstream.write_all(answer).await.unwrap();
+        let chunk = vec![0; 1 << 20];
+        let flood = async { while writer.write_all(&chunk).await.is_ok() {} };
+        let (head, ended) = tokio::join!(until(&mut reader, "\r\n\r\n"), timeout(LONG, flood));
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        ended.expect("the client's connection should have been ended");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_stalls_is_cut() {
     let (listener, proxy) = small(|limits| limits.upstream_stall = SHORT).await;
     let mut client = proxy.tls(proxy.https, API).await;
     client.write_all(GET.as_bytes()).await.unwrap();
     let mut upstream = upstream(&listener).await;
     upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await.unwrap();
-    assert!(rest(&mut client).await.ends_with(b"\r\n\r\nhalf"));
+    let (bytes, end) = cut(&mut client).await;
+    assert!(bytes.ends_with(b"\r\n\r\nhalf"));
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::UnexpectedEof, "no close_notify: it is known to be cut");
 }
 
 #[tokio::test]

@@ -8,6 +8,10 @@ use super::{
     refusal::Refusal,
 };
 
+/// What hyper gets for the name of an Upgrade field: as long, and nobody's. After a request with Upgrade it would leave the end of
+/// the connection to whoever upgrades it: no FIN, no close_notify, and what was not written yet is lost.
+pub(in crate::proxy) const NO_UPGRADE: &str = "upgrad_";
+
 /// How the body behind a head is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
@@ -49,11 +53,12 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Looks at the lines that came since the last call. `bytes` is all of the head so far, and perhaps more.
-    pub(super) fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<Complete>, Refusal> {
+    /// Looks at the lines that came since the last call. `bytes` is all of the head so far, and perhaps more. The name of an
+    /// Upgrade field becomes [`NO_UPGRADE`].
+    pub(super) fn advance(&mut self, bytes: &mut [u8], limits: &Limits) -> Result<Option<Complete>, Refusal> {
         while let Some(offset) = bytes[self.searched..].iter().position(|b| *b == b'\n') {
             let end = self.searched + offset;
-            let line = bytes[self.line..end].strip_suffix(b"\r").ok_or(Refusal::BadRequest)?;
+            let line = split_cr(&mut bytes[self.line..end]).ok_or(Refusal::BadRequest)?;
             self.searched = end + 1;
             self.line = end + 1;
             if self.searched > limits.head_bytes {
@@ -83,7 +88,7 @@ impl Head {
         Ok(None)
     }
 
-    fn field(&mut self, line: &[u8], limits: &Limits) -> Result<(), Refusal> {
+    fn field(&mut self, line: &mut [u8], limits: &Limits) -> Result<(), Refusal> {
         self.fields += 1;
         if self.fields > limits.fields {
             return Err(Refusal::HeadTooLarge);
@@ -98,6 +103,9 @@ impl Head {
             }
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 self.expectation |= !value.eq_ignore_ascii_case(b"100-continue");
+            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                line[..7].copy_from_slice(NO_UPGRADE.as_bytes());
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.length.is_some() {
@@ -125,6 +133,14 @@ impl Head {
             return Err(Refusal::Expectation);
         }
         Ok(if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) })
+    }
+}
+
+/// A line without the CR at its end.
+fn split_cr(line: &mut [u8]) -> Option<&mut [u8]> {
+    match line {
+        [line @ .., b'\r'] => Some(line),
+        _ => None,
     }
 }
 
@@ -159,9 +175,13 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<Version, Refusal> {
     Ok(version)
 }
 
-/// Origin form, absolute form, or `OPTIONS *`.
+/// Origin form, absolute form, or `OPTIONS *`; no more than the http crate parses, for hyper would answer the rest in its own way.
 fn check_target(method: &[u8], target: &[u8]) -> Option<()> {
-    if !target.iter().all(|b| b.is_ascii_graphic() && *b != b'#') {
+    let query = target.iter().position(|b| *b == b'?').unwrap_or(target.len());
+    let (path, query) = target.split_at(query);
+    if !path.iter().all(|b| b.is_ascii_graphic() && !b"#<>`".contains(b))
+        || !query.iter().all(|b| b.is_ascii_graphic() && !b"#<>\"".contains(b))
+    {
         return None;
     }
     match target {
@@ -170,7 +190,8 @@ fn check_target(method: &[u8], target: &[u8]) -> Option<()> {
         absolute => {
             let rest = strip_scheme(absolute, b"http://").or_else(|| strip_scheme(absolute, b"https://"))?;
             let authority = rest.split(|b| matches!(b, b'/' | b'?')).next()?;
-            host::parse(authority).ok().filter(|asked| *asked != host::Asked::Nothing).map(|_| ())
+            host::parse(authority).ok().filter(|asked| *asked != host::Asked::Nothing)?;
+            http::uri::Authority::try_from(authority).ok().map(|_| ())
         }
     }
 }
@@ -223,4 +244,37 @@ pub(super) fn is_token(byte: u8) -> bool {
 /// `field-vchar`, space and tab of RFC 9110, section 5.5.
 pub(super) fn is_field_value(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn targets_that_http_does_not_parse_do_not_pass() {
+        for target in
+            ["/`", "/<x>", "/?\"", "/?<", "/#", "http://a%20b/", "http://[::1%25eth0]x/", "http://::1/"]
+        {
+            assert_eq!(check_target(b"GET", target.as_bytes()), None, "{target}");
+        }
+        for target in ["/{a}|b^\\[]?{c}|`^", "/\"", "/%20?%20", "http://a:80/{b}", "http://[::1]:80?c"] {
+            assert_eq!(check_target(b"GET", target.as_bytes()), Some(()), "{target}");
+        }
+    }
+
+    proptest! {
+        /// What passes is parsed by the http crate, too.
+        #[test]
+        fn what_passes_is_a_uri(
+            start in prop::sample::select(vec!["/", "/?", "http://", "http://a/", "https://a:1?", "http://["]),
+            rest in "[ -~]{0,6}",
+        ) {
+            let target = format!("{start}{rest}");
+            if check_target(b"GET", target.as_bytes()).is_some() {
+                prop_assert!(target.parse::<http::Uri>().is_ok(), "{}", target);
+            }
+        }
+    }
 }

@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use self::framing::{Checked, Framing};
 use super::limits::Limits;
 
+pub(super) use self::head::NO_UPGRADE;
 pub use self::refusal::Refusal;
 pub(crate) use self::timer::Timer;
 
@@ -107,12 +108,7 @@ impl<S> Gate<S> {
     }
 
     fn written<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
-            self.writing.disarm();
-        } else if self.writing.expired(cx, self.limits.write_stall) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        outcome
+        self.writing.bound(cx, self.limits.write_stall, outcome)
     }
 }
 
@@ -129,7 +125,7 @@ impl<S: AsyncRead + Unpin> Gate<S> {
         if Pin::new(&mut self.inner).poll_read(cx, buf)?.is_pending() {
             return self.wait(cx);
         }
-        let new = &buf.filled()[before..];
+        let new = &mut buf.filled_mut()[before..];
         if new.is_empty() {
             self.ended = true;
             return Poll::Ready(Ok(Read::End));
@@ -161,7 +157,7 @@ impl<S: AsyncRead + Unpin> Gate<S> {
             self.ended = true;
             return Poll::Ready(Ok(Read::End));
         }
-        let Checked { passed, refusal } = self.framing.check(&self.held, &self.limits);
+        let Checked { passed, refusal } = self.framing.check(&mut self.held, &self.limits);
         self.passed = passed;
         if passed > 0 {
             self.reading.disarm();

@@ -1,6 +1,7 @@
 //! A timer that costs nothing while bytes flow.
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -25,6 +26,21 @@ impl Timer {
             sleep.as_mut().reset(deadline());
         }
         matches!(sleep.as_mut().poll(cx), Poll::Ready(()))
+    }
+
+    /// `outcome`, or [`io::ErrorKind::TimedOut`] if it has been pending for `limit`.
+    pub(crate) fn bound<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: Duration,
+        outcome: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.disarm();
+        } else if self.expired(cx, limit) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        outcome
     }
 
     /// There was progress.

@@ -13,51 +13,76 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{exchange::Fault, heard::Heard, pool::Link};
-use crate::model::{Upstream, UpstreamScheme};
+use crate::{
+    model::{Upstream, UpstreamScheme},
+    proxy::{limits::Limits, rate::Rate},
+};
 
 /// Connects to upstreams.
-#[derive(Clone)]
 pub struct Connector {
     /// For https; there if the configuration has such an upstream.
     tls: Option<Arc<rustls::ClientConfig>>,
     limit: Duration,
+    stall: Duration,
+    buffer: usize,
+    failures: Rate,
 }
 
 impl Connector {
-    /// `limit`: for one connect, TLS included.
-    pub fn new(tls: Option<Arc<rustls::ClientConfig>>, limit: Duration) -> Self {
-        Self { tls, limit }
+    /// The connections it makes are bound by `limits`.
+    pub fn new(tls: Option<Arc<rustls::ClientConfig>>, limits: &Limits) -> Self {
+        Self {
+            tls,
+            limit: limits.upstream_connect,
+            stall: limits.upstream_stall,
+            buffer: limits.buffer_bytes,
+            failures: Rate::default(),
+        }
     }
 
     pub(super) async fn connect(&self, upstream: &Upstream) -> Result<Link, Fault> {
-        timeout(self.limit, self.open(upstream)).await.map_err(|_| Fault::ConnectTimeout)?
+        let outcome = timeout(self.limit, self.open(upstream)).await.unwrap_or(Err(Fault::ConnectTimeout));
+        // An upstream that is down fails every request.
+        if let Err(error) = &outcome
+            && let Some(suppressed) = self.failures.take()
+        {
+            log::warn!("upstream {}: {error}{suppressed}", upstream.address);
+        }
+        outcome
     }
 
     async fn open(&self, upstream: &Upstream) -> Result<Link, Fault> {
         let stream = TcpStream::connect(upstream.address).await.map_err(Fault::Connect)?;
         stream.set_nodelay(true).map_err(Fault::Connect)?;
         match upstream.scheme {
-            UpstreamScheme::Http => speak(stream).await,
+            UpstreamScheme::Http => self.speak(stream).await,
             UpstreamScheme::Https => {
                 let config = self.tls.clone().ok_or_else(|| {
                     Fault::Connect(io::Error::other("no trusted certificate authorities were loaded"))
                 })?;
                 let name = ServerName::IpAddress(upstream.address.ip().into());
-                speak(TlsConnector::from(config).connect(name, stream).await.map_err(Fault::Connect)?).await
+                let stream = TlsConnector::from(config).connect(name, stream).await;
+                self.speak(stream.map_err(Fault::Connect)?).await
             }
         }
     }
-}
 
-async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Result<Link, Fault> {
-    let (stream, heard) = Heard::new(stream);
-    let (sender, connection) =
-        http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(Fault::Exchange)?;
-    // A connection's end is the concern of the exchange on it, which gets the same error.
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            log::debug!("upstream connection: {error}");
-        }
-    });
-    Ok(Link { sender, heard })
+    async fn speak<S>(&self, stream: S) -> Result<Link, Fault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (stream, heard) = Heard::new(stream, self.stall);
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(self.buffer)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(Fault::Exchange)?;
+        // A connection's end is the concern of the exchange on it, which gets the same error.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                log::debug!("upstream connection: {error}");
+            }
+        });
+        Ok(Link { sender, heard })
+    }
 }

@@ -1,6 +1,6 @@
 //! One request to one of a route's upstreams, and the head of its answer.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -39,12 +39,21 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// A stalled write ends the connection with the error of a timeout.
+    fn of(error: hyper::Error) -> Self {
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        match source.map(io::Error::kind) {
+            Some(io::ErrorKind::TimedOut) => Self::AnswerTimeout,
+            _ => Self::Exchange(error),
+        }
+    }
+
     /// What the client is told.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Connect(_) | Self::Exchange(_) | Self::Unasked => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::AnswerTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Body(BodyFault::Malformed) => StatusCode::BAD_REQUEST,
+            Self::Body(BodyFault::Malformed | BodyFault::BrokenOff) => StatusCode::BAD_REQUEST,
             Self::Body(BodyFault::Stalled) => StatusCode::REQUEST_TIMEOUT,
         }
     }
@@ -91,10 +100,7 @@ pub async fn exchange(
             Ok(link) => {
                 return send(link, request, upstream, pool, patience).await.map_err(|failed| failed.fault);
             }
-            Err(error) => {
-                log::warn!("upstream {}: {error}", upstream.address);
-                fault = Some(error);
-            }
+            Err(error) => fault = Some(error),
         }
     }
     Err(fault.unwrap_or_else(|| Fault::Connect(io::ErrorKind::AddrNotAvailable.into())))
@@ -122,9 +128,10 @@ async fn send(
         Some(Ok(response)) => response,
         Some(Err(mut error)) => {
             let unsent = error.take_message().map(Box::new);
-            let fault = upload
-                .and_then(|upload| upload.fault())
-                .map_or(Fault::Exchange(error.into_error()), Fault::Body);
+            let fault = match upload.and_then(|upload| upload.fault()) {
+                Some(fault) => Fault::Body(fault),
+                None => Fault::of(error.into_error()),
+            };
             return Err(Failed { fault, unsent });
         }
         None => return Err(Failed { fault: Fault::AnswerTimeout, unsent: None }),

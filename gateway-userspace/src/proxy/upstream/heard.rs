@@ -1,4 +1,5 @@
-//! Counts what an upstream says, so that a request is repeated only if nothing of an answer was heard.
+//! Counts what an upstream says, so that a request is repeated only if nothing of an answer was heard, and ends a connection of
+//! which the upstream takes nothing: hyper would wait for ever, even behind an answer.
 
 use std::{
     io,
@@ -8,9 +9,12 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::proxy::gate::Timer;
 
 /// Bytes heard on a connection.
 #[derive(Debug, Clone, Default)]
@@ -22,17 +26,24 @@ impl Count {
     }
 }
 
-/// A connection that counts.
+/// A connection that counts, and fails if a write stalls.
 #[derive(Debug)]
 pub(super) struct Heard<S> {
     inner: S,
     count: Count,
+    stall: Duration,
+    writing: Timer,
 }
 
 impl<S> Heard<S> {
-    pub(super) fn new(inner: S) -> (Self, Count) {
+    /// `stall`: how long may the upstream take no byte.
+    pub(super) fn new(inner: S, stall: Duration) -> (Self, Count) {
         let count = Count::default();
-        (Self { inner, count: count.clone() }, count)
+        (Self { inner, count: count.clone(), stall, writing: Timer::default() }, count)
+    }
+
+    fn written<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.writing.bound(cx, self.stall, outcome)
     }
 }
 
@@ -50,27 +61,35 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let heard = self.get_mut();
+        let outcome = Pin::new(&mut heard.inner).poll_write(cx, bytes);
+        heard.written(cx, outcome)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+        let heard = self.get_mut();
+        let outcome = Pin::new(&mut heard.inner).poll_write_vectored(cx, slices);
+        heard.written(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let heard = self.get_mut();
+        let outcome = Pin::new(&mut heard.inner).poll_flush(cx);
+        heard.written(cx, outcome)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let heard = self.get_mut();
+        let outcome = Pin::new(&mut heard.inner).poll_shutdown(cx);
+        heard.written(cx, outcome)
     }
 }
