@@ -33,12 +33,18 @@ fn an_interface_without_native_xdp_serves_too_and_a_warning_says_why_it_is_slow(
     config.balancer.interface = "br0".to_owned();
     let before = Snapshot::of(balancer).unwrap();
     let running = lab.start(&config).unwrap();
-    let log = running.balancer.log();
-    assert!(log.contains("WARN") && log.contains("generic"), "{log}");
+    let warned = || ["WARN", "generic"].iter().all(|what| running.balancer.log().contains(what));
+    assert!(eventually(Duration::from_secs(5), warned), "{}", running.balancer.log());
     for vip in [IpAddr::from(PRIVATE), PRIVATE6.into()] {
         for host in [&lab.hosts.client, &lab.hosts.routed] {
             let answer = Curl::https(&lab, &default_host("gateway"), vip, "/").send(host).unwrap();
-            assert_eq!(answer.status, 200, "{vip} from {}: {answer:?}\n{log}", host.name());
+            assert_eq!(
+                answer.status,
+                200,
+                "{vip} from {}: {answer:?}\n{}",
+                host.name(),
+                running.balancer.log()
+            );
         }
     }
     drop(running);
