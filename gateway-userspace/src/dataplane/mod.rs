@@ -142,18 +142,20 @@ impl Dataplane {
 
     /// A new number must not begin with the counters of what it named before.
     fn clear_new_numbers(&mut self, plan: &Plan) -> Result<(), Error> {
-        let running = self.applied.as_ref();
-        let is_new = |number: &&u16| running.is_none_or(|p| !p.instances.contains_key(number));
+        // New maps are all zero.
+        let Some(running) = &self.applied else { return Ok(()) };
+        let cpus = aya::util::nr_cpus().map_err(|(file, source)| Error::Cpus { file, source })?;
+        let is_new = |number: &&u16| !running.instances.contains_key(number);
         let instances: Vec<u16> = plan.instances.keys().filter(is_new).copied().collect();
-        let is_new = |number: &&u16| running.is_none_or(|p| !p.scopes.values().any(|n| n == *number));
+        let is_new = |number: &&u16| !running.scopes.values().any(|n| n == *number);
         let scopes: Vec<u16> = plan.scopes.values().filter(is_new).copied().collect();
         for number in instances {
-            clear(&mut self.instance_traffic, u32::from(number), "INSTANCE_TRAFFIC")?;
+            clear(&mut self.instance_traffic, u32::from(number), cpus, "INSTANCE_TRAFFIC")?;
         }
         for number in scopes.into_iter().map(u32::from) {
-            clear(&mut self.service_traffic, number, "SERVICE_TRAFFIC")?;
+            clear(&mut self.service_traffic, number, cpus, "SERVICE_TRAFFIC")?;
             for reason in 0..REASONS {
-                clear(&mut self.drops, number * REASONS + reason, "DROPS")?;
+                clear(&mut self.drops, number * REASONS + reason, cpus, "DROPS")?;
             }
         }
         Ok(())
@@ -174,9 +176,9 @@ impl Dataplane {
 fn clear<V: Pod + Default>(
     map: &mut PerCpuArray<MapData, V>,
     index: u32,
+    cpus: usize,
     name: &'static str,
 ) -> Result<(), Error> {
-    let cpus = aya::util::nr_cpus().map_err(|(file, source)| Error::Cpus { file, source })?;
     let zero = PerCpuValues::try_from(vec![V::default(); cpus])
         .map_err(|source| Error::Cpus { file: "per-CPU values", source })?;
     map.set(index, zero, 0).map_err(Error::map(name))

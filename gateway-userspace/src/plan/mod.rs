@@ -104,18 +104,6 @@ pub enum Error {
     },
 }
 
-impl Plan {
-    /// Number and name of each scope and each instance, for reading counters.
-    pub fn instance_name(&self, number: u16) -> Option<&InstanceName> {
-        self.numbers.iter().find(|&(_, &n)| n == number).map(|(name, _)| name)
-    }
-
-    /// What a scope's counters belong to.
-    pub fn scope(&self, number: u16) -> Option<&Scope> {
-        self.scopes.iter().find(|&(_, &n)| n == number).map(|(scope, _)| scope)
-    }
-}
-
 /// The next tables. `running` is what the kernel has: buckets that change owner remember their previous one.
 ///
 /// # Errors

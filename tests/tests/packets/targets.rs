@@ -148,13 +148,10 @@ impl Counted {
         let counters = tables.counters.borrow();
         let scope = |number| match number {
             0 => "(no VIP)".to_owned(),
-            number => plan.scope(number).unwrap().to_string(),
+            number => name_of(&plan.scopes, number),
         };
         let services = counters.services.iter().map(|(&number, traffic)| (scope(number), traffic));
-        let instances = counters
-            .instances
-            .iter()
-            .map(|(&number, t)| (plan.instance_name(number).unwrap().to_string(), t));
+        let instances = counters.instances.iter().map(|(&number, t)| (name_of(&plan.numbers, number), t));
         Self {
             forwarded: services
                 .chain(instances)
@@ -171,4 +168,9 @@ impl Counted {
 
 pub(crate) fn name(name: &str) -> InstanceName {
     InstanceName(name.to_owned())
+}
+
+/// Whose number it is.
+fn name_of<K: ToString>(numbers: &BTreeMap<K, u16>, number: u16) -> String {
+    numbers.iter().find(|&(_, &n)| n == number).unwrap().0.to_string()
 }
