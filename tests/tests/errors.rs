@@ -140,17 +140,22 @@ fn r06_sigint_and_sigterm_leave_the_host_as_it_was() {
     }
 }
 
+/// Balancer and proxies start, answer, and leave balancer and gw-1 as they were before.
+fn serves_and_leaves(lab: &Lab, before: &[Snapshot; 2]) {
+    let running = lab.start(&lab.config()).unwrap();
+    let answer = Curl::https(lab, &default_host("gateway"), PRIVATE, "/").send(&lab.hosts.client).unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    drop(running);
+    assert_eq!(changed(lab, before), [""; 0]);
+}
+
 #[test]
 fn r06_addresses_that_were_there_stay() {
     let lab = Lab::raise(1).unwrap();
     lab.hosts.balancer.ip([format!("address add {PRIVATE}/32 dev eth0")]).unwrap();
     lab.hosts.instances[0].ip([format!("address add {PUBLIC}/32 dev lo")]).unwrap();
     let before = both(&lab);
-    let running = lab.start(&lab.config()).unwrap();
-    let answer = Curl::https(&lab, &default_host("gateway"), PRIVATE, "/").send(&lab.hosts.client).unwrap();
-    assert_eq!(answer.status, 200, "{answer:?}");
-    drop(running);
-    assert_eq!(changed(&lab, &before), [""; 0]);
+    serves_and_leaves(&lab, &before);
 }
 
 #[test]
@@ -171,11 +176,7 @@ fn r93_after_kill_nine_the_next_start_works_and_its_end_leaves_nothing() {
     for mut killed in [lab.balance(&path).unwrap(), lab.proxy(&path, "gw-1").unwrap()] {
         killed.end(Signal::SIGKILL).unwrap();
     }
-    let running = lab.start(&lab.config()).unwrap();
-    let answer = Curl::https(&lab, &default_host("gateway"), PRIVATE, "/").send(&lab.hosts.client).unwrap();
-    assert_eq!(answer.status, 200, "{answer:?}");
-    drop(running);
-    assert_eq!(changed(&lab, &before), [""; 0]);
+    serves_and_leaves(&lab, &before);
 }
 
 #[test]
