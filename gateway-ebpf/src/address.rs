@@ -77,15 +77,23 @@ impl Flow {
         self.ports as u16
     }
 
-    /// A hash of the flow whose *high* bits are good: two multiplies, no loop, and no 128-bit product, which BPF lacks.
+    /// A hash of the flow whose *high* bits are good: two multiplies, no loop, and no 128-bit product, which BPF lacks. The mask
+    /// says what of ports and protocol counts (R80): [`FIVE_TUPLE`], [`THREE_TUPLE`] or [`SOURCE_ADDRESS`].
     #[inline(always)]
-    pub const fn hash(&self, salt: u64) -> u64 {
+    pub const fn hash(&self, salt: u64, mask: u64) -> u64 {
         let ports = (self.ports as u64) << 8 | self.protocol as u64;
         let mut h = (self.source.lo ^ salt).wrapping_mul(0x9fb2_1c65_1e98_df25);
         h ^= h >> 32;
-        (h ^ self.source.hi ^ ports << 20).wrapping_mul(0xff51_afd7_ed55_8ccd)
+        (h ^ self.source.hi ^ (ports & mask) << 20).wrapping_mul(0xff51_afd7_ed55_8ccd)
     }
 }
+
+/// [`Flow::hash`]'s mask: addresses, protocol and ports.
+pub const FIVE_TUPLE: u64 = u64::MAX;
+/// [`Flow::hash`]'s mask: addresses and protocol.
+pub const THREE_TUPLE: u64 = 0xff;
+/// [`Flow::hash`]'s mask: addresses.
+pub const SOURCE_ADDRESS: u64 = 0;
 
 /// Makes all 64 bits of a hash good (MurmurHash3's finalizer).
 #[inline(always)]
@@ -113,13 +121,15 @@ mod tests {
             ports: ports(1024 + n as u16, 443),
             protocol: 6,
         };
-        let by_port = |n: u32| flow(n).hash(7);
-        let by_v4 = |n: u32| Flow { source: Address::v4(0x0a00_0000 + n), ..flow(0) }.hash(7);
-        let by_v4_net = |n: u32| Flow { source: Address::v4(n << 16 | 99), ..flow(0) }.hash(7);
-        let by_v6 = |n: u32| Flow { source: Address::v6(0xfd00 << 48, u64::from(n)), ..flow(0) }.hash(7);
-        let by_v6_net =
-            |n: u32| Flow { source: Address::v6(0xfd00 << 48 | u64::from(n), 1), ..flow(0) }.hash(7);
-        let by_vip = |n: u32| flow(0).hash(mix(u64::from(n)));
+        let by_port = |n: u32| flow(n).hash(7, FIVE_TUPLE);
+        let by_v4 = |n: u32| Flow { source: Address::v4(0x0a00_0000 + n), ..flow(0) }.hash(7, FIVE_TUPLE);
+        let by_v4_net = |n: u32| Flow { source: Address::v4(n << 16 | 99), ..flow(0) }.hash(7, FIVE_TUPLE);
+        let by_v6 =
+            |n: u32| Flow { source: Address::v6(0xfd00 << 48, u64::from(n)), ..flow(0) }.hash(7, FIVE_TUPLE);
+        let by_v6_net = |n: u32| {
+            Flow { source: Address::v6(0xfd00 << 48 | u64::from(n), 1), ..flow(0) }.hash(7, FIVE_TUPLE)
+        };
+        let by_vip = |n: u32| flow(0).hash(mix(u64::from(n)), FIVE_TUPLE);
         for (name, hash) in [
             ("port", &by_port as &dyn Fn(u32) -> u64),
             ("IPv4 address", &by_v4),

@@ -6,20 +6,20 @@ use crate::{
     address::{Address, Flow, V4},
     frame::Frame,
     headers::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Tcp, Udp},
-    icmp::{self, Message},
-    layout::{BOUNDS, Block, SLOTS, SOURCE_SETS, Service, SourceSet, Vip},
-    parse::Packet,
+    icmp,
+    layout::{self, BOUNDS, Block, SLOTS, SOURCE_SETS, Service, SourceSet, Vip},
+    parse::{Packet, Stop},
     reason::Reason,
     steer::Segment,
 };
 
-/// A drop, and where it is counted.
+/// A packet that does not go on, and where that is counted.
 #[derive(Debug, Clone, Copy)]
-pub struct Dropped {
-    /// [`Vip::scope`] or [`Service::scope`].
+pub struct Stopped {
+    /// [`Vip::scope`] or [`Service::scope`]; 0: of no VIP.
     pub scope: u16,
     /// Why.
-    pub reason: Reason,
+    pub stop: Stop,
 }
 
 /// What may be forwarded.
@@ -33,54 +33,53 @@ pub struct Admitted<'b> {
     pub segment: Segment,
 }
 
-/// `Ok(None)`: neighbour discovery, which the kernel answers.
+/// Finds the service and asks its lists. Neighbour discovery is passed to the kernel, which answers it.
 #[inline(always)]
-pub fn admit<'b, F: Frame>(
+pub fn admit<'b, F: Frame, const FULL: bool>(
     frame: &F,
     block: &'b Block,
     vip: &Vip,
     packet: &Packet,
-) -> Result<Option<Admitted<'b>>, Dropped> {
-    let of_vip = |reason| Dropped { scope: vip.scope, reason };
-    let Some((flow, segment)) = transport(frame, packet, vip.address).map_err(of_vip)? else {
-        return Ok(None);
-    };
+) -> Result<Admitted<'b>, Stopped> {
+    let of_vip = |stop| Stopped { scope: vip.scope, stop };
+    let (flow, segment) = transport::<_, FULL>(frame, packet, vip.address).map_err(of_vip)?;
     // An ICMP error comes from any router on the way, and may come from outside: what counts is the flow's client.
     if !may_reach(block, vip.sources, flow.source) {
-        return Err(of_vip(Reason::Source));
+        return Err(of_vip(Stop::Drop(Reason::Source)));
     }
     let key = Service::key(vip.scope, flow.protocol, flow.port());
-    let slot = Service::slot(key, block.config.service_multiplier) & (SLOTS - 1);
+    let slot = layout::slot(key, block.config.service_multiplier) & (SLOTS - 1);
     let service = &block.services[slot as usize];
     if service.key != key {
         let is_quote = matches!(segment, Segment::Quote);
-        return Err(of_vip(if is_quote { Reason::IcmpQuote } else { Reason::NoService }));
+        return Err(of_vip(Stop::Drop(if is_quote { Reason::IcmpQuote } else { Reason::NoService })));
     }
     if !may_reach(block, service.sources, flow.source) {
-        return Err(Dropped { scope: service.scope, reason: Reason::Source });
+        return Err(Stopped { scope: service.scope, stop: Stop::Drop(Reason::Source) });
     }
-    Ok(Some(Admitted { service, flow, segment }))
+    Ok(Admitted { service, flow, segment })
 }
 
-/// The flow that a packet belongs to; `None` for neighbour discovery.
+/// The flow that a packet belongs to.
 #[inline(always)]
-fn transport<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<Option<(Flow, Segment)>, Reason> {
+fn transport<F: Frame, const FULL: bool>(
+    frame: &F,
+    packet: &Packet,
+    vip: Address,
+) -> Result<(Flow, Segment), Stop> {
     const TCP: u8 = IpProto::Tcp as u8;
     const UDP: u8 = IpProto::Udp as u8;
     const ICMP: u8 = IpProto::Icmp as u8;
     const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
 
-    let message = match packet.protocol {
-        TCP => return tcp(frame, packet).map(Some),
-        UDP => return udp(frame, packet).map(Some),
-        ICMP if vip.hi == V4 => icmp::v4(frame, packet, vip)?,
-        ICMPV6 if vip.hi != V4 => icmp::v6(frame, packet, vip)?,
-        _ => return Err(Reason::Protocol),
-    };
-    Ok(match message {
-        Message::Error(flow) => Some((flow, Segment::Quote)),
-        Message::Neighbour => None,
-    })
+    match packet.protocol {
+        TCP => Ok(tcp(frame, packet)?),
+        UDP => Ok(udp(frame, packet)?),
+        ICMP | ICMPV6 if !FULL => Err(Stop::Slow),
+        ICMP if vip.hi == V4 => icmp::v4(frame, packet, vip),
+        ICMPV6 if vip.hi != V4 => icmp::v6(frame, packet, vip),
+        _ => Err(Stop::Drop(Reason::Protocol)),
+    }
 }
 
 #[inline(always)]

@@ -28,4 +28,13 @@ pub trait Frame {
 
     /// Writes at `offset`; `None`, and nothing written, where the frame ends before.
     fn write<T: Pod>(&mut self, offset: usize, value: T) -> Option<()>;
+
+    /// Puts `bytes` of any content in front; `None`, and nothing changed, where there is no room. `bytes` is a multiple of 4.
+    fn grow(&mut self, bytes: usize) -> Option<()>;
+
+    /// Takes `bytes` away from the front; `None`, and nothing changed, where fewer than an Ethernet header would be left.
+    fn shrink(&mut self, bytes: usize) -> Option<()>;
+
+    /// Cuts it off behind `length` bytes; `None`, and nothing changed, where it is not longer than that.
+    fn truncate(&mut self, length: usize) -> Option<()>;
 }

@@ -154,6 +154,49 @@ wire! {
 }
 
 wire! {
+    /// Generic UDP encapsulation, draft-ietf-intarea-gue-09 §3.2, variant 0 without optional fields.
+    Gue, 4 {
+        /// Variant, control bit, and length of optional fields in words.
+        variant_length: u8,
+        /// IANA's number of the payload.
+        protocol: u8,
+        /// None.
+        flags: u16,
+    }
+}
+
+wire! {
+    /// What stands in [`Gue`]'s private data (draft-ietf-intarea-gue-09 §3.2) where a bucket moves: who else may have the flow.
+    Hops, 36 {
+        /// How many were asked already.
+        next: u8,
+        /// How many there are.
+        count: u8,
+        /// Zero.
+        zero: u16,
+        /// Of the ring, big-endian: [`crate::layout::Config::generation`].
+        generation: u32,
+        /// [`crate::layout::Hop::id`], big-endian; 0: none.
+        hop0: u32,
+        /// As the first.
+        hop1: u32,
+        /// As the first.
+        hop2: u32,
+        /// As the first.
+        hop3: u32,
+        /// As the first.
+        hop4: u32,
+        /// As the first.
+        hop5: u32,
+        /// As the first.
+        hop6: u32,
+    }
+}
+
+/// [`Gue`]'s port, IANA's.
+pub const GUE_PORT: u16 = 6080;
+
+wire! {
     /// RFC 792, RFC 4443 §2.1: what all messages begin with, and the word after it.
     Icmp, 8 {
         /// Message type.

@@ -5,6 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 use crate::{
     frame::{Frame, Pod},
     layout::{Block, NOTE_LINES, Traffic},
+    parse::ETHERNET,
     reason::Reason,
     tables::{NoteLine, Tables},
 };
@@ -26,6 +27,27 @@ impl Frame for Vec<u8> {
         unsafe { bytes.as_mut_ptr().cast::<T>().write_unaligned(value) };
         Some(())
     }
+
+    fn grow(&mut self, bytes: usize) -> Option<()> {
+        self.splice(..0, std::iter::repeat_n(0, bytes));
+        Some(())
+    }
+
+    fn shrink(&mut self, bytes: usize) -> Option<()> {
+        if self.len() < bytes + ETHERNET {
+            return None;
+        }
+        self.drain(..bytes);
+        Some(())
+    }
+
+    fn truncate(&mut self, length: usize) -> Option<()> {
+        if length > self.len() || length < ETHERNET {
+            return None;
+        }
+        Self::truncate(self, length);
+        Some(())
+    }
 }
 
 /// All tables, as they are in the maps.
@@ -35,8 +57,10 @@ pub struct HostTables {
     pub block: Box<Block>,
     /// The transition table.
     pub notes: Vec<NoteLine>,
-    /// What [`Tables::epoch`] tells.
-    pub epoch: u8,
+    /// What [`Tables::now`] tells.
+    pub now: u64,
+    /// What [`Tables::interface`] tells.
+    pub interface: u32,
     /// What was counted.
     pub counters: RefCell<Counters>,
 }
@@ -58,7 +82,8 @@ impl Default for HostTables {
             // SAFETY: integers only, all zero as in a new map; too large to be made on the stack.
             block: unsafe { Box::new_zeroed().assume_init() },
             notes: std::iter::repeat_with(NoteLine::default).take(NOTE_LINES as usize).collect(),
-            epoch: 0,
+            now: 0,
+            interface: 0,
             counters: RefCell::default(),
         }
     }
@@ -73,8 +98,12 @@ impl Tables for HostTables {
         self.notes.get(line as usize)
     }
 
-    fn epoch(&self) -> u8 {
-        self.epoch
+    fn now(&self) -> u64 {
+        self.now
+    }
+
+    fn interface(&self) -> u32 {
+        self.interface
     }
 
     fn count(&self, scope: u16, instance: u16, bytes: u64, syn: u64) {

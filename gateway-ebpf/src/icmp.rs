@@ -6,22 +6,14 @@ use crate::{
     address::{self, Address, Flow},
     frame::Frame,
     headers::{Icmp, Ipv4, Ipv6, Ports},
-    parse::{self, Packet},
+    parse::{self, Packet, Stop},
     reason::Reason,
+    steer::Segment,
 };
-
-/// What an ICMP message to a VIP is.
-#[derive(Debug, Clone, Copy)]
-pub enum Message {
-    /// An error that quotes a packet which the VIP sent.
-    Error(Flow),
-    /// Neighbour discovery of the link: the kernel answers.
-    Neighbour,
-}
 
 /// ICMP for IPv4 (RFC 792).
 #[inline(always)]
-pub fn v4<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<Message, Reason> {
+pub fn v4<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<(Flow, Segment), Stop> {
     const ECHO: u8 = 8;
     const UNREACHABLE: u8 = 3;
     const TIME_EXCEEDED: u8 = 11;
@@ -29,20 +21,20 @@ pub fn v4<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<Message,
 
     match header(frame, packet)?.kind {
         UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM => {}
-        ECHO => return Err(Reason::IcmpEcho),
-        _ => return Err(Reason::IcmpType),
+        ECHO => return Err(Stop::Drop(Reason::IcmpEcho)),
+        _ => return Err(Stop::Drop(Reason::IcmpType)),
     }
     let offset = packet.payload + size_of::<Icmp>();
-    let Some(quoted) = frame.read::<Ipv4>(offset) else { return Err(Reason::Truncated) };
+    let Some(quoted) = frame.read::<Ipv4>(offset) else { return Err(Stop::Drop(Reason::Truncated)) };
     if !quoted.is_valid() || quoted.source() != vip || u16::from_be(quoted.fragment) & 0x1fff != 0 {
-        return Err(Reason::IcmpQuote);
+        return Err(Stop::Drop(Reason::IcmpQuote));
     }
     quote(frame, packet, offset + quoted.header_length(), quoted.protocol, quoted.destination())
 }
 
 /// ICMP for IPv6 (RFC 4443), neighbour discovery (RFC 4861).
 #[inline(always)]
-pub fn v6<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<Message, Reason> {
+pub fn v6<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<(Flow, Segment), Stop> {
     const UNREACHABLE: u8 = 1;
     const PARAMETER_PROBLEM: u8 = 4;
     const ECHO: u8 = 128;
@@ -52,25 +44,25 @@ pub fn v6<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<Message,
     match header(frame, packet)?.kind {
         UNREACHABLE..=PARAMETER_PROBLEM => {}
         // RFC 4861: valid only with hop limit 255, so it comes from this link. Neighbours check a VIP's MAC by unicast.
-        ROUTER_SOLICITATION..=REDIRECT if packet.hop_limit == 255 => return Ok(Message::Neighbour),
-        ECHO => return Err(Reason::IcmpEcho),
-        _ => return Err(Reason::IcmpType),
+        ROUTER_SOLICITATION..=REDIRECT if packet.hop_limit == 255 => return Err(Stop::Pass),
+        ECHO => return Err(Stop::Drop(Reason::IcmpEcho)),
+        _ => return Err(Stop::Drop(Reason::IcmpType)),
     }
     let offset = packet.payload + size_of::<Icmp>();
-    let Some(quoted) = frame.read::<Ipv6>(offset) else { return Err(Reason::Truncated) };
+    let Some(quoted) = frame.read::<Ipv6>(offset) else { return Err(Stop::Drop(Reason::Truncated)) };
     if !quoted.is_valid() || quoted.source() != vip {
-        return Err(Reason::IcmpQuote);
+        return Err(Stop::Drop(Reason::IcmpQuote));
     }
     let (protocol, payload) = parse::extensions(frame, quoted.next_header, offset + Ipv6::LENGTH)?;
     quote(frame, packet, payload, protocol, quoted.destination())
 }
 
 #[inline(always)]
-fn header<F: Frame>(frame: &F, packet: &Packet) -> Result<Icmp, Reason> {
+fn header<F: Frame>(frame: &F, packet: &Packet) -> Result<Icmp, Stop> {
     if packet.payload + size_of::<Icmp>() > packet.end {
-        return Err(Reason::BadLength);
+        return Err(Stop::Drop(Reason::BadLength));
     }
-    frame.read::<Icmp>(packet.payload).ok_or(Reason::Truncated)
+    frame.read::<Icmp>(packet.payload).ok_or(Stop::Drop(Reason::Truncated))
 }
 
 /// The client's flow, from the ports of a packet that went to it.
@@ -81,16 +73,13 @@ fn quote<F: Frame>(
     offset: usize,
     protocol: u8,
     client: Address,
-) -> Result<Message, Reason> {
+) -> Result<(Flow, Segment), Stop> {
     if protocol != IpProto::Tcp as u8 && protocol != IpProto::Udp as u8
         || offset + size_of::<Ports>() > packet.end
     {
-        return Err(Reason::IcmpQuote);
+        return Err(Stop::Drop(Reason::IcmpQuote));
     }
-    let Some(ports) = frame.read::<Ports>(offset) else { return Err(Reason::Truncated) };
-    Ok(Message::Error(Flow {
-        source: client,
-        ports: address::ports(u16::from_be(ports.destination), u16::from_be(ports.source)),
-        protocol,
-    }))
+    let Some(ports) = frame.read::<Ports>(offset) else { return Err(Stop::Drop(Reason::Truncated)) };
+    let ports = address::ports(u16::from_be(ports.destination), u16::from_be(ports.source));
+    Ok((Flow { source: client, ports, protocol }, Segment::Quote))
 }

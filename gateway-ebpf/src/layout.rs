@@ -10,11 +10,11 @@ pub const SCOPES: u32 = 256;
 pub const REASONS: u32 = 64;
 /// Instance numbers; 0 is nobody, and a number must fit the 15 bits of [`Bucket::previous`].
 pub const INSTANCES: u32 = 4096;
-/// Rings: one for each set of instances that share their weights.
-pub const RINGS: u32 = 8;
-/// Buckets of a ring: the Maglev paper's small prime.
+/// Interfaces that the program may be attached to; a power of two.
+pub const INTERFACES: u32 = 16;
+/// Buckets of the ring: the Maglev paper's small prime.
 pub const BUCKETS: usize = 65_537;
-/// A ring's words: one more than the buckets, so that a bound on the index which the verifier takes as inclusive will do.
+/// The ring's words: one more than the buckets, so that a bound on the index which the verifier takes as inclusive will do.
 pub const RING_WORDS: usize = BUCKETS + 1;
 /// Lines of the transition table, a power of two.
 pub const NOTE_LINES: u32 = 1 << 16;
@@ -34,16 +34,27 @@ pub const BOUNDS: usize = 256;
 pub struct Block {
     /// What the whole program needs.
     pub config: Config,
+    /// By [`Interface::slot`].
+    pub interfaces: [Interface; INTERFACES as usize],
     /// By [`Address::slot`].
     pub vips: [Vip; SLOTS as usize],
-    /// By [`Service::slot`].
+    /// By [`slot`] of [`Service::key`].
     pub services: [Service; SLOTS as usize],
-    /// By number.
-    pub instances: [Instance; INSTANCES as usize],
+    /// By number, and [`family`] of the packet that is to get there.
+    pub instances: [[Instance; 2]; INSTANCES as usize],
+    /// By [`Address::slot`]: whose packets are looked at though they are not for a VIP. On a balancer in nat mode the
+    /// instances, whose replies get the VIP's address back; on an instance the balancers, whose packets are unwrapped.
+    pub peers: [Address; SLOTS as usize],
+    /// By [`slot`] of [`Reply::key`]; nat mode.
+    pub replies: [Reply; SLOTS as usize],
+    /// By [`slot`] of [`Hop::id`]; on an instance.
+    pub hops: [Hop; SLOTS as usize],
     /// By number of the set.
     pub sources: [SourceSet; SOURCE_SETS as usize],
-    /// By number of the ring and bucket: the words of [`Bucket`].
-    pub rings: [[u32; RING_WORDS]; RINGS as usize],
+    /// By bucket: the words of [`Bucket`].
+    pub ring: [u32; RING_WORDS],
+    /// By bucket: who else may have flows of a moved bucket.
+    pub windows: [Window; RING_WORDS],
 }
 
 /// What the whole program needs.
@@ -52,12 +63,65 @@ pub struct Block {
 pub struct Config {
     /// [`Address::slot`]'s multiplier for the VIPs.
     pub vip_multiplier: u64,
-    /// [`Service::slot`]'s multiplier.
+    /// [`slot`]'s multiplier for the services.
     pub service_multiplier: u64,
+    /// [`Address::slot`]'s multiplier for the peers.
+    pub peer_multiplier: u64,
+    /// [`slot`]'s multiplier for the replies.
+    pub reply_multiplier: u64,
+    /// [`slot`]'s multiplier for the hops.
+    pub hop_multiplier: u64,
+    /// [`Interface::slot`]'s multiplier.
+    pub interface_multiplier: u32,
+    /// Of the ring: grows with each change of an owner, on every balancer alike (the time of the change, Unix seconds).
+    pub generation: u32,
     /// This node's own salt of the transition table, so that nobody can aim at its lines.
     pub note_salt: u64,
-    /// The interface's MAC, followed by two zero bytes, as they lie in memory.
+    /// Which of a flow's ports and protocol choose its bucket: [`crate::address::Flow::hash`]'s mask.
+    pub affinity: u64,
+    /// The mask that flows of old were spread by, until the window of a switch closes; else as `affinity`.
+    pub affinity_before: u64,
+    /// [`FLAG_NAT`]
+    pub flags: u64,
+    /// Always 1, which the verifier does not know: a product with it is any number to it, so that ways which only differ in
+    /// an offset become one.
+    pub one: u64,
+}
+
+/// [`Config::flags`]: peers' replies get their VIP's address back.
+pub const FLAG_NAT: u64 = 1;
+
+/// An interface that the program is attached to.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Interface {
+    /// Its MAC, followed by two zero bytes, as they lie in memory.
     pub mac: u64,
+    /// The kernel's index; an empty slot has 0.
+    pub index: u32,
+    /// [`SIDE_INSIDE`], [`SIDE_OUTSIDE`] or both.
+    pub sides: u16,
+    /// Its place in the device map.
+    pub port: u16,
+}
+
+/// Where the operator's networks are.
+pub const SIDE_INSIDE: u16 = 1;
+/// Where everyone is.
+pub const SIDE_OUTSIDE: u16 = 2;
+
+impl Interface {
+    /// Where an interface stands, given the multiplier that the control plane chose.
+    #[inline(always)]
+    pub const fn slot(index: u32, multiplier: u32) -> u32 {
+        index.wrapping_mul(multiplier) >> 28
+    }
+}
+
+/// The slot of a perfect hash table of 4,096 slots, given the multiplier that the control plane chose for it.
+#[inline(always)]
+pub const fn slot(key: u64, multiplier: u64) -> u32 {
+    (key.wrapping_mul(multiplier) >> 52) as u32
 }
 
 /// A VIP, in the slot of its address.
@@ -72,9 +136,16 @@ pub struct Vip {
     pub scope: u16,
     /// Who may reach it; 0: everyone.
     pub sources: u16,
-    /// Zero.
-    pub pad: u32,
+    /// From which sides it can be reached: [`SIDE_INSIDE`], [`SIDE_OUTSIDE`].
+    pub sides: u16,
+    /// [`VIP_ECHO`], [`VIP_FRAGMENTS`]
+    pub flags: u16,
 }
+
+/// [`Vip::flags`]: echo requests are answered.
+pub const VIP_ECHO: u16 = 1;
+/// [`Vip::flags`]: fragments are kept together.
+pub const VIP_FRAGMENTS: u16 = 2;
 
 /// A service of a VIP, in the slot of its key.
 #[repr(C)]
@@ -84,13 +155,16 @@ pub struct Service {
     pub key: u64,
     /// Where its traffic and drops are counted.
     pub scope: u16,
-    /// The ring that spreads it.
-    pub ring: u16,
     /// Who may reach it, beside [`Vip::sources`]; 0: everyone.
     pub sources: u16,
-    /// Zero.
-    pub pad: u16,
+    /// Its port on the instances in nat mode.
+    pub backend_port: u16,
+    /// [`SERVICE_NOTED`]
+    pub flags: u16,
 }
+
+/// [`Service::flags`]: its UDP flows stay with their instance while a bucket moves.
+pub const SERVICE_NOTED: u16 = 1;
 
 impl Service {
     /// Never 0: no VIP has scope 0.
@@ -98,30 +172,112 @@ impl Service {
     pub const fn key(vip_scope: u16, protocol: u8, port: u16) -> u64 {
         (vip_scope as u64) << 24 | (protocol as u64) << 16 | port as u64
     }
-
-    /// Where a key stands, given the multiplier that the control plane chose.
-    #[inline(always)]
-    pub const fn slot(key: u64, multiplier: u64) -> u32 {
-        (key.wrapping_mul(multiplier) >> 52) as u32
-    }
 }
 
-/// How to reach an instance.
+/// How an instance is reached by packets of one family: one cache line.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Instance {
-    /// Finished Ethernet addresses, the instance's and ours, in memory order.
+    /// Finished Ethernet addresses, the next hop's and ours, in memory order.
     pub macs: [u32; 3],
-    /// [`WAY_NONE`], [`WAY_LINK`] or [`WAY_LOCAL`].
-    pub way: u32,
+    /// [`WAY_NONE`], [`WAY_LINK`] and so on.
+    pub way: u16,
+    /// The interface that leads there: [`Interface::port`].
+    pub port: u16,
+    /// Its own address: the outer destination, or in nat mode the new one.
+    pub address: Address,
+    /// Ours: the outer source.
+    pub source: Address,
+    /// What two of the outer header's fields and lengths do not change: an unfolded sum of 16-bit words in network order.
+    /// Over IPv4 the header's (with DF, without type of service and total length); over IPv6 the UDP pseudo-header's
+    /// (without length).
+    pub sum: u32,
+    /// The largest IP packet that fits before anything is put around it.
+    pub mtu: u16,
+    /// [`STATE_LIVE`], [`STATE_GONE`]
+    pub state: u16,
+    /// What it is called in a list of hops: [`Hop::id`].
+    pub id: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// Not known: its packets are dropped.
-pub const WAY_NONE: u32 = 0;
-/// Out of the interface again, with other MACs.
-pub const WAY_LINK: u32 = 1;
+pub const WAY_NONE: u16 = 0;
+/// Other MACs, and out.
+pub const WAY_LINK: u16 = 1;
 /// It is this host: up the stack.
-pub const WAY_LOCAL: u32 = 2;
+pub const WAY_LOCAL: u16 = 2;
+/// IP in IP (RFC 2003, RFC 2473, RFC 4213) over IPv4.
+pub const WAY_IPIP4: u16 = 3;
+/// IP in IP over IPv6.
+pub const WAY_IPIP6: u16 = 4;
+/// Generic UDP encapsulation, variant 0, over IPv4.
+pub const WAY_GUE4: u16 = 5;
+/// Generic UDP encapsulation over IPv6.
+pub const WAY_GUE6: u16 = 6;
+/// Another destination address and port.
+pub const WAY_NAT: u16 = 7;
+
+/// [`Instance::state`]: it has its flows.
+pub const STATE_LIVE: u16 = 0;
+/// Nobody answers at its address, and its flows are to be reset.
+pub const STATE_GONE: u16 = 1;
+
+/// Index of [`Block::instances`] for packets with addresses like this one.
+#[inline(always)]
+pub const fn family(is_v4: bool) -> usize {
+    !is_v4 as usize
+}
+
+/// A port of the instances in nat mode, and what its replies come from in the clients' eyes.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reply {
+    /// [`Reply::key`]; an empty slot has 0.
+    pub key: u64,
+    /// The VIP.
+    pub vip: Address,
+    /// The service's port.
+    pub port: u16,
+    /// The service's scope.
+    pub scope: u16,
+    /// Zero.
+    pub pad: u32,
+}
+
+impl Reply {
+    /// Never 0: no protocol that has ports has number 0.
+    #[inline(always)]
+    pub const fn key(is_v4: bool, protocol: u8, backend_port: u16) -> u64 {
+        (is_v4 as u64) << 24 | (protocol as u64) << 16 | backend_port as u64
+    }
+}
+
+/// Another instance, as a packet's list of hops names it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Hop {
+    /// Its address of the family that its balancers reach it by.
+    pub address: Address,
+    /// Made from its name and the seed, so that all hosts agree without asking; never 0.
+    pub id: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// All owners that a moved bucket has had since its window opened, `previous` and `current` among them; 0: none.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Window {
+    /// Instance numbers, the first four: 16 bits each, the lowest first.
+    pub first: u64,
+    /// The next four.
+    pub second: u64,
+}
+
+/// Owners of a window at most.
+pub const OWNERS: usize = 8;
 
 /// Who may come in, as sorted bounds: an address is in the set if the number of bounds at or below it is odd.
 /// Prefixes become disjoint half-open ranges; unused bounds are the largest value.
@@ -208,23 +364,28 @@ impl Bucket {
 }
 
 const _: () = assert!(size_of::<Address>() == 16);
-const _: () = assert!(size_of::<Config>() == 32);
+const _: () = assert!(size_of::<Config>() == 88);
+const _: () = assert!(size_of::<Interface>() == 16);
 const _: () = assert!(size_of::<Vip>() == 32);
 const _: () = assert!(size_of::<Service>() == 16);
-const _: () = assert!(size_of::<Instance>() == 16);
+const _: () = assert!(size_of::<Instance>() == 64);
+const _: () = assert!(size_of::<Reply>() == 32);
+const _: () = assert!(size_of::<Hop>() == 24);
+const _: () = assert!(size_of::<Window>() == 2 * OWNERS);
 const _: () = assert!(size_of::<SourceSet>() == BOUNDS * 24 + 16);
 const _: () = assert!(size_of::<Traffic>() == 24);
 const _: () = assert!(
     size_of::<Block>()
-        == 32
-            + SLOTS as usize * 48
-            + INSTANCES as usize * 16
+        == 88
+            + INTERFACES as usize * 16
+            + SLOTS as usize * (32 + 16 + 16 + 32 + 24)
+            + INSTANCES as usize * 128
             + SOURCE_SETS as usize * (BOUNDS * 24 + 16)
-            + RINGS as usize * RING_WORDS * 4
+            + RING_WORDS * (4 + 16)
 );
 // The largest value of an array map was KMALLOC_MAX_SIZE before Linux 5.11.
 const _: () = assert!(size_of::<Block>() < 4 << 20);
-const _: () = assert!(SOURCE_SETS.is_power_of_two() && RINGS.is_power_of_two());
+const _: () = assert!(SOURCE_SETS.is_power_of_two() && INTERFACES == 1 << 4);
 const _: () = assert!(BOUNDS.is_power_of_two() && NOTE_LINES.is_power_of_two() && INSTANCES < 1 << 15);
 
 #[cfg(not(target_arch = "bpf"))]

@@ -12,10 +12,13 @@
 //!
 //! Everything on the packet's way is `#[inline(always)]`: the verifier then sees one function, and LLVM cannot outline a
 //! piece that takes packet pointers as integers (which the verifier refuses).
-#![cfg_attr(target_arch = "bpf", no_std)]
+#![cfg_attr(target_arch = "bpf", no_std, feature(asm_experimental_arch))]
 
 pub mod address;
 pub mod admit;
+pub mod checksum;
+pub mod encapsulate;
+pub mod finish;
 pub mod frame;
 pub mod headers;
 pub mod icmp;
@@ -24,6 +27,7 @@ pub mod note;
 pub mod parse;
 pub mod pipeline;
 pub mod reason;
+pub mod rewrite;
 pub mod steer;
 pub mod tables;
 pub mod word;

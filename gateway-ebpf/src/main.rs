@@ -5,10 +5,22 @@
 mod programs {
     use aya_ebpf::{macros::xdp, programs::XdpContext};
 
-    /// On the balancer's interface: spreads the VIPs' traffic, drops what no service wants, passes everything else.
+    /// On the balancer's interfaces: spreads the VIPs' traffic, drops what no service wants, passes everything else.
     #[xdp]
     fn gateway(context: XdpContext) -> u32 {
-        gateway_ebpf::kernel::balance(&context)
+        gateway_ebpf::kernel::fast(&context)
+    }
+
+    /// What `gateway` hands over.
+    #[xdp]
+    fn gateway_slow(context: XdpContext) -> u32 {
+        gateway_ebpf::kernel::slow(&context)
+    }
+
+    /// What `gateway_slow` decided.
+    #[xdp]
+    fn gateway_finish(context: XdpContext) -> u32 {
+        gateway_ebpf::kernel::finish(&context)
     }
 
     /// The kernel lets GPL-compatible programs use all helpers.

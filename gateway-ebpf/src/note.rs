@@ -23,6 +23,12 @@ const TRUSTED_EPOCHS: u8 = 110;
 
 const TRUSTED: u64 = 1 << 15;
 
+/// The epoch of a time: units of 2³⁶ ns (68.7 s), modulo 256.
+#[inline(always)]
+pub const fn epoch(now: u64) -> u8 {
+    (now >> 36) as u8
+}
+
 /// One word of the table; 0 is a free slot, since nobody has instance number 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Note(pub u64);

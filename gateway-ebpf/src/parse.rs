@@ -1,11 +1,14 @@
 //! Where the headers of a frame are, and whether they hold together.
 
+use core::mem::offset_of;
+
 use network_types::{eth::EtherType, ip::IpProto};
 
 use crate::{
     address::Address,
+    checksum,
     frame::{Frame, Pod},
-    headers::{Ethernet, Extension, Ipv4, Ipv6, Vlan},
+    headers::{Ethernet, Extension, Ipv4, Ipv6, Udp, Vlan},
     reason::Reason,
 };
 
@@ -28,8 +31,28 @@ pub struct Link {
     pub ethernet: Ethernet,
     /// Of the payload, host order.
     pub ethertype: u16,
+    /// Where the payload's type is.
+    pub type_at: usize,
     /// Where the payload begins.
     pub end: usize,
+}
+
+/// Why a packet does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The fast program leaves it to the slow one, which decides anew.
+    Slow,
+    /// For the kernel.
+    Pass,
+    /// Counted under its reason.
+    Drop(Reason),
+}
+
+impl From<Reason> for Stop {
+    #[inline(always)]
+    fn from(reason: Reason) -> Self {
+        Self::Drop(reason)
+    }
 }
 
 /// An IP packet whose header is sound and whole.
@@ -39,6 +62,8 @@ pub struct Packet {
     pub source: Address,
     /// IANA's number of the payload.
     pub protocol: u8,
+    /// Where its header begins.
+    pub start: usize,
     /// Where the payload begins.
     pub payload: usize,
     /// Where the packet ends; the frame may be longer.
@@ -47,24 +72,41 @@ pub struct Packet {
     pub hop_limit: u8,
 }
 
-/// Ethernet, through at most two VLAN tags (IEEE 802.1Q, 802.1ad). `Ok(None)`: not even an Ethernet header.
+impl Packet {
+    /// Bytes of the whole packet.
+    #[inline(always)]
+    pub const fn length(&self) -> usize {
+        self.end - self.start
+    }
+}
+
+/// Ethernet, through at most two VLAN tags (IEEE 802.1Q, 802.1ad). `Stop::Pass`: not even an Ethernet header.
 #[inline(always)]
-pub fn link<F: Frame>(frame: &F) -> Result<Option<Link>, Reason> {
-    let Some(ethernet) = frame.read::<Ethernet>(0) else { return Ok(None) };
+pub fn link<F: Frame, const FULL: bool>(frame: &F, one: u64) -> Result<Link, Stop> {
+    let ethernet = frame.read::<Ethernet>(0).ok_or(Stop::Pass)?;
     let mut ethertype = u16::from_be(ethernet.ethertype);
     let mut end = ETHERNET;
+    if !FULL {
+        return if is_vlan(ethertype) {
+            Err(Stop::Slow)
+        } else {
+            Ok(Link { ethernet, ethertype, type_at: end - 2, end })
+        };
+    }
     for _ in 0..2 {
         if !is_vlan(ethertype) {
             break;
         }
-        let Some(tag) = frame.read::<Vlan>(end) else { return Ok(None) };
+        let tag = frame.read::<Vlan>(end).ok_or(Stop::Pass)?;
         ethertype = u16::from_be(tag.ethertype);
         end += size_of::<Vlan>();
     }
     if is_vlan(ethertype) {
-        return Err(Reason::VlanDepth);
+        return Err(Stop::Drop(Reason::VlanDepth));
     }
-    Ok(Some(Link { ethernet, ethertype, end }))
+    // The verifier would else walk the rest of the program once for each depth.
+    let any = |offset: usize| (offset as u64 * one) as usize & 31;
+    Ok(Link { ethernet, ethertype, type_at: any(end - 2), end: any(end) })
 }
 
 #[inline(always)]
@@ -78,15 +120,33 @@ pub trait IpHeader: Pod {
     /// Whether addresses are IPv4's.
     const IS_V4: bool;
 
+    /// Where the packet comes from.
+    fn source(&self) -> Address;
+
     /// Where the packet goes.
     fn destination(&self) -> Address;
 
     /// Checks the header, options or extension headers included, and finds the payload.
-    fn packet<F: Frame>(&self, frame: &F, offset: usize) -> Result<Packet, Reason>;
+    fn packet<F: Frame, const FULL: bool>(&self, frame: &F, offset: usize) -> Result<Packet, Stop>;
+
+    /// Type of service or traffic class: DSCP and ECN.
+    fn service(&self) -> u8;
+
+    /// One hop less, in the frame at `offset`; `None` where no hop is left.
+    fn age<F: Frame>(&self, frame: &mut F, offset: usize) -> Option<()>;
+
+    /// What all 16-bit words of the packet add up to once it has [aged](Self::age), known without reading its data: a segment
+    /// with a right checksum adds up to the complement of its pseudo-header. `None` where that is not so.
+    fn sum<F: Frame>(&self, frame: &F, packet: &Packet) -> Option<u16>;
 }
 
 impl IpHeader for Ipv4 {
     const IS_V4: bool = true;
+
+    #[inline(always)]
+    fn source(&self) -> Address {
+        self.source()
+    }
 
     #[inline(always)]
     fn destination(&self) -> Address {
@@ -94,24 +154,62 @@ impl IpHeader for Ipv4 {
     }
 
     #[inline(always)]
-    fn packet<F: Frame>(&self, frame: &F, offset: usize) -> Result<Packet, Reason> {
+    fn packet<F: Frame, const FULL: bool>(&self, frame: &F, offset: usize) -> Result<Packet, Stop> {
+        const PLAIN: u8 = 0x45;
+        if !FULL && self.version_length != PLAIN {
+            return Err(Stop::Slow);
+        }
         if !self.is_valid() {
-            return Err(Reason::BadHeader);
+            return Err(Stop::Drop(Reason::BadHeader));
         }
         let total = u16::from_be(self.total_length) as usize;
         if total < self.header_length() || offset + total > frame.length() {
-            return Err(Reason::BadLength);
+            return Err(Stop::Drop(Reason::BadLength));
         }
         if self.is_fragment() {
-            return Err(Reason::Fragment);
+            return Err(if FULL { Stop::Drop(Reason::Fragment) } else { Stop::Slow });
         }
         Ok(Packet {
             source: self.source(),
             protocol: self.protocol,
+            start: offset,
             payload: offset + self.header_length(),
             end: offset + total,
             hop_limit: self.ttl,
         })
+    }
+
+    #[inline(always)]
+    fn service(&self) -> u8 {
+        self.service
+    }
+
+    #[inline(always)]
+    fn age<F: Frame>(&self, frame: &mut F, offset: usize) -> Option<()> {
+        if self.ttl <= 1 {
+            return None;
+        }
+        // RFC 1141: the word of TTL and protocol is 0x100 less, so the checksum is that much more.
+        let sum = u32::from(u16::from_be(self.checksum)) + 0x100;
+        let checksum = (sum + u32::from(sum >= 0xffff)) as u16;
+        frame.write(offset + offset_of!(Self, ttl), self.ttl - 1)?;
+        frame.write(offset + offset_of!(Self, checksum), checksum.to_be())
+    }
+
+    #[inline(always)]
+    fn sum<F: Frame>(&self, frame: &F, packet: &Packet) -> Option<u16> {
+        // The header itself adds up to zero.
+        if packet.protocol == IpProto::Icmp as u8 {
+            return Some(0);
+        }
+        if !has_checksum(frame, packet) {
+            return None;
+        }
+        let pseudo = u64::from(u32::from_be(self.source))
+            + u64::from(u32::from_be(self.destination))
+            + u64::from(packet.protocol)
+            + (packet.end - packet.payload) as u64;
+        Some(!checksum::fold(pseudo))
     }
 }
 
@@ -119,36 +217,91 @@ impl IpHeader for Ipv6 {
     const IS_V4: bool = false;
 
     #[inline(always)]
+    fn source(&self) -> Address {
+        self.source()
+    }
+
+    #[inline(always)]
     fn destination(&self) -> Address {
         self.destination()
     }
 
     #[inline(always)]
-    fn packet<F: Frame>(&self, frame: &F, offset: usize) -> Result<Packet, Reason> {
+    fn packet<F: Frame, const FULL: bool>(&self, frame: &F, offset: usize) -> Result<Packet, Stop> {
         // RFC 4291 §2.7: multicast is never a source; here it could pass for IPv4 (`address::V4`).
         if !self.is_valid() || self.source().hi >> 56 == 0xff {
-            return Err(Reason::BadHeader);
+            return Err(Stop::Drop(Reason::BadHeader));
         }
         let end = offset + Self::LENGTH + u16::from_be(self.payload_length) as usize;
         if end > frame.length() {
-            return Err(Reason::BadLength);
+            return Err(Stop::Drop(Reason::BadLength));
         }
-        let (protocol, payload) = extensions(frame, self.next_header, offset + Self::LENGTH)?;
-        Ok(Packet { source: self.source(), protocol, payload, end, hop_limit: self.hop_limit })
+        let (protocol, payload) = if FULL {
+            extensions(frame, self.next_header, offset + Self::LENGTH)?
+        } else if is_extension(self.next_header) {
+            return Err(Stop::Slow);
+        } else {
+            (self.next_header, offset + Self::LENGTH)
+        };
+        Ok(Packet { source: self.source(), protocol, start: offset, payload, end, hop_limit: self.hop_limit })
     }
+
+    #[inline(always)]
+    fn service(&self) -> u8 {
+        (u32::from_be(self.version_class_flow) >> 20) as u8
+    }
+
+    #[inline(always)]
+    fn age<F: Frame>(&self, frame: &mut F, offset: usize) -> Option<()> {
+        if self.hop_limit <= 1 {
+            return None;
+        }
+        frame.write(offset + offset_of!(Self, hop_limit), self.hop_limit - 1)
+    }
+
+    #[inline(always)]
+    fn sum<F: Frame>(&self, frame: &F, packet: &Packet) -> Option<u16> {
+        if packet.payload != packet.start + Self::LENGTH || !has_checksum(frame, packet) {
+            return None;
+        }
+        // Addresses, length and protocol are in the header and, taken away, in the segment.
+        let words = u64::from(u32::from_be(self.version_class_flow))
+            + (u64::from(self.next_header) << 8 | u64::from(self.hop_limit - 1))
+            + u64::from(!u16::from(self.next_header));
+        Some(checksum::fold(words))
+    }
+}
+
+/// TCP, ICMPv6, and UDP unless its sender left it out (RFC 768).
+#[inline(always)]
+fn has_checksum<F: Frame>(frame: &F, packet: &Packet) -> bool {
+    const TCP: u8 = IpProto::Tcp as u8;
+    const UDP: u8 = IpProto::Udp as u8;
+    const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
+
+    match packet.protocol {
+        TCP | ICMPV6 => true,
+        UDP => frame.read::<u16>(packet.payload + offset_of!(Udp, checksum)).is_some_and(|sum| sum != 0),
+        _ => false,
+    }
+}
+
+const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
+const ROUTING: u8 = IpProto::Ipv6Route as u8;
+const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
+const AUTHENTICATION: u8 = IpProto::Ah as u8;
+const DESTINATION: u8 = IpProto::Ipv6Opts as u8;
+
+#[inline(always)]
+fn is_extension(protocol: u8) -> bool {
+    matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
 }
 
 /// Follows extension headers (RFC 8200 §4) to the payload: its protocol and offset.
 #[inline(always)]
 pub fn extensions<F: Frame>(frame: &F, mut protocol: u8, mut offset: usize) -> Result<(u8, usize), Reason> {
-    const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
-    const ROUTING: u8 = IpProto::Ipv6Route as u8;
-    const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
-    const AUTHENTICATION: u8 = IpProto::Ah as u8;
-    const DESTINATION: u8 = IpProto::Ipv6Opts as u8;
-
     for _ in 0..EXTENSIONS {
-        if !matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION) {
+        if !is_extension(protocol) {
             return Ok((protocol, offset));
         }
         let Some(extension) = frame.read::<Extension>(offset) else { return Err(Reason::Truncated) };
@@ -167,8 +320,5 @@ pub fn extensions<F: Frame>(frame: &F, mut protocol: u8, mut offset: usize) -> R
         };
         protocol = extension.next_header;
     }
-    match protocol {
-        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION => Err(Reason::ExtensionDepth),
-        _ => Ok((protocol, offset)),
-    }
+    if is_extension(protocol) { Err(Reason::ExtensionDepth) } else { Ok((protocol, offset)) }
 }

@@ -51,6 +51,10 @@ reasons! {
     15 NoInstance "no-instance" "no instance is in service" "configuration: an instance that is up and resolvable"
     16 Neighbour "neighbour" "the way to the instance is not known" "network: is the instance on, and on this link? `ip neigh`"
     17 OtherHost "other-host" "a VIP's packet in a frame for another host" "network: a flooded frame, or another interface's MAC on this one"
+    18 Interface "interface" "a VIP's packet by an interface that does not lead to those who may reach it" "network: the private VIP is answered on balancer.inside only; who sends it there from outside?"
+    19 TooBig "too-big" "a packet too big for the way to its instance" "network: a larger MTU between balancer and instances; senders are told by ICMP unless it is filtered"
+    20 HopLimit "hop-limit" "no hops left for the way to the instance" "sender: a trace, or a loop in the network"
+    21 NoRoom "no-room" "no room in the buffer for an outer header" "host: the interface's driver leaves too little headroom for XDP"
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::{
     address::{self, Flow},
-    layout::{BUCKETS, Block, Bucket, NOTE_LINES, RINGS},
+    layout::{BUCKETS, Block, Bucket, NOTE_LINES},
     note::{self, Syn},
     tables::Tables,
 };
@@ -42,29 +42,53 @@ pub const fn bucket_of(hash: u64) -> u32 {
     (((hash >> 32) * BUCKETS as u64) >> 32) as u32
 }
 
-/// The instance that has, or gets, this flow; 0 or `None`: nobody is in service.
+/// Where a packet goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steered {
+    /// The instance that has, or gets, this flow; 0: nobody is in service.
+    pub instance: u16,
+    /// Of the flow: the same for all of its packets.
+    pub hash: u64,
+    /// The bucket is in a window.
+    pub moved: bool,
+}
+
+/// Finds a flow's instance; `None`: the tables are not there.
 #[inline(always)]
 pub fn steer<T: Tables>(
     tables: &T,
     block: &Block,
-    ring: u16,
     salt: u64,
     flow: &Flow,
     segment: Segment,
-) -> Option<u16> {
-    let bucket = bucket(block, ring, bucket_of(flow.hash(salt)))?;
+) -> Option<Steered> {
+    let hash = flow.hash(salt, block.config.affinity);
+    let bucket = bucket(block, bucket_of(hash))?;
     if !bucket.is_moved() {
-        return Some(bucket.current());
+        return Some(Steered { instance: bucket.current(), hash, moved: false });
     }
+    let instance = in_window(tables, block, salt, flow, segment, bucket)?;
+    Some(Steered { instance, hash, moved: true })
+}
+
+#[inline(always)]
+fn in_window<T: Tables>(
+    tables: &T,
+    block: &Block,
+    salt: u64,
+    flow: &Flow,
+    segment: Segment,
+    bucket: Bucket,
+) -> Option<u16> {
     let current = bucket.current();
     let previous = bucket.previous();
     if let Segment::Datagram = segment {
         return Some(current);
     }
     // Salted by this node alone: who knows the ring's seed still cannot aim at a line.
-    let hash = address::mix(flow.hash(salt ^ block.config.note_salt));
+    let hash = address::mix(flow.hash(salt ^ block.config.note_salt, address::FIVE_TUPLE));
     let line = tables.notes(hash as u32 & (NOTE_LINES - 1))?;
-    let epoch = tables.epoch();
+    let epoch = note::epoch(tables.now());
     Some(match segment {
         Segment::Syn { sequence } => match note::syn(line, hash, sequence, epoch, current) {
             Syn::Noted(instance) => instance,
@@ -77,8 +101,8 @@ pub fn steer<T: Tables>(
 }
 
 #[inline(always)]
-fn bucket(block: &Block, ring: u16, bucket: u32) -> Option<Bucket> {
-    let word: *const u32 = block.rings[(u32::from(ring) & (RINGS - 1)) as usize].get(bucket as usize)?;
+fn bucket(block: &Block, bucket: u32) -> Option<Bucket> {
+    let word: *const u32 = block.ring.get(bucket as usize)?;
     // SAFETY: from a reference. Volatile, because user space may store to the word meanwhile: it is loaded once.
     Some(Bucket(unsafe { word.read_volatile() }))
 }

@@ -9,14 +9,28 @@ use crate::{
 /// One line of the transition table.
 pub type NoteLine = [Word; NOTES];
 
-/// Read access to the tables, and counting.
+/// What is answered at a limited rate, so that nobody can make this host shout (RFC 1812 §4.3.2.8, RFC 4443 §2.4f).
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Echo replies.
+    Echo = 0,
+    /// ICMP errors.
+    Error = 1,
+    /// Resets.
+    Reset = 2,
+}
+
+/// Read access to the tables, the clock, and counting.
 pub trait Tables {
     /// All tables but the transition table.
     fn block(&self) -> Option<&Block>;
     /// A line of the transition table.
     fn notes(&self, line: u32) -> Option<&NoteLine>;
-    /// Time since boot in units of 2³⁶ ns (68.7 s), modulo 256.
-    fn epoch(&self) -> u8;
+    /// Nanoseconds since boot, to some milliseconds.
+    fn now(&self) -> u64;
+    /// The kernel's index of the interface that the packet came in by.
+    fn interface(&self) -> u32;
 
     /// Counts a packet of a service for an instance.
     fn count(&self, scope: u16, instance: u16, bytes: u64, syn: u64);

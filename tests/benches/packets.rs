@@ -113,7 +113,7 @@ fn main() {
 
 fn measured() -> gateway_userspace::plan::Desired {
     let mut wish = desired(model());
-    wish.neighbours.values_mut().for_each(|mac| *mac = OURS);
+    wish.ways.values_mut().for_each(|way| way.mac = OURS);
     wish
 }
 

@@ -3,11 +3,12 @@
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, PerCpuArray},
+    maps::{Array, DevMap, PerCpuArray, ProgramArray},
 };
 
 use crate::{
-    layout::{Block, INSTANCES, NOTE_LINES, NOTES, REASONS, SCOPES, Traffic},
+    finish::Job,
+    layout::{Block, INSTANCES, INTERFACES, NOTE_LINES, NOTES, REASONS, SCOPES, Traffic},
     tables::NoteLine,
 };
 
@@ -17,6 +18,19 @@ pub static TABLES: Array<Block> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// The transition table, a line a value. User space maps it to forget instances.
 #[map]
 pub static TRANSITIONS: Array<[u64; NOTES]> = Array::with_max_entries(NOTE_LINES, BPF_F_MMAPABLE);
+/// The programs that another one goes on with.
+#[map]
+pub static NEXT: ProgramArray = ProgramArray::with_max_entries(2, 0);
+/// Index in [`NEXT`]: decides on odd packets.
+pub const NEXT_SLOW: u32 = 0;
+/// Index in [`NEXT`]: does what that one decided.
+pub const NEXT_FINISH: u32 = 1;
+/// What is to be done with the frame at hand.
+#[map]
+pub static JOB: PerCpuArray<Job> = PerCpuArray::with_max_entries(1, 0);
+/// The interfaces, by [`crate::layout::Interface::port`].
+#[map]
+pub static PORTS: DevMap = DevMap::with_max_entries(INTERFACES, 0);
 /// By scope.
 #[map]
 pub static SERVICE_TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::with_max_entries(SCOPES, 0);

@@ -33,9 +33,15 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
-    fn epoch(&self) -> u8 {
+    fn now(&self) -> u64 {
         // SAFETY: a helper without arguments (kernel 5.11).
-        (unsafe { bpf_ktime_get_coarse_ns() } >> 36) as u8
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: the kernel hands every XDP program a valid context.
+        unsafe { (*self.0.ctx).ingress_ifindex }
     }
 
     #[inline(always)]
@@ -54,7 +60,7 @@ impl Tables for KernelTables<'_> {
         };
         if first {
             // Once for each scope, reason and CPU. User space puts names to the numbers.
-            let source = source(&XdpFrame::new(self.0.as_ptr().cast()));
+            let source = source(&XdpFrame::<true>::new(self.0.as_ptr().cast()));
             warn!(self.0, "drop scope={} reason={} hi={} lo={}", scope, reason as u8, source.hi, source.lo);
         }
     }
@@ -76,12 +82,12 @@ fn add(traffic: Option<*mut Traffic>, bytes: u64, syn: u64) {
 
 /// Whom a frame is from: read again for the rare event, so that a packet on its way does not carry it.
 #[inline(always)]
-fn source(frame: &XdpFrame) -> Address {
-    match parse::link(frame) {
-        Ok(Some(link)) if link.ethertype == parse::IPV4 => {
+fn source(frame: &XdpFrame<true>) -> Address {
+    match parse::link::<_, true>(frame, 1) {
+        Ok(link) if link.ethertype == parse::IPV4 => {
             frame.read::<Ipv4>(link.end).map(|header| header.source())
         }
-        Ok(Some(link)) if link.ethertype == parse::IPV6 => {
+        Ok(link) if link.ethertype == parse::IPV6 => {
             frame.read::<Ipv6>(link.end).map(|header| header.source())
         }
         _ => None,

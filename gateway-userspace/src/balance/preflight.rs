@@ -6,7 +6,7 @@ use super::state::OnLink;
 use crate::{
     model::{InstanceName, Model},
     net::{self, Netlink, link::Link, route::Way},
-    plan::{Interface, Mac},
+    plan::{Interface, Mac, Side},
 };
 
 /// What is not so.
@@ -49,7 +49,7 @@ pub(super) async fn interface(netlink: &Netlink, name: &str) -> Result<(Link, In
     if let Some(id) = link.xdp.first() {
         return Err(Error::Occupied { name: name(), program: program(*id) });
     }
-    let interface = Interface { index: link.index, mac };
+    let interface = Interface { index: link.index, mac, side: Side::Both };
     Ok((link, interface))
 }
 

@@ -10,8 +10,11 @@ use std::{
 
 use crate::{
     model::{AdminState, InstanceName, Model},
-    plan::{Desired, Interface, Mac},
+    plan::{Desired, Interface, Mac, Way},
 };
+
+/// IP over Ethernet.
+const ETHERNET_MTU: u16 = 1500;
 
 /// The DIPs of each instance that are on the balancer's link, in the order of the file.
 pub(super) type OnLink = BTreeMap<InstanceName, Vec<IpAddr>>;
@@ -171,15 +174,22 @@ impl State {
 
     /// What the tables are made from.
     pub(super) fn desired(&self) -> Desired {
-        let neighbours =
-            self.on_link.keys().filter_map(|name| Some((name.clone(), self.mac_of(name)?))).collect();
+        let way = |dip: &IpAddr| {
+            let mac = *self.macs.get(dip)?;
+            Some(Way { interface: self.interface.index, mac, mtu: ETHERNET_MTU, source: *dip })
+        };
+        let ways = self.on_link.iter().flat_map(|(name, dips)| {
+            dips.iter().filter_map(move |dip| Some(((name.clone(), *dip), way(dip)?)))
+        });
         Desired {
             model: Arc::clone(&self.model),
-            interface: self.interface,
-            neighbours,
+            interfaces: vec![self.interface],
+            ways: ways.collect(),
             local: self.local.clone(),
             ended: self.ended.clone(),
+            gone: BTreeSet::new(),
             node_salt: self.node_salt,
+            now: 0,
         }
     }
 }
@@ -193,7 +203,12 @@ mod tests {
 
     const MAC: Mac = [2, 0, 0, 0, 0, 11];
     const OTHER_MAC: Mac = [2, 0, 0, 0, 0, 12];
-    const INTERFACE: Interface = Interface { index: 2, mac: [2, 0, 0, 0, 0, 1] };
+    const INTERFACE: Interface =
+        Interface { index: 2, mac: [2, 0, 0, 0, 0, 1], side: crate::plan::Side::Both };
+
+    fn macs(state: &State) -> BTreeMap<InstanceName, Mac> {
+        state.desired().ways.into_iter().rev().map(|((name, _), way)| (name, way.mac)).collect()
+    }
 
     fn on_link(model: &Model) -> OnLink {
         model.instances.iter().map(|i| (i.name.clone(), i.dip.clone())).collect()
@@ -224,7 +239,7 @@ mod tests {
         assert!(state.learn(dip("gw-1"), MAC));
         assert!(!state.learn(dip("gw-1"), MAC));
         assert!(state.learn(dip("gw-1"), OTHER_MAC));
-        assert_eq!(state.desired().neighbours, BTreeMap::from([(name("gw-1"), OTHER_MAC)]));
+        assert_eq!(macs(&state), BTreeMap::from([(name("gw-1"), OTHER_MAC)]));
         assert_eq!(state.unresolved(), [name("gw-2")]);
         assert!(!state.learn("192.0.2.1".parse().unwrap(), MAC), "a stranger");
     }
@@ -235,14 +250,14 @@ mod tests {
         let mut state = state(&["gw-1", "gw-2"], now);
         state.learn(dip("gw-1"), MAC);
         take_up(&mut state, model(&["gw-2"]), now);
-        assert_eq!(state.desired().neighbours.get(&name("gw-1")), Some(&MAC));
+        assert_eq!(macs(&state).get(&name("gw-1")), Some(&MAC));
         assert!(state.desired().ended.is_empty());
         let end = state.next_drain_end().unwrap();
         assert_eq!(end, now + model(&[]).balancer.drain);
         assert!(state.end_drains(end - Duration::from_nanos(1)).is_empty());
         assert_eq!(state.end_drains(end), [name("gw-1")]);
         assert_eq!(state.desired().ended, BTreeSet::from([name("gw-1")]));
-        assert_eq!(state.desired().neighbours.get(&name("gw-1")), None);
+        assert_eq!(macs(&state).get(&name("gw-1")), None);
         assert_eq!(state.next_drain_end(), None);
     }
 
@@ -283,13 +298,13 @@ mod tests {
             renamed.instances[0].dip = vec![dip("gw-9")];
             take_up(&mut state, renamed, now);
             assert_eq!(state.instance_of(dip("gw-9")), Some(&name(new)));
-            assert_eq!(state.desired().neighbours.get(&name(old)), Some(&MAC));
-            assert_eq!(state.desired().neighbours.get(&name(new)), Some(&MAC));
+            assert_eq!(macs(&state).get(&name(old)), Some(&MAC));
+            assert_eq!(macs(&state).get(&name(new)), Some(&MAC));
         }
         assert!(state.learn(dip("gw-9"), OTHER_MAC));
         let followed = ["gw-1", "gw-2", "gw-9"].map(|text| (name(text), OTHER_MAC));
-        assert_eq!(state.desired().neighbours, BTreeMap::from(followed));
+        assert_eq!(macs(&state), BTreeMap::from(followed));
         state.end_drains(state.next_drain_end().unwrap());
-        assert_eq!(state.desired().neighbours, BTreeMap::from([(name("gw-2"), OTHER_MAC)]));
+        assert_eq!(macs(&state), BTreeMap::from([(name("gw-2"), OTHER_MAC)]));
     }
 }

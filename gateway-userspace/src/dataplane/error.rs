@@ -2,7 +2,11 @@
 
 use std::io;
 
-use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use aya::{
+    EbpfError,
+    maps::{MapError, xdp::XdpMapError},
+    programs::ProgramError,
+};
 
 use super::refusal::Refusal;
 
@@ -97,6 +101,13 @@ pub enum Error {
 impl Error {
     pub(super) fn map<E: Into<MapError>>(map: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Map { map, source: Box::new(source.into()) }
+    }
+
+    pub(super) fn device(error: XdpMapError) -> Self {
+        match error {
+            XdpMapError::MapError(error) => Self::map("PORTS")(error),
+            XdpMapError::ChainedProgramNotSupported => Self::NotInObject("PORTS"),
+        }
     }
 
     pub(super) fn load(error: EbpfError) -> Self {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{MapData, PerCpuArray, PerCpuValues},
-    programs::Xdp,
+    maps::{DevMap, MapData, PerCpuArray, PerCpuValues, ProgramArray},
+    programs::{ProgramInfo, Xdp},
 };
 use gateway_ebpf::{
     layout::{Block, NOTE_LINES, REASONS, Traffic},
@@ -35,8 +35,10 @@ use crate::plan::{Changes, Plan};
 /// The object that `build.rs` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/gateway-ebpf.o"));
 
-/// The program's name in the object.
+/// The program that is attached.
 const PROGRAM: &str = "gateway";
+/// Those that go on with odd packets, in the order of the map `NEXT`.
+const NEXT: [&str; 2] = ["gateway_slow", "gateway_finish"];
 
 /// The loaded program and its maps. Dropping it detaches.
 pub struct Dataplane {
@@ -45,6 +47,10 @@ pub struct Dataplane {
     block: Shared<Block>,
     /// The transition table, likewise.
     notes: Shared<[NoteLine; NOTE_LINES as usize]>,
+    /// The interfaces, for packets that leave by another than they came by.
+    ports: DevMap<MapData>,
+    /// Keeps what it names.
+    _next: ProgramArray<MapData>,
     service_traffic: PerCpuArray<MapData, Traffic>,
     instance_traffic: PerCpuArray<MapData, Traffic>,
     drops: PerCpuArray<MapData, u64>,
@@ -68,13 +74,23 @@ impl Dataplane {
 
     fn load_object(object: &[u8]) -> Result<Self, Error> {
         let mut ebpf = EbpfLoader::new().load(object).map_err(Error::load)?;
-        let program: &mut Xdp = ebpf.program_mut(PROGRAM).ok_or(Error::NotInObject(PROGRAM))?.try_into()?;
-        program.load().map_err(Error::verify)?;
+        program(&mut ebpf, PROGRAM)?.load().map_err(Error::verify)?;
+        let next = ebpf.take_map("NEXT").ok_or(Error::NotInObject("NEXT"))?;
+        let mut next: ProgramArray<MapData> = next.try_into().map_err(Error::map("NEXT"))?;
+        for (place, name) in (0..).zip(NEXT) {
+            let program = program(&mut ebpf, name)?;
+            program.load().map_err(Error::verify)?;
+            next.set(place, program.fd()?, 0).map_err(Error::map("NEXT"))?;
+        }
+        let ports = ebpf.take_map("PORTS").ok_or(Error::NotInObject("PORTS"))?;
+        let ports = ports.try_into().map_err(Error::map("PORTS"))?;
         let block = Shared::map(take(&mut ebpf, "TABLES")?)?;
         let notes = Shared::map(take(&mut ebpf, "TRANSITIONS")?)?;
         Ok(Self {
             block,
             notes,
+            ports,
+            _next: next,
             service_traffic: per_cpu(&mut ebpf, "SERVICE_TRAFFIC")?,
             instance_traffic: per_cpu(&mut ebpf, "INSTANCE_TRAFFIC")?,
             drops: per_cpu(&mut ebpf, "DROPS")?,
@@ -107,7 +123,16 @@ impl Dataplane {
     /// # Errors
     /// None with the object of this build.
     pub fn program(&mut self) -> Result<&mut Xdp, Error> {
-        Ok(self.ebpf.program_mut(PROGRAM).ok_or(Error::NotInObject(PROGRAM))?.try_into()?)
+        program(&mut self.ebpf, PROGRAM)
+    }
+
+    /// Every program with its name, the attached one first.
+    ///
+    /// # Errors
+    /// None with the object of this build.
+    pub fn programs(&mut self) -> Result<Vec<(&'static str, ProgramInfo)>, Error> {
+        let names = std::iter::once(PROGRAM).chain(NEXT);
+        names.map(|name| Ok((name, program(&mut self.ebpf, name)?.info()?))).collect()
     }
 
     /// Writes what differs from the plan applied last.
@@ -121,6 +146,10 @@ impl Dataplane {
             self.forget(running);
         }
         self.clear_new_numbers(plan)?;
+        for interface in plan.interfaces.values() {
+            let place = u32::from(interface.port);
+            self.ports.set(place, interface.index, None, 0).map_err(Error::device)?;
+        }
         let changes = plan.write(self.block.get_mut());
         self.forget(plan);
         self.scopes.store(Arc::new(plan.scopes.iter().map(|(scope, &n)| (n, scope.to_string())).collect()));
@@ -182,6 +211,10 @@ fn clear<V: Pod + Default>(
     let zero = PerCpuValues::try_from(vec![V::default(); cpus])
         .map_err(|source| Error::Cpus { file: "per-CPU values", source })?;
     map.set(index, zero, 0).map_err(Error::map(name))
+}
+
+fn program<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut Xdp, Error> {
+    Ok(ebpf.program_mut(name).ok_or(Error::NotInObject(name))?.try_into()?)
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, Error> {

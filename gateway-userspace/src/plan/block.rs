@@ -7,7 +7,7 @@ use gateway_ebpf::{
     layout::{Block, Instance},
 };
 
-use super::{Plan, RING};
+use super::Plan;
 
 /// What writing a plan changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,14 +29,14 @@ impl Plan {
         for (&number, &instance) in &self.instances {
             entries += put(&mut block.instances[usize::from(number)], instance);
         }
-        let ring = &mut block.rings[RING as usize];
-        let buckets = ring.iter_mut().zip(&self.ring).map(|(place, bucket)| put(place, bucket.0)).sum();
+        entries += put_slots(&mut block.interfaces, &self.interfaces);
+        let buckets = block.ring.iter_mut().zip(&self.ring).map(|(place, bucket)| put(place, bucket.0)).sum();
         entries += put_slots(&mut block.services, &self.services);
         entries += put_slots(&mut block.vips, &self.vips);
         entries += put(&mut block.config, self.config);
         for (number, place) in (0..).zip(&mut block.instances) {
             if !self.instances.contains_key(&number) {
-                entries += put(place, Instance::default());
+                entries += put(place, [Instance::default(); 2]);
             }
         }
         Changes { buckets, entries }
@@ -62,6 +62,8 @@ impl From<&Plan> for HostTables {
     fn from(plan: &Plan) -> Self {
         let mut tables = Self::default();
         plan.write(&mut tables.block);
+        tables.interface =
+            plan.interfaces.values().map(|interface| interface.index).next().unwrap_or_default();
         tables
     }
 }

@@ -5,6 +5,7 @@ mod buckets;
 mod numbers;
 mod services;
 mod sources;
+mod ways;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,44 +13,72 @@ use std::{
     sync::Arc,
 };
 
-use gateway_ebpf::layout::{
-    Bucket, Config, Instance, Service, SourceSet, Vip, WAY_LINK, WAY_LOCAL, WAY_NONE,
+use gateway_ebpf::{
+    address,
+    layout::{Bucket, Config, Instance, Service, SourceSet, Vip},
 };
 
 pub use self::{block::Changes, services::Scope};
-use crate::model::{AdminState, InstanceName, Model};
+use crate::model::{AdminState, Affinity, InstanceName, Model};
 
 /// An Ethernet address.
 pub type Mac = [u8; 6];
-
-/// The one ring that all services share: they have the same instances and weights.
-pub const RING: u32 = 0;
 
 /// What the tables are made from.
 #[derive(Debug, Clone)]
 pub struct Desired {
     /// The configuration.
     pub model: Arc<Model>,
-    /// Where the program is attached.
-    pub interface: Interface,
-    /// The instances' MACs as far as they are known. An instance that was never resolved takes no buckets; one that was
-    /// keeps its last MAC here.
-    pub neighbours: BTreeMap<InstanceName, Mac>,
+    /// Where the program is attached; its place here is its place in the device map.
+    pub interfaces: Vec<Interface>,
+    /// How packets leave for each DIP, as far as that is known. An instance that was never resolved takes no buckets; one that
+    /// was keeps its last way here.
+    pub ways: BTreeMap<(InstanceName, IpAddr), Way>,
     /// The instance that runs on this very host: its packets go up the stack (`gateway run`).
     pub local: Option<InstanceName>,
     /// Instances, removed or `down`, whose drain is over: nothing is sent to them any more.
     pub ended: BTreeSet<InstanceName>,
+    /// Instances at whose addresses nobody answers, and whose flows are to be reset (R82).
+    pub gone: BTreeSet<InstanceName>,
     /// Random, of this node alone: nobody can aim at lines of its transition table.
     pub node_salt: u64,
+    /// Unix seconds: what a change of the ring is stamped with.
+    pub now: u32,
 }
 
-/// The interface of the balancer.
+/// An interface of the balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interface {
     /// Kernel's index.
     pub index: u32,
     /// Its own address.
     pub mac: Mac,
+    /// Who is there.
+    pub side: Side,
+}
+
+/// Where an interface leads (R14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// It is the only one.
+    Both,
+    /// To the operator's networks.
+    Inside,
+    /// To everyone else.
+    Outside,
+}
+
+/// How packets leave for an instance's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// The interface's index.
+    pub interface: u32,
+    /// Of the next hop: the instance or a router.
+    pub mac: Mac,
+    /// The largest IP packet that gets there, in bytes.
+    pub mtu: u16,
+    /// Our address towards it: an outer header's source.
+    pub source: IpAddr,
 }
 
 /// Tables as they should be.
@@ -63,9 +92,11 @@ pub struct Plan {
     pub services: BTreeMap<u32, Service>,
     /// By number; 0 is everyone and not in here.
     pub sources: BTreeMap<u16, SourceSet>,
-    /// By number.
-    pub instances: BTreeMap<u16, Instance>,
-    /// A word for each bucket of [`RING`].
+    /// By slot.
+    pub interfaces: BTreeMap<u32, gateway_ebpf::layout::Interface>,
+    /// By number: for packets over IPv4, over IPv6.
+    pub instances: BTreeMap<u16, [Instance; 2]>,
+    /// By bucket.
     pub ring: Vec<Bucket>,
     /// Whose numbers these are; drained instances keep theirs until their drain is over.
     pub numbers: BTreeMap<InstanceName, u16>,
@@ -121,23 +152,49 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
             .map(|(_, &number)| number)
             .collect()
     });
-    let [a, b, c, d, e, f] = desired.interface.mac;
+    let (interface_multiplier, interfaces) =
+        ways::interfaces(desired, running.map(|plan| plan.config.interface_multiplier))?;
+    let ring = buckets::step(running.map(|plan| plan.ring.as_slice()), &owners, &ended);
+    let affinity = affinity_mask(model.balancer.affinity);
     Ok(Plan {
         config: Config {
             vip_multiplier: services.vip_multiplier,
             service_multiplier: services.service_multiplier,
+            interface_multiplier,
+            generation: generation(running, &ring, desired.now),
             note_salt: desired.node_salt,
-            mac: u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]),
+            affinity,
+            affinity_before: affinity,
+            one: 1,
+            ..Config::default()
         },
         vips: services.vips,
         services: services.services,
         sources: sources.sets,
-        instances: numbers.iter().map(|(name, &number)| (number, way(desired, name))).collect(),
-        ring: buckets::step(running.map(|plan| plan.ring.as_slice()), &owners, &ended),
+        interfaces,
+        instances: numbers.iter().map(|(name, &number)| (number, ways::entries(desired, name))).collect(),
+        ring,
         numbers,
         scopes: services.scopes,
         forget: ended,
     })
+}
+
+/// The time of the ring's last change; it never goes back, whatever the clock does.
+fn generation(running: Option<&Plan>, ring: &[Bucket], now: u32) -> u32 {
+    match running {
+        None => now,
+        Some(plan) if plan.ring == ring => plan.config.generation,
+        Some(plan) => now.max(plan.config.generation.wrapping_add(1)),
+    }
+}
+
+fn affinity_mask(affinity: Affinity) -> u64 {
+    match affinity {
+        Affinity::FiveTuple => address::FIVE_TUPLE,
+        Affinity::ThreeTuple => address::THREE_TUPLE,
+        Affinity::SourceAddress => address::SOURCE_ADDRESS,
+    }
 }
 
 /// Every configured instance has a number, and every running one until its drain is over.
@@ -154,21 +211,8 @@ fn takes_new_flows(desired: &Desired) -> impl Iterator<Item = &crate::model::Ins
     desired.model.instances.iter().filter(|instance| {
         instance.admin_state != AdminState::Down
             && !desired.ended.contains(&instance.name)
-            && (desired.local.as_ref() == Some(&instance.name)
-                || desired.neighbours.contains_key(&instance.name))
+            && (desired.local.as_ref() == Some(&instance.name) || ways::is_reached(desired, instance))
     })
-}
-
-fn way(desired: &Desired, name: &InstanceName) -> Instance {
-    if desired.local.as_ref() == Some(name) {
-        return Instance { macs: [0; 3], way: WAY_LOCAL };
-    }
-    let Some(to) = desired.neighbours.get(name) else { return Instance { macs: [0; 3], way: WAY_NONE } };
-    let mut bytes = [0; 12];
-    bytes[..6].copy_from_slice(to);
-    bytes[6..].copy_from_slice(&desired.interface.mac);
-    let word = |i: usize| u32::from_ne_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
-    Instance { macs: [word(0), word(4), word(8)], way: WAY_LINK }
 }
 
 /// The salt of a VIP's flows: the same on every balancer of a service.

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use gateway_ebpf::{
     address::Address,
-    layout::{SCOPES, Service, Vip},
+    layout::{self, SCOPES, SIDE_INSIDE, SIDE_OUTSIDE, Service, Vip},
 };
 use network_types::ip::IpProto;
 
-use super::{Error, Plan, RING, numbers, sources::EVERYONE, sources::Sources, vip_salt};
+use super::{Error, Plan, numbers, sources::EVERYONE, sources::Sources, vip_salt};
 use crate::model::{HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Model};
 
 /// What is counted apart.
@@ -53,16 +53,21 @@ pub(super) fn tables(model: &Model, sources: &Sources, running: Option<&Plan>) -
             scope: scopes[&Scope::Vip(address)],
             // R14: private VIPs answer the inside. The public VIP's services have lists of their own.
             sources: if model.vip.private.contains(&address) { sources.inside } else { EVERYONE },
-            pad: 0,
+            sides: if model.vip.private.contains(&address) {
+                SIDE_INSIDE
+            } else {
+                SIDE_INSIDE | SIDE_OUTSIDE
+            },
+            flags: 0,
         })
         .collect();
     let services: Vec<Service> = ports(model)
         .map(|(vip, port, is_public)| Service {
             key: Service::key(scopes[&Scope::Vip(vip)], IpProto::Tcp as u8, port),
             scope: scopes[&Scope::Tcp(vip, port)],
-            ring: RING as u16,
             sources: if is_public { sources.management } else { EVERYONE },
-            pad: 0,
+            backend_port: 0,
+            flags: 0,
         })
         .collect();
 
@@ -74,7 +79,7 @@ pub(super) fn tables(model: &Model, sources: &Sources, running: Option<&Plan>) -
     )?;
     let (service_multiplier, services) = perfect(
         &services,
-        |service, multiplier| Service::slot(service.key, multiplier),
+        |service, multiplier| layout::slot(service.key, multiplier),
         running.map(|plan| plan.config.service_multiplier),
         "services",
     )?;

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use gateway_ebpf::{
     frame::Frame as _,
     host::HostTables,
-    layout::Bucket,
+    layout::{Bucket, WAY_LINK},
     pipeline::{Verdict, balance},
     reason::Reason,
 };
@@ -25,19 +25,20 @@ fn model(instances: &[(&str, u16, AdminState)]) -> Model {
 }
 
 fn desired(model: Model) -> Desired {
-    let neighbours = model
-        .instances
-        .iter()
-        .enumerate()
-        .map(|(i, instance)| (instance.name.clone(), [2, 0, 0, 0, 1, i as u8]))
-        .collect();
+    let way =
+        |i: usize, dip: IpAddr| Way { interface: 2, mac: [2, 0, 0, 0, 1, i as u8], mtu: 1500, source: dip };
+    let ways = model.instances.iter().enumerate().flat_map(|(i, instance)| {
+        instance.dip.iter().map(move |&dip| ((instance.name.clone(), dip), way(i, dip)))
+    });
     Desired {
+        ways: ways.collect(),
         model: Arc::new(model),
-        interface: Interface { index: 2, mac: OURS },
-        neighbours,
+        interfaces: vec![Interface { index: 2, mac: OURS, side: Side::Both }],
         local: None,
         ended: BTreeSet::new(),
+        gone: BTreeSet::new(),
         node_salt: 42,
+        now: 1,
     }
 }
 
@@ -117,7 +118,7 @@ fn r12_a_removed_instance_keeps_number_and_way_until_its_drain_is_over() {
     let draining = plan(&wish, Some(&first)).unwrap();
     let number = first.numbers[&gone];
     assert_eq!(draining.numbers[&gone], number);
-    assert_eq!(draining.instances[&number].way, WAY_LINK);
+    assert_eq!(draining.instances[&number][0].way, WAY_LINK);
     assert!(
         draining.ring.iter().all(|word| word.current() == draining.numbers[&InstanceName("gw-1".into())])
     );
@@ -147,7 +148,7 @@ fn r83_an_instance_that_is_down_takes_no_new_flows() {
 #[test]
 fn an_instance_that_was_never_resolved_takes_no_buckets() {
     let mut wish = desired(model(&[("gw-1", 100, AdminState::Auto), ("gw-2", 100, AdminState::Auto)]));
-    wish.neighbours.remove(&InstanceName("gw-1".into()));
+    wish.ways.retain(|(name, _), _| name.0 != "gw-1");
     let plan = plan(&wish, None).unwrap();
     let number = plan.numbers[&InstanceName("gw-2".into())];
     assert!(plan.ring.iter().all(|&word| word == Bucket::settled(number)));
@@ -156,7 +157,7 @@ fn an_instance_that_was_never_resolved_takes_no_buckets() {
 #[test]
 fn a_local_instance_needs_no_neighbour() {
     let mut wish = desired(model(&[("gw-1", 100, AdminState::Auto)]));
-    wish.neighbours.clear();
+    wish.ways.clear();
     wish.local = Some(InstanceName("gw-1".into()));
     let plan = plan(&wish, None).unwrap();
     let mut frame = syn([10, 0, 7, 7], [10, 0, 0, 5], 443);

@@ -3,6 +3,7 @@
 //! Frames are random, or good ones with a few bytes changed, cut or grown; the ring has moved buckets, so that the transition
 //! table takes part. `GATEWAY_PARITY_FRAMES` says how many (default 100,000), `GATEWAY_PARITY_SEED` from which seed.
 
+use gateway_ebpf::note;
 use network_types::ip::IpProto;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -32,11 +33,11 @@ fn kernel_and_host_agree_on_every_frame() {
     let mut random = Random(TestRng::from_seed(RngAlgorithm::XorShift, &seed_bytes(seed)));
     for n in 0..frames {
         let frame = random.frame();
-        tables.epoch = epoch();
+        tables.now = now();
         let in_kernel = kernel.run(&frame);
         // Where the coarse clock steps in between, the two would age notes differently.
-        if epoch() != tables.epoch {
-            tables.epoch = epoch();
+        if note::epoch(now()) != note::epoch(tables.now) {
+            tables.now = now();
         }
         let (verdict, on_host) = run_on_host(&tables, &frame);
         assert_eq!(in_kernel, on_host, "seed {seed}, frame {n}, {verdict:?} on the host: {frame:02x?}");
@@ -58,10 +59,10 @@ fn seed_bytes(seed: u64) -> [u8; 16] {
     bytes
 }
 
-/// What the kernel's coarse monotonic clock says, in the unit of `Tables::epoch`.
-fn epoch() -> u8 {
+/// What the kernel's coarse monotonic clock says, in nanoseconds.
+fn now() -> u64 {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
-    ((time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64) >> 36) as u8
+    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }
 
 struct Random(TestRng);

@@ -481,8 +481,7 @@ fn an_unresolved_instance_is_a_reason_of_its_own() {
     let wish = desired(model());
     let mut kernel = Kernel::new(&wish);
     let mut lost = wish;
-    lost.neighbours.remove(&name("gw-1"));
-    lost.neighbours.remove(&name("gw-2"));
+    lost.ways.clear();
     kernel.step(&lost);
     let out = kernel.run(&Packet::tcp(9, 443, ACK, 1).ip(INSIDE, PRIVATE).ethernet(&[]));
     assert_eq!(out.action, Action::Drop);

@@ -15,7 +15,7 @@ use gateway_userspace::{
     config,
     dataplane::{Counters, Dataplane},
     model::{InstanceName, Model},
-    plan::{self, Desired, Interface, Mac, Plan},
+    plan::{self, Desired, Interface, Mac, Plan, Side, Way},
 };
 
 use super::builder::OURS;
@@ -23,6 +23,7 @@ use super::builder::OURS;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
+const XDP_REDIRECT: u32 = 4;
 
 /// What became of a frame, as can be told from outside: an XDP action, the frame, what was counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub(crate) enum Action {
     Drop,
     Pass,
     Transmit,
+    Redirect,
 }
 
 /// The model of the example in the documentation: gw-1 with weight 100, gw-2 with 50.
@@ -44,6 +46,9 @@ pub(crate) fn model() -> Model {
     config::load(&root.join("docs/examples/internal.toml")).unwrap()
 }
 
+/// The interface that test runs come in by: the loopback's.
+const INTERFACE: u32 = 1;
+
 /// The MAC of the n-th instance, n from 1.
 pub(crate) const fn mac(n: u8) -> Mac {
     [0x02, 0, 0, 0, 1, n]
@@ -51,15 +56,19 @@ pub(crate) const fn mac(n: u8) -> Mac {
 
 /// All instances resolved.
 pub(crate) fn desired(model: Model) -> Desired {
-    let neighbours =
-        (1..).zip(&model.instances).map(|(n, instance)| (instance.name.clone(), mac(n))).collect();
+    let ways = (1..).zip(&model.instances).flat_map(|(n, instance)| {
+        let way = move |dip| Way { interface: INTERFACE, mac: mac(n), mtu: 1500, source: dip };
+        instance.dip.iter().map(move |&dip| ((instance.name.clone(), dip), way(dip)))
+    });
     Desired {
+        ways: ways.collect(),
         model: Arc::new(model),
-        interface: Interface { index: 1, mac: OURS },
-        neighbours,
+        interfaces: vec![Interface { index: INTERFACE, mac: OURS, side: Side::Both }],
         local: None,
         ended: BTreeSet::new(),
+        gone: BTreeSet::new(),
         node_salt: 0x5eed,
+        now: 1,
     }
 }
 
@@ -94,6 +103,7 @@ impl Kernel {
             XDP_DROP => Action::Drop,
             XDP_PASS => Action::Pass,
             XDP_TX => Action::Transmit,
+            XDP_REDIRECT => Action::Redirect,
             other => panic!("XDP action {other}"),
         };
         Outcome { action, frame: out }
@@ -116,6 +126,8 @@ pub(crate) fn run_on_host(tables: &HostTables, frame: &[u8]) -> (Verdict, Outcom
         Verdict::Drop(_) => Action::Drop,
         Verdict::Pass | Verdict::Deliver => Action::Pass,
         Verdict::Transmit => Action::Transmit,
+        Verdict::Redirect(_) => Action::Redirect,
+        Verdict::Slow => unreachable!("`balance` asks both programs"),
     };
     (verdict, Outcome { action, frame })
 }

@@ -1,0 +1,43 @@
+//! The internet checksum (RFC 1071) by sums of 16-bit words as big-endian numbers, and its update (RFC 1624).
+
+use crate::address::{Address, V4};
+
+/// Folds a sum of less than 2³² words to 16 bits.
+#[inline(always)]
+pub const fn fold(sum: u64) -> u16 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
+}
+
+/// The sum of an address's words, folded as far as four bytes.
+#[inline(always)]
+pub const fn of_address(address: Address) -> u64 {
+    let hi = if address.hi == V4 { 0 } else { address.hi };
+    (hi >> 32) + (hi & 0xffff_ffff) + (address.lo >> 32) + (address.lo & 0xffff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_fold_with_the_carry_around_the_end() {
+        assert_eq!(fold(0), 0);
+        assert_eq!(fold(0xffff), 0xffff);
+        assert_eq!(fold(0x1_0000), 1);
+        assert_eq!(fold(0xffff_ffff), 0xffff);
+        assert_eq!(fold(u64::MAX), 0xffff);
+        // RFC 1071 §3: 00 01 f2 03 f4 f5 f6 f7
+        assert_eq!(fold(0x0001 + 0xf203 + 0xf4f5 + 0xf6f7), 0xddf2);
+        assert_eq!(fold(0x0001_f203 + 0xf4f5_f6f7), 0xddf2);
+    }
+
+    #[test]
+    fn addresses_sum_as_their_words_do() {
+        assert_eq!(fold(of_address(Address::v4(0x0a00_0005))), 0x0a05);
+        let v6 = Address::v6(0xfd00_0000_0000_0001, 5);
+        assert_eq!(fold(of_address(v6)), 0xfd06);
+    }
+}
