@@ -87,10 +87,11 @@ pub fn link<F: Frame, const FULL: bool>(frame: &F, one: u64) -> Result<Link, Sto
     let mut ethertype = u16::from_be(ethernet.ethertype);
     let mut end = ETHERNET;
     if !FULL {
-        return if is_vlan(ethertype) {
-            Err(Stop::Slow)
-        } else {
+        let is_ip = ethertype == IPV4 || ethertype == IPV6;
+        return if is_ip || !is_vlan(ethertype) {
             Ok(Link { ethernet, ethertype, type_at: end - 2, end })
+        } else {
+            Err(Stop::Slow)
         };
     }
     for _ in 0..2 {

@@ -12,7 +12,7 @@ use crate::{
     admit::{self, Admitted, Stopped},
     finish::{Job, TASK_FORWARD},
     frame::Frame,
-    headers::{Ipv4, Ipv6},
+    headers::{Ethernet, Ipv4, Ipv6},
     layout::{self, Block, INSTANCES, INTERFACES, Interface, SLOTS, Vip},
     parse::{self, IpHeader, Link, Packet, Stop},
     reason::Reason,
@@ -139,17 +139,16 @@ fn ingress<'b, T: Tables>(
     vip: &Vip,
     link: &Link,
 ) -> Result<&'b Interface, Stop> {
-    const ADDRESS: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
     // The group bit is the lowest of the first byte on the wire (IEEE 802 §8.2).
-    const GROUP: u64 = u64::from_ne_bytes([1, 0, 0, 0, 0, 0, 0, 0]);
+    const GROUP: u32 = u32::from_ne_bytes([1, 0, 0, 0]);
     let index = tables.interface();
     let slot = Interface::slot(index, block.config.interface_multiplier) & (INTERFACES - 1);
     let interface = &block.interfaces[slot as usize];
     if interface.index != index || interface.sides & vip.sides == 0 {
         return Err(Stop::Drop(Reason::Interface));
     }
-    let destination = link.ethernet.destination & ADDRESS;
-    if destination == interface.mac {
+    let Ethernet { destination, destination_rest, .. } = link.ethernet;
+    if destination == interface.mac && destination_rest == interface.mac_rest {
         return Ok(interface);
     }
     Err(Stop::Drop(if destination & GROUP != 0 { Reason::LinkMulticast } else { Reason::OtherHost }))
