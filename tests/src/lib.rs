@@ -29,6 +29,7 @@ pub mod curl;
 pub mod flows;
 pub mod frame;
 pub mod gateway;
+pub mod guest;
 pub mod host;
 pub mod inject;
 pub mod knock;

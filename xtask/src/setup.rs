@@ -11,6 +11,7 @@ use crate::{console::seconds, workspace};
 
 mod apt;
 mod clients;
+pub(crate) mod kernel;
 mod linker;
 mod rustup;
 mod toolchain;

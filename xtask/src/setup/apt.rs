@@ -11,7 +11,7 @@ use crate::{console::Step, exec};
 const LIMIT: Duration = Duration::from_mins(20);
 
 /// No answer in 20 s is none, and somebody else's apt run is waited for.
-const OPTIONS: [&str; 6] =
+pub(super) const OPTIONS: [&str; 6] =
     ["-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1", "-o", "DPkg::Lock::Timeout=300"];
 
 /// What is known of apt in this run.

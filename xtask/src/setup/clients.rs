@@ -5,10 +5,11 @@ use anyhow::{Result, bail};
 use super::{Setup, apt};
 
 /// A program, the package that has it, and who runs it.
-struct Client {
-    program: &'static str,
-    package: &'static str,
-    what_for: &'static str,
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) program: &'static str,
+    pub(super) package: &'static str,
+    pub(super) what_for: &'static str,
 }
 
 const CLIENTS: [Client; 4] = [
@@ -22,9 +23,14 @@ const CLIENTS: [Client; 4] = [
     Client { program: "openssl", package: "openssl", what_for: "TLS handshakes as clients make them" },
 ];
 
-/// Brings those that are not on the path.
+/// Brings those that tests and the lab run.
 pub(super) fn ensure(setup: &mut Setup) -> Result<()> {
-    let missing: Vec<&Client> = CLIENTS.iter().filter(|client| !is_on_path(client.program)).collect();
+    bring(setup, &CLIENTS)
+}
+
+/// Brings those of `clients` that are not on the path.
+pub(super) fn bring(setup: &mut Setup, clients: &[Client]) -> Result<()> {
+    let missing: Vec<&Client> = clients.iter().filter(|client| !is_on_path(client.program)).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -1,0 +1,58 @@
+//! The first and only process of a guest kernel: mounts what the tests need, runs them, says how they ended, stops the machine.
+//!
+//! The kernel hands it the arguments and the environment that stood on its command line; the tests get both.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::process::ExitStatusExt as _,
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use lab::guest;
+use nix::{
+    mount::{MsFlags, mount},
+    sys::{
+        reboot::{RebootMode, reboot},
+        termios::tcdrain,
+    },
+};
+
+/// Type and place, in this order.
+const MOUNTS: [(&str, &str); 4] =
+    [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("bpf", "/sys/fs/bpf")];
+
+fn main() -> Result<()> {
+    anyhow::ensure!(std::process::id() == 1, "this is for a guest kernel to start, as its init");
+    let code = tests().unwrap_or_else(|error| {
+        println!("guest: {error:#}");
+        guest::NOT_STARTED
+    });
+    println!("{}", guest::ended_line(code));
+    io::stdout().flush().context("the console")?;
+    // What is still on its way to the serial line would be lost.
+    tcdrain(io::stdout()).context("the console")?;
+    // Rebooting works on every machine, powering off only with ACPI; the emulator takes either for the end.
+    reboot(RebootMode::RB_AUTOBOOT).context("stopping the machine")?;
+    Ok(())
+}
+
+/// Runs the tests; the exit code as shells give it.
+fn tests() -> Result<u8> {
+    for (kind, place) in MOUNTS {
+        fs::create_dir_all(place).with_context(|| format!("making {place}"))?;
+        mount(Some(kind), place, Some(kind), MsFlags::empty(), None::<&str>)
+            .with_context(|| format!("mounting {kind} on {place}"))?;
+    }
+    fs::create_dir_all("/tmp").context("making /tmp")?;
+    println!("{}", guest::runs_line(&fs::read_to_string("/proc/sys/kernel/osrelease")?));
+    let status = Command::new(guest::TESTS)
+        .args(std::env::args_os().skip(1))
+        // A serial line with unknown ends: no colours.
+        .env_remove("TERM")
+        .status()
+        .with_context(|| format!("starting {}", guest::TESTS))?;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+}
