@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_release_comes_back_from_its_line() {
-        assert_eq!(release_of(&runs_line("6.1.0-56-cloud-amd64\n")), Some("6.1.0-56-cloud-amd64"));
+        assert_eq!(release_of(&runs_line("6.1.0-56-cloud-amd64")), Some("6.1.0-56-cloud-amd64"));
         assert_eq!(release_of("running on Linux"), None);
     }
 }

@@ -46,7 +46,8 @@ fn tests() -> Result<u8> {
             .with_context(|| format!("mounting {kind} on {place}"))?;
     }
     fs::create_dir_all("/tmp").context("making /tmp")?;
-    println!("{}", guest::runs_line(&fs::read_to_string("/proc/sys/kernel/osrelease")?));
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel's release")?;
+    println!("{}", guest::runs_line(release.trim()));
     let status = Command::new(guest::TESTS)
         .args(std::env::args_os().skip(1))
         // A serial line with unknown ends: no colours.

@@ -26,9 +26,7 @@ const TESTS: &str = "packets";
 /// What those tests read.
 const INPUTS: &str = "docs/examples";
 /// An emulated processor is some thirty times slower, and the tables are what differs between kernels.
-const FRAMES: (&str, &str) = ("GATEWAY_PARITY_FRAMES", "5000");
-/// Of these variables the tests get what they are here.
-const HANDED_ON: [&str; 3] = [FRAMES.0, "GATEWAY_PARITY_SEED", "RUST_BACKTRACE"];
+const FRAMES: &str = "5000";
 
 /// Says which packages there are.
 pub(super) fn list() -> Result<()> {
@@ -68,14 +66,19 @@ pub(super) fn run(package: &str, arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Variables for the tests.
+/// Variables for the tests: what they are here, else fewer frames, and a seed that the guest, always the same, has not.
 fn environment() -> Vec<(String, String)> {
-    let set = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
-    let mut environment: Vec<_> = HANDED_ON.into_iter().filter_map(set).collect();
-    if !environment.iter().any(|(name, _)| name == FRAMES.0) {
-        environment.push((FRAMES.0.into(), FRAMES.1.into()));
-    }
-    environment
+    let seed = std::process::id().to_string();
+    let defaults = [
+        ("GATEWAY_PARITY_FRAMES", Some(FRAMES)),
+        ("GATEWAY_PARITY_SEED", Some(&*seed)),
+        ("RUST_BACKTRACE", None),
+    ];
+    let value = |name, default: Option<&str>| std::env::var(name).ok().or_else(|| default.map(str::to_owned));
+    defaults
+        .into_iter()
+        .filter_map(|(name, default)| Some((name.to_owned(), value(name, default)?)))
+        .collect()
 }
 
 /// Executables that need no library.
