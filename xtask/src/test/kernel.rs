@@ -6,6 +6,7 @@
 use std::{
     fs,
     io::Write as _,
+    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::Instant,
@@ -50,20 +51,25 @@ pub(super) fn run(package: &str, arguments: &[String]) -> Result<()> {
     setup::ensure()?;
     let image = setup::kernel::bring(package)?;
     let built = build()?;
-    let mut initramfs =
-        tempfile::NamedTempFile::new_in(workspace::kernels()).context("making the initramfs")?;
+    // Without a name: however this ends, it is gone.
+    let mut initramfs = tempfile::tempfile_in(workspace::kernels()).context("making the initramfs")?;
     initramfs.write_all(&archive(&built)?).context("writing the initramfs")?;
     // What a test prints (the verifier's count) is worth seeing; whoever gives arguments says so themselves.
     let shown = ["--show-output".to_owned()];
     let arguments = if arguments.is_empty() { &shown } else { arguments };
     let command_line = command_line(&environment(), arguments)?;
     let began = Instant::now();
-    let code = Machine::boot(&image, initramfs.path(), &command_line)?.watch()?;
+    let code = Machine::boot(&image, &path(&initramfs), &command_line)?.watch()?;
     if code != 0 {
         bail!("on the kernel of {package} the tests ended with exit code {code}");
     }
     println!("on the kernel of {package} all is well ({} with booting)", seconds(began.elapsed()));
     Ok(())
+}
+
+/// By which another process opens a file that this one has open.
+fn path(file: &fs::File) -> PathBuf {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into()
 }
 
 /// Variables for the tests: what they are here, else fewer frames, and a seed that the guest, always the same, has not.

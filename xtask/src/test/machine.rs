@@ -1,11 +1,9 @@
 //! An emulated machine with a kernel and an initramfs, and its console.
 
 use std::{
-    io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -74,38 +72,24 @@ impl Machine {
         // It goes with this process, however that ends.
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", EMULATOR])
+            .args(["--pdeathsig", "KILL", EMULATOR, "-nodefaults", "-no-user-config", "-no-reboot"])
             // Interpreted: hardware virtualization is not everywhere, and hangs where it is nested badly.
-            .args([
-                "-accel",
-                "tcg",
-                "-cpu",
-                "max",
-                "-smp",
-                "2",
-                "-m",
-                "1G",
-                "-no-reboot",
-                "-nodefaults",
-                "-no-user-config",
-            ])
+            .args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1G"])
             .args(["-display", "none", "-serial", "stdio"])
             .arg("-kernel")
             .arg(image)
             .arg("-initrd")
             .arg(initramfs)
             .args(["-append", command_line]);
+        Self::start(&mut command)
+    }
+
+    fn start(command: &mut Command) -> Result<Self> {
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-        let mut emulator = spawned.with_context(|| format!("starting `{}`", exec::line(&command)))?;
+        let mut emulator = spawned.with_context(|| format!("starting `{}`", exec::line(command)))?;
         let (sender, console) = mpsc::channel();
         if let Some(output) = emulator.stdout.take() {
-            thread::spawn(move || {
-                for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-                    if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
-                        return;
-                    }
-                }
-            });
+            exec::forward(output, sender);
         }
         Ok(Self { emulator, console })
     }
@@ -120,7 +104,7 @@ impl Machine {
         let mut output = Vec::new();
         loop {
             let line = match self.console.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => line,
+                Ok(line) => line.trim_end().to_owned(),
                 Err(RecvTimeoutError::Timeout) => bail!("no result within {}", seconds(LIMIT)),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
@@ -172,6 +156,31 @@ mod tests {
         let line = command_line(&frames, &words(&["--exact", "a name"])).unwrap();
         assert_eq!(line, format!("{KERNEL} GATEWAY_PARITY_FRAMES=7 -- --exact \"a name\""));
         assert_eq!(command_line(&[], &[]).unwrap(), format!("{KERNEL} --"));
+    }
+
+    fn machine(script: &str) -> Machine {
+        Machine::start(Command::new("sh").args(["-c", script])).unwrap()
+    }
+
+    #[test]
+    fn the_tests_exit_code_is_read_off_the_console() {
+        let runs = guest::runs_line("6.1.0");
+        let script = format!("printf 'loading\\r\\n{runs}\\r\\n{}\\r\\n'; sleep 60", guest::ended_line(101));
+        assert_eq!(machine(&script).watch().unwrap(), 101);
+    }
+
+    #[test]
+    fn a_machine_that_stops_early_tells_its_last_words() {
+        let error = machine("echo 'Kernel panic - not syncing'; exit 3").watch().unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.contains("Kernel panic"), "{error}");
+    }
+
+    #[test]
+    fn a_machine_that_is_dropped_is_gone() {
+        let machine = machine("exec sleep 60");
+        let process = nix::unistd::Pid::from_raw(machine.emulator.id().cast_signed());
+        drop(machine);
+        assert_eq!(nix::sys::signal::kill(process, None), Err(nix::errno::Errno::ESRCH));
     }
 
     #[test]
