@@ -100,7 +100,8 @@ impl<'a> Daemon<'a> {
         // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
         let mut dataplane;
         let mut changes = Changes::begin(&netlink, Role::Balance).await?;
-        let (link, interface) = preflight::interface(&netlink, &model.balancer.interface).await?;
+        let (link, interface) =
+            preflight::interface(&netlink, model.balancer.interfaces.sides()[0].1).await?;
         let local = match &args.local {
             Some(name) => Some(preflight::local(&netlink, &model, name).await?),
             None => None,

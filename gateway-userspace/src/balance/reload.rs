@@ -19,9 +19,8 @@ pub(super) struct Refusal {
 pub(super) fn check(running: &Model, new: &Model) -> Result<(), Refusal> {
     let (old, new) = (&running.balancer, &new.balancer);
     let keys = [
-        ("balancer.interface", old.interface.clone(), new.interface.clone()),
+        ("balancer.interface", old.interfaces.to_string(), new.interfaces.to_string()),
         ("balancer.forwarding", format!("{:?}", old.forwarding), format!("{:?}", new.forwarding)),
-        ("balancer.affinity", format!("{:?}", old.affinity), format!("{:?}", new.affinity)),
         ("balancer.seed", old.seed.clone(), new.seed.clone()),
     ];
     match keys.into_iter().find(|(_, from, to)| from != to) {
