@@ -74,12 +74,12 @@ impl Changes {
         sysctl::write(path, value).inspect_err(|_| self.forget_last())
     }
 
-    /// Takes back one address before the end; does nothing if it was not added here.
+    /// Takes back one address of an interface before the end; does nothing if it was not added here.
     ///
     /// # Errors
     /// No privileges.
-    pub async fn remove_address(&mut self, netlink: &Netlink, ip: IpAddr) -> Result<(), Error> {
-        let ours = |change: &Change| matches!(change, Change::Address { ip: added, .. } if *added == ip);
+    pub async fn remove_address(&mut self, netlink: &Netlink, link: &Link, ip: IpAddr) -> Result<(), Error> {
+        let ours = |change: &Change| matches!(change, Change::Address { link: on, ip: added, .. } if *on == link.index && *added == ip);
         if let Some(at) = self.made.iter().position(ours) {
             undo(netlink, &self.made[at]).await?;
             self.made.remove(at);
@@ -88,11 +88,11 @@ impl Changes {
         Ok(())
     }
 
-    /// The addresses that were added and not taken back.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+    /// The addresses that were added to an interface and not taken back.
+    pub fn addresses(&self, link: &Link) -> impl Iterator<Item = IpAddr> {
         self.made.iter().filter_map(|change| match change {
-            Change::Address { ip, .. } => Some(*ip),
-            Change::Setting { .. } => None,
+            Change::Address { link: on, ip, .. } if *on == link.index => Some(*ip),
+            _ => None,
         })
     }
 
@@ -201,7 +201,7 @@ mod tests {
                 // The answer to the first request cannot be there yet: nothing else of this runtime has run.
                 assert!(undoing.poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
             }
-            assert_eq!(changes.addresses().collect::<Vec<_>>(), vips);
+            assert_eq!(changes.addresses(&link).collect::<Vec<_>>(), vips);
             drop(changes);
             let left = netlink.addresses().await.unwrap();
             assert!(left.iter().all(|address| !vips.contains(&address.ip)), "{left:?}");

@@ -14,6 +14,7 @@ mod namespace;
 pub mod neighbour;
 mod packet;
 pub mod route;
+pub mod router;
 mod sysctl;
 #[cfg(test)]
 pub(crate) mod testing;
