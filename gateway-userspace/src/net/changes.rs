@@ -64,6 +64,28 @@ impl Changes {
         netlink.add_address(link.index, &link.name, ip).await.inspect_err(|_| self.forget_last())
     }
 
+    /// Adds the route of [`super::reply`].
+    pub(super) async fn add_route_back(
+        &mut self,
+        netlink: &Netlink,
+        link: u32,
+        through: IpAddr,
+    ) -> Result<(), Error> {
+        self.note(Change::RouteBack { link, through })?;
+        netlink.add_route_back(link, through).await.inspect_err(|_| self.forget_last())
+    }
+
+    /// Adds a rule of [`super::reply`].
+    pub(super) async fn add_reply_rule(
+        &mut self,
+        netlink: &Netlink,
+        from: IpAddr,
+        port: u16,
+    ) -> Result<(), Error> {
+        self.note(Change::ReplyRule { from, port })?;
+        netlink.add_reply_rule(from, port).await.inspect_err(|_| self.forget_last())
+    }
+
     /// Sets a setting under `/proc/sys`, unless it has one of the values in `enough` already.
     pub(super) fn set(&mut self, path: &Path, value: &str, enough: &[&str]) -> Result<(), Error> {
         let previous = sysctl::read(path)?;
@@ -175,6 +197,8 @@ fn undo_now(changes: &mut Changes) -> anyhow::Result<()> {
 async fn undo(netlink: &Netlink, change: &Change) -> Result<(), Error> {
     match change {
         Change::Address { link, name, ip } => netlink.remove_address(*link, name, *ip).await,
+        Change::RouteBack { link, through } => netlink.remove_route_back(*link, *through).await,
+        Change::ReplyRule { from, port } => netlink.remove_reply_rule(*from, *port).await,
         Change::Setting { path, previous, set } => sysctl::restore(path, set, previous),
     }
 }

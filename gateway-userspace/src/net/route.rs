@@ -35,7 +35,7 @@ pub struct Route {
 }
 
 impl Way {
-    fn parse(message: &RouteMessage) -> Self {
+    pub(super) fn parse(message: &RouteMessage) -> Self {
         let mut link = None;
         let (mut gateway, mut source, mut mtu) = (None, None, None);
         for attribute in &message.attributes {

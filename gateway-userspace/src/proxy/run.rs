@@ -77,6 +77,7 @@ pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
     let tickets = tls::tickets().context("cannot make keys for session tickets")?;
     let state = State::load(&model, &tickets, &limits)?;
     let addresses = bind::addresses(&model, me);
+    let replies = bind::replies(&model, me, &addresses);
     let via = Via::new(instance)
         .ok_or_else(|| anyhow!("the instance's name {instance:?} cannot stand in a Via field"))?;
     let proxy = Proxy {
@@ -94,7 +95,8 @@ pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
     runtime.block_on(async {
         // Before the VIPs, so that no signal ends this process with them on lo.
         let mut signals = Signals::listen()?;
-        let held = loopback::hold(&vips, &me.dip).await.context("cannot take the VIPs")?;
+        let mut held = loopback::hold(&vips, &me.dip).await.context("cannot take the VIPs")?;
+        held.send_back(&replies).await.context("cannot send replies through the balancer")?;
         let outcome = proxy.serve(&via, &mut signals).await;
         let released = held.release().await.context("cannot give back the VIPs");
         outcome.and(released)
@@ -189,7 +191,7 @@ impl Proxy<'_> {
         let state = State::load(&model, &self.tickets, &self.limits)?;
         if bind::addresses(&model, me) != self.addresses {
             log::warn!(
-                "VIPs, DIPs, mode, probe port or redirect_http changed: restart the proxy to listen there"
+                "VIPs, DIPs, mode, forwarding, probe port or redirect_http changed: restart the proxy to listen there"
             );
         }
         self.current.store(Arc::new(state));
