@@ -18,25 +18,21 @@ use lab::{
     wait::eventually,
 };
 
-/// The lab's file with another line in place of one of `[balancer]`.
-fn write(lab: &Lab, from: &str, to: &str) -> PathBuf {
-    let text = toml::to_string(&lab.config()).unwrap();
-    assert_eq!(text.matches(from).count(), 1, "`{from}` has to be in the file once");
-    lab.write_text(&text.replace(from, to)).unwrap()
-}
-
 /// Two interfaces: the lab's own inside, another one outside that leads to nobody.
 fn two_sides(lab: &Lab) -> PathBuf {
-    lab.hosts
-        .balancer
-        .ip(["link add wan0 type veth peer name wan1", "link set wan1 up", "link set wan0 up"])
-        .unwrap();
-    write(lab, r#"interface = "eth0""#, "inside = \"eth0\"\noutside = \"wan0\"")
+    let lines = ["link add wan0 type veth peer name wan1", "link set wan1 up", "link set wan0 up"];
+    lab.hosts.balancer.ip(lines).unwrap();
+    let mut config = lab.config();
+    let balancer = &mut config.balancer;
+    balancer.inside = std::mem::take(&mut balancer.interface);
+    balancer.outside = "wan0".to_owned();
+    lab.write(&config).unwrap()
 }
 
 fn nat(lab: &Lab) -> PathBuf {
-    let [v4, v6] = BALANCER.addresses();
-    write(lab, r#"forwarding = "l2""#, &format!("forwarding = \"nat\"\naddress = [\"{v4}\", \"{v6}\"]"))
+    let mut config = lab.config();
+    config.balancer.forwarding = "nat".to_owned();
+    lab.write(&config).unwrap()
 }
 
 /// The addresses of an interface, of all scopes but the link's.

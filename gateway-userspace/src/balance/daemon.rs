@@ -1,5 +1,8 @@
 //! The owner task: it alone holds the state, and everything else reaches it as an event.
 
+mod follow;
+mod start;
+
 use std::{
     collections::BTreeSet,
     net::IpAddr,
@@ -9,12 +12,11 @@ use std::{
 };
 
 use anyhow::Context;
-use nix::sys::signal::{SigSet, SigmaskHow};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Interval, sleep_until};
 
 use super::{
     Args,
-    neighbours::{self, Neighbours},
+    neighbours::Neighbours,
     preflight,
     reload::{self, VipChanges},
     report::report,
@@ -22,7 +24,6 @@ use super::{
     state::State,
     status,
     vips::Vips,
-    ways,
 };
 use crate::{
     config,
@@ -30,15 +31,13 @@ use crate::{
     model::{Forwarding, InstanceName, Model, Side},
     net::{
         self, Netlink,
-        changes::{Changes, Role},
+        changes::Changes,
         claim::claim,
         events::{self, Events},
         link::Link,
-        mac_text,
-        neighbour::Neighbour,
         router::{self, Family},
     },
-    plan::{self, Desired, Interface, Plan},
+    plan::{self, Desired, Plan},
 };
 
 /// What wakes the owner task.
@@ -110,85 +109,6 @@ async fn run_with(args: &Args, neighbours: &mut Neighbours) -> anyhow::Result<()
 }
 
 impl<'a> Daemon<'a> {
-    /// The program is attached before the VIPs are claimed: from the first packet that comes for a VIP, everything
-    /// but the configured services is dropped (R20).
-    async fn start(args: &'a Args, neighbours: &'a mut Neighbours) -> anyhow::Result<Self> {
-        let model = Arc::new(config::load(&args.config)?);
-        let netlink = Netlink::open()?;
-        // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
-        let mut dataplane;
-        let mut changes = Changes::begin(&netlink, Role::Balance).await?;
-        let mut links = Vec::new();
-        let mut interfaces = Vec::new();
-        for (side, name) in model.balancer.interfaces.sides() {
-            let (link, mac) = preflight::interface(&netlink, name).await?;
-            interfaces.push(Interface { index: link.index, mac, side });
-            links.push(link);
-        }
-        let local = match &args.local {
-            Some(name) => Some(preflight::local(&netlink, &model, name).await?),
-            None => None,
-        };
-        let hops = preflight::hops(&netlink, &model, &links, local.as_ref()).await?;
-        dataplane = load().await?;
-        dataplane.log_events()?;
-
-        let sides: Vec<_> = interfaces.iter().map(|interface| interface.side).collect();
-        let mut state = State::new(&model, interfaces, local.clone(), hops, Instant::now());
-        let mut events = Events::subscribe()?;
-        for link in &links {
-            for entry in neighbours.ask(&netlink, link.index, state.wanted(link.index)).await? {
-                neighbours::learn(&mut state, &entry);
-            }
-        }
-        neighbours::wait_for_answers(&mut state, &mut events).await?;
-
-        let plan = plan::plan(&stamped(state.desired()), None)?;
-        dataplane.apply(&plan)?;
-        let all = netlink.links().await?;
-        route_replies(&mut changes, &model, &links, &all)?;
-        // All of them before the first VIP: it must not be reached past the program by another interface of ours.
-        let mut modes = Vec::new();
-        for link in &links {
-            modes.push(dataplane.attach(&link.name)?);
-        }
-        for ((link, side), mode) in links.iter().zip(&sides).zip(modes) {
-            let vips = model.vip.on(*side);
-            claim(&mut changes, &netlink, link, &vips).await?;
-            log::info!("balancing {} on {} ({mode:?} XDP)", status::list(&vips), link.name);
-        }
-        let others = preflight::other_ways_in(&all, &links);
-        if !others.is_empty() {
-            log::warn!(
-                "{} can let packets for a VIP in, past the program on {}, to what listens on this host; drop them there, \
-                 for example with nftables (docs/operations.md, \"Other interfaces\")",
-                status::list(&others),
-                status::list(links.iter().map(|link| &link.name))
-            );
-        }
-
-        let mut tick = interval(neighbours::EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let ports = links.into_iter().zip(sides);
-        let ports = ports.map(|(link, side)| Port { link, side, vips: Vips::default() }).collect();
-        Ok(Self {
-            args,
-            netlink,
-            events,
-            ports,
-            local,
-            neighbours,
-            silent: BTreeSet::new(),
-            astray: String::new(),
-            tick,
-            state,
-            plan,
-            behind: false,
-            changes,
-            dataplane,
-        })
-    }
-
     async fn serve(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
         loop {
             let event = self.next_event(signals).await?;
@@ -304,121 +224,6 @@ impl<'a> Daemon<'a> {
         Ok(())
     }
 
-    fn heard_of(&mut self, entry: &Neighbour) {
-        let Some(port) = self.ports.iter().find(|port| port.link.index == entry.link) else { return };
-        let (at, ip) = (entry.link, entry.ip);
-        let Some(who) = self.state.who(at, ip) else { return };
-        match entry.mac {
-            Some(mac) => {
-                if self.silent.remove(&(at, ip)) {
-                    log::info!("{who} ({ip}) answers again");
-                }
-                if self.state.learn(at, ip, mac) {
-                    log::info!("{who} ({ip}) is at {}", mac_text(mac));
-                    self.apply_or_retry();
-                }
-            }
-            None if self.state.knows(at, ip) && self.silent.insert((at, ip)) => {
-                log::warn!("{who} ({ip}) does not answer on {} any more", port.link.name);
-            }
-            None => {}
-        }
-    }
-
-    /// Which of [`Self::ports`] an interface is.
-    fn port(&self, index: u32) -> Option<usize> {
-        self.ports.iter().position(|port| port.link.index == index)
-    }
-
-    /// True if everybody on the link has to be told where the VIPs are.
-    fn link_changed(&mut self, at: usize, link: Link) -> bool {
-        let before = &self.ports[at].link;
-        // Not when it is set up: the carrier may take seconds, and until then no claim can be decided.
-        let came_up = link.carrier && !before.carrier;
-        if came_up {
-            log::warn!("{} is up again", link.name);
-        } else if before.carrier && !link.carrier {
-            let why = if link.up { "has no carrier" } else { "is down" };
-            log::warn!("{} {why}: no VIP can be reached through it", link.name);
-        }
-        let moved = link.mac.is_some_and(|mac| self.state.set_interface_mac(link.index, mac));
-        if moved {
-            log::info!("{} has the address {} now", link.name, link.mac.map(mac_text).unwrap_or_default());
-            self.apply_or_retry();
-        }
-        self.ports[at].link = link;
-        came_up || moved
-    }
-
-    fn link_gone(&self, at: usize) -> anyhow::Error {
-        anyhow::anyhow!("the interface {} is gone; start again once it is back", self.ports[at].link.name)
-    }
-
-    /// Reads what events may have missed, and does again what failed or what somebody has taken away.
-    async fn catch_up(&mut self) -> anyhow::Result<()> {
-        let mut changed = Vec::new();
-        for at in 0..self.ports.len() {
-            match self.netlink.link_at(self.ports[at].link.index).await {
-                Ok(Some(link)) => {
-                    if self.link_changed(at, link) {
-                        changed.push(at);
-                    }
-                }
-                Ok(None) => return Err(self.link_gone(at)),
-                Err(error) => log::warn!("{error:#}"),
-            }
-        }
-        self.follow_routes().await;
-        self.settle(&changed).await;
-        Ok(())
-    }
-
-    /// Routes have no events of their own here: they are read again and again.
-    async fn follow_routes(&mut self) {
-        let links: Vec<_> = self.ports.iter().map(|port| port.link.clone()).collect();
-        let model = Arc::clone(self.state.model());
-        let astray = match ways::find(&self.netlink, &model, &links, self.local.as_ref()).await {
-            Ok(found) => {
-                if self.state.reroute(found.hops) {
-                    log::info!("the routes to the instances have changed");
-                    self.apply_or_retry();
-                }
-                found.unreachable.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-            }
-            Err(error) => format!("{error:#}"),
-        };
-        if astray != self.astray && !astray.is_empty() {
-            log::warn!("{astray}; until then packets go the way they went");
-        }
-        self.astray = astray;
-    }
-
-    /// Brings addresses, neighbours and tables to what they should be. Everybody on the links of `announce` is told where
-    /// the VIPs are.
-    async fn settle(&mut self, announce: &[usize]) {
-        for (at, port) in self.ports.iter_mut().enumerate().filter(|(_, port)| port.link.carrier) {
-            let wanted = self.state.model().vip.on(port.side).into_iter().collect();
-            let announce = announce.contains(&at);
-            port.vips.keep(&mut self.changes, &self.netlink, &port.link, &wanted, announce).await;
-        }
-        self.ask_neighbours().await;
-        if self.behind {
-            self.apply_or_retry();
-        }
-    }
-
-    /// Has the next hops' MACs resolved or confirmed.
-    async fn ask_neighbours(&mut self) {
-        for at in 0..self.ports.len() {
-            let link = &self.ports[at].link;
-            match self.neighbours.ask(&self.netlink, link.index, self.state.wanted(link.index)).await {
-                Ok(table) => table.iter().for_each(|entry| self.heard_of(entry)),
-                Err(error) if link.up => log::warn!("{error:#}"),
-                Err(_) => {}
-            }
-        }
-    }
-
     fn apply(&mut self) -> anyhow::Result<()> {
         let plan = plan::plan(&stamped(self.state.desired()), Some(&self.plan))?;
         let changes = self.dataplane.apply(&plan)?;
@@ -446,16 +251,16 @@ impl<'a> Daemon<'a> {
     }
 }
 
-/// Apart from the owner task, which goes on hearing SIGTERM: the verifier may take seconds. And where no signal can come,
-/// which would make the kernel give up half-way with EAGAIN.
-async fn load() -> anyhow::Result<Dataplane> {
-    let loading = tokio::task::spawn_blocking(|| {
-        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        let loaded = Dataplane::load();
-        before.thread_set_mask()?;
-        Ok(loaded?)
-    });
-    loading.await.context("loading the program was broken off")?
+/// With the time.
+fn stamped(desired: Desired) -> Desired {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    // What the tables have room for; until 2106 nothing is lost.
+    Desired { now: u32::try_from(now).unwrap_or(u32::MAX), ..desired }
+}
+
+/// The VIPs of one interface.
+fn of(side: Side, vips: &[(Side, IpAddr)]) -> Vec<IpAddr> {
+    vips.iter().filter(|(on, _)| *on == side).map(|(_, vip)| *vip).collect()
 }
 
 /// With `nat` the host is the instances' way back.
@@ -475,16 +280,4 @@ fn route_replies(
         }
     }
     router::route_replies(changes, links, all, &families)
-}
-
-/// With the time.
-fn stamped(desired: Desired) -> Desired {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    // What the tables have room for; until 2106 nothing is lost.
-    Desired { now: u32::try_from(now).unwrap_or(u32::MAX), ..desired }
-}
-
-/// The VIPs of one interface.
-fn of(side: Side, vips: &[(Side, IpAddr)]) -> Vec<IpAddr> {
-    vips.iter().filter(|(on, _)| *on == side).map(|(_, vip)| *vip).collect()
 }

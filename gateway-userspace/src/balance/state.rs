@@ -128,16 +128,18 @@ impl State {
         self.ways.insert(key.clone(), way) != Some(way)
     }
 
-    /// Instances of the file that wait for a MAC.
+    /// Instances of the file that wait for a MAC: for that of each address with `nat`, where a packet goes to the one of
+    /// its own family, else for any.
     pub(super) fn unresolved(&self) -> BTreeSet<InstanceName> {
         let served: BTreeSet<_> = self.ways.keys().map(|(name, _)| name).collect();
-        let each = self.model.balancer.forwarding == Forwarding::Nat;
-        let waiting = |(name, dip): &&(InstanceName, IpAddr)| {
-            let known =
-                if each { self.ways.contains_key(&(name.clone(), *dip)) } else { served.contains(name) };
-            !known && self.model.instance(&name.0).is_some()
+        let nat = self.model.balancer.forwarding == Forwarding::Nat;
+        let used = |dip: IpAddr| self.model.vip.all().any(|vip| vip.is_ipv4() == dip.is_ipv4());
+        let waiting = |key: &&(InstanceName, IpAddr)| match nat {
+            true => used(key.1) && !self.ways.contains_key(key),
+            false => !served.contains(&key.0),
         };
-        self.hops.keys().filter(waiting).map(|(name, _)| name.clone()).collect()
+        let names = self.hops.keys().filter(waiting).map(|(name, _)| name);
+        names.filter(|name| self.model.instance(&name.0).is_some()).cloned().collect()
     }
 
     /// Goes over to another file. What served before and does not any more is drained from `now` on.
@@ -317,6 +319,7 @@ mod tests {
         for (mode, waiting) in [(Forwarding::Ipip, 0), (Forwarding::Nat, 1)] {
             let mut model = model(&["gw-1"]);
             model.balancer.forwarding = mode;
+            model.vip.private.push("fd00:0:0:1::5".parse().unwrap());
             model.instances[0].dip.push("fd00:0:0:1::11".parse().unwrap());
             let hops = hops(&model);
             let mut state = State::new(&Arc::new(model), vec![INTERFACE], None, hops, Instant::now());
