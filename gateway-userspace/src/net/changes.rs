@@ -75,6 +75,18 @@ impl Changes {
         netlink.add_route_back(link, through).await.inspect_err(|_| self.forget_last())
     }
 
+    /// Adds again what the kernel took away with its interface.
+    pub(super) async fn restore_routes_back(&self, netlink: &Netlink) -> Result<(), Error> {
+        for change in &self.made {
+            if let Change::RouteBack { link, through } = change
+                && netlink.restore_route_back(*link, *through).await?
+            {
+                log::warn!("the route through the balancer {through} was gone; it is back");
+            }
+        }
+        Ok(())
+    }
+
     /// Adds a rule of [`super::reply`].
     pub(super) async fn add_reply_rule(
         &mut self,

@@ -84,6 +84,14 @@ impl Held {
         Ok(())
     }
 
+    /// Puts back what the kernel took away meanwhile: routes go with an interface that is set down.
+    ///
+    /// # Errors
+    /// No privileges.
+    pub async fn keep(&self) -> Result<(), Error> {
+        self.changes.restore_routes_back(&Netlink::open()?).await
+    }
+
     /// Takes away what [`hold`] added.
     ///
     /// # Errors

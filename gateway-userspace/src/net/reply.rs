@@ -108,6 +108,19 @@ impl Netlink {
         request.execute().await.map_err(|e| Error::netlink(action(), to_io(e)))
     }
 
+    /// Adds it once more if it is gone, as it is after its interface was down. True if it was.
+    pub(super) async fn restore_route_back(&self, link: u32, through: IpAddr) -> Result<bool, Error> {
+        match self.handle.route().add(route(link, through)).execute().await.map_err(to_io) {
+            Ok(()) => Ok(true),
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            // It is down still, or its address is not back yet.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENETDOWN | libc::ENETUNREACH | libc::EINVAL)) => {
+                Ok(false)
+            }
+            Err(e) => Err(Error::netlink(format!("restore the route via {through} in table {TABLE}"), e)),
+        }
+    }
+
     /// It is no error if it or its interface is gone.
     pub(super) async fn remove_route_back(&self, link: u32, through: IpAddr) -> Result<(), Error> {
         match self.handle.route().del(route(link, through)).execute().await.map_err(to_io) {
@@ -205,6 +218,26 @@ mod tests {
             let mut changes = Changes::begin(netlink, Role::Proxy).await.unwrap();
             send_back(&mut changes, netlink, &replies(0)).await.unwrap();
             changes.undo(netlink).await.unwrap();
+        });
+    }
+
+    #[test]
+    fn the_way_back_is_there_again_after_the_interface_was_down() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.run(async |netlink| {
+            instance(netlink).await;
+            let mut changes = Changes::begin(netlink, Role::Proxy).await.unwrap();
+            send_back(&mut changes, netlink, &replies(0)).await.unwrap();
+            netlink.set_down("eth0").await;
+            changes.restore_routes_back(netlink).await.unwrap();
+            netlink.set_up("eth0").await;
+            assert_eq!(next_hop(netlink, 0, 10_443).await, None, "the kernel has dropped it");
+            for _ in 0..2 {
+                changes.restore_routes_back(netlink).await.unwrap();
+                assert_eq!(next_hop(netlink, 0, 10_443).await, Some(ip(BALANCERS[0])));
+            }
+            changes.undo(netlink).await.unwrap();
+            assert_eq!(next_hop(netlink, 0, 10_443).await, None);
         });
     }
 

@@ -54,7 +54,7 @@ fn strict(path: &std::path::Path) -> bool {
 /// IPv6 is forwarded by all interfaces or by none (`ip6_forward` asks `all` alone). A router does not listen to routers,
 /// so interfaces that do would lose their default route: 2 has them go on.
 fn ipv6(changes: &mut Changes, links: &[Link]) -> Result<(), Error> {
-    for link in links {
+    for link in links.iter().filter(|link| link.name != "lo") {
         let setting = |key| sysctl::ipv6_conf(&link.name, key);
         // Where IPv6 is switched off at boot there is none.
         let Ok(listens) = sysctl::read(&setting("accept_ra")) else { continue };
