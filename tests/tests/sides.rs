@@ -9,19 +9,23 @@ use std::{
 };
 
 use lab::{
-    address::{BALANCER, CLIENT, PRIVATE, PRIVATE6, PUBLIC, PUBLIC6, Station},
+    address::{BALANCER, CLIENT, Mac, OUTSIDE, PRIVATE, PRIVATE6, PUBLIC, PUBLIC6, ROUTED, Station},
     config::default_host,
     curl::Curl,
+    frame::{self, Packet, Tcp, protocol},
     host::Host,
     lab::Lab,
     snapshot::Snapshot,
     wait::eventually,
+    wire::Wire,
 };
 
-/// Two interfaces: the lab's own inside, another one outside that leads to nobody.
+/// Two interfaces: the lab's own inside, another one outside with a cable to a host of the internet.
 fn two_sides(lab: &Lab) -> PathBuf {
-    let lines = ["link add wan0 type veth peer name wan1", "link set wan1 up", "link set wan0 up"];
-    lab.hosts.balancer.ip(lines).unwrap();
+    let outside = &lab.hosts.outside;
+    let cable = format!("link add wan0 type veth peer name wan1 netns {}", outside.path());
+    lab.hosts.balancer.ip([cable.as_str(), "link set wan0 up"]).unwrap();
+    outside.ip(["link set wan1 up"]).unwrap();
     let mut config = lab.config();
     let balancer = &mut config.balancer;
     balancer.inside = std::mem::take(&mut balancer.interface);
@@ -40,6 +44,13 @@ fn on(host: &Host, interface: &str) -> Vec<IpAddr> {
     let shown = host.must(&format!("ip -oneline address show dev {interface} scope global")).unwrap();
     let field = |line: &str| line.split_whitespace().nth(3)?.split_once('/')?.0.parse().ok();
     shown.lines().filter_map(field).collect()
+}
+
+fn mac_of(host: &Host, interface: &str) -> Mac {
+    let shown = host.must(&format!("ip -oneline link show dev {interface}")).unwrap();
+    let (_, after) = shown.split_once("link/ether ").unwrap();
+    let bytes = after.split(' ').next().unwrap().split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap());
+    bytes.collect::<Vec<_>>().try_into().unwrap()
 }
 
 #[test]
@@ -71,6 +82,31 @@ fn r14_each_interface_has_the_vips_of_its_side_and_the_program() {
     }
     drop((running, proxy));
     assert_eq!(Snapshot::of(balancer).unwrap().since(&before), [""; 0]);
+}
+
+#[test]
+fn r14_what_comes_from_outside_for_the_private_vip_is_dropped_and_for_the_public_one_crosses() {
+    let lab = Lab::raise(1).unwrap();
+    let mut running = lab.balance(&two_sides(&lab)).unwrap();
+    let from_outside = Wire::open(&lab.hosts.outside, "wan1").unwrap();
+    let at_instance = Wire::open(&lab.hosts.instances[0], "eth0").unwrap();
+    let mac = mac_of(&lab.hosts.balancer, "wan0");
+    // An address from inside in both: what counts is the interface.
+    let vips =
+        [(IpAddr::from(PRIVATE), 443), (PRIVATE6.into(), 443), (PUBLIC.into(), 3443), (PUBLIC6.into(), 3443)];
+    for (vip, port) in vips {
+        let from = ROUTED.addresses()[usize::from(vip.is_ipv6())];
+        let segment = Tcp::syn(40_000, port).segment(from, vip, b"");
+        from_outside.send(&frame::packet(mac, OUTSIDE.mac(), from, vip, protocol::TCP, &segment)).unwrap();
+    }
+    let mut seen = Vec::new();
+    let crossed = eventually(Duration::from_secs(5), || {
+        seen.extend(at_instance.arrived(Packet::parse).unwrap().into_iter().map(|packet| packet.to));
+        [IpAddr::from(PUBLIC), PUBLIC6.into()].iter().all(|vip| seen.contains(vip))
+    });
+    assert!(crossed, "{seen:?}\n{}", running.log());
+    assert!(!seen.contains(&PRIVATE.into()) && !seen.contains(&PRIVATE6.into()), "{seen:?}");
+    assert_eq!(lab.counters(&mut running).unwrap().dropped("interface"), 2);
 }
 
 #[test]
