@@ -19,6 +19,7 @@ use gateway_ebpf::{
 };
 
 pub use self::{block::Changes, services::Scope};
+pub use crate::model::Side;
 use crate::model::{AdminState, Affinity, InstanceName, Model};
 
 /// An Ethernet address.
@@ -55,17 +56,6 @@ pub struct Interface {
     pub mac: Mac,
     /// Who is there.
     pub side: Side,
-}
-
-/// Where an interface leads (R14).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// It is the only one.
-    Both,
-    /// To the operator's networks.
-    Inside,
-    /// To everyone else.
-    Outside,
 }
 
 /// How packets leave for an instance's address.
