@@ -12,7 +12,12 @@
 //!
 //! Everything on the packet's way is `#[inline(always)]`: the verifier then sees one function, and LLVM cannot outline a
 //! piece that takes packet pointers as integers (which the verifier refuses).
-#![cfg_attr(target_arch = "bpf", no_std, feature(asm_experimental_arch))]
+#![cfg_attr(
+    target_arch = "bpf",
+    no_std,
+    feature(asm_experimental_arch, core_intrinsics),
+    expect(internal_features, reason = "no stable way to tell LLVM what is rare")
+)]
 
 pub mod address;
 pub mod admit;
@@ -36,3 +41,10 @@ pub mod word;
 pub mod host;
 #[cfg(target_arch = "bpf")]
 pub mod kernel;
+
+/// Says that few packets come here: registers are then given to those that do not.
+#[inline(always)]
+pub(crate) const fn rare() {
+    #[cfg(target_arch = "bpf")]
+    core::intrinsics::cold_path();
+}

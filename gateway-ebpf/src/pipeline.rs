@@ -83,6 +83,7 @@ const NOT_OURS: Stopped = Stopped { scope: 0, stop: Stop::Pass };
 /// One exit for all that is not forwarded: what counts drops, and raises the event of a first one, is there once.
 #[inline(always)]
 pub(crate) fn stop<T: Tables>(tables: &T, stopped: Stopped) -> Verdict {
+    crate::rare();
     match stopped.stop {
         Stop::Slow => Verdict::Slow,
         Stop::Pass => Verdict::Pass,
