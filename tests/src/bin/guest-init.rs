@@ -23,12 +23,18 @@ use nix::{
 const MOUNTS: [(&str, &str); 4] =
     [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("bpf", "/sys/fs/bpf")];
 
+/// Lines of a verifier's log that are shown, of tens of thousands.
+const REFUSAL: usize = 60;
+
 fn main() -> Result<()> {
     anyhow::ensure!(std::process::id() == 1, "this is for a guest kernel to start, as its init");
     let code = tests().unwrap_or_else(|error| {
         println!("guest: {error:#}");
         guest::NOT_STARTED
     });
+    if code != 0 {
+        show_refusal();
+    }
     println!("{}", guest::ended_line(code));
     io::stdout().flush().context("the console")?;
     // What is still on its way to the serial line would be lost.
@@ -36,6 +42,20 @@ fn main() -> Result<()> {
     // Rebooting works on every machine, powering off only with ACPI; the emulator takes either for the end.
     reboot(RebootMode::RB_AUTOBOOT).context("stopping the machine")?;
     Ok(())
+}
+
+/// What the kernel's verifier said last, if it refused a program: the file that an error names is gone with the guest.
+fn show_refusal() {
+    let files = fs::read_dir("/tmp").into_iter().flatten().flatten().map(|entry| entry.path());
+    let Some(file) = files.filter(|path| path.extension().is_some_and(|is| is == "log")).min() else {
+        return;
+    };
+    let Ok(log) = fs::read_to_string(&file) else { return };
+    let lines: Vec<_> = log.lines().collect();
+    println!("\nThe end of {}:", file.display());
+    for line in &lines[lines.len().saturating_sub(REFUSAL)..] {
+        println!("    {line}");
+    }
 }
 
 /// Runs the tests; the exit code as shells give it.
