@@ -1,6 +1,7 @@
 //! A flood of ten million SYNs, each of another flow, through the balancer of 512 K established flows: what a packet costs
 //! meanwhile, and whether every established flow stays with its instance.
 
+use gateway_userspace::model::Forwarding;
 use lab::bench::{Table, median};
 
 use crate::{
@@ -43,7 +44,7 @@ impl Stand {
         let pair = source.pair(receiver, n)?;
         let mut generator = Generator::load()?;
         generator.attach(end, &source.0, &pair.near)?;
-        let kernel = ours::attach("l2", ring, receiver, &pair)?;
+        let kernel = ours::attach(Forwarding::L2, ring, receiver, &pair)?;
         Ok(Self { pair, _kernel: kernel, generator })
     }
 

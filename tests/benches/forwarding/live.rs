@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gateway_userspace::model::Forwarding;
 use lab::{
     bench::{Table, median},
     host::Host,
@@ -29,14 +30,15 @@ const MANY: u32 = 512 * 1024;
 /// The kernel's table of connections holds 262,144 where nobody has changed it.
 const CONNECTIONS: u32 = 64 * 1024;
 
-/// Every way of forwarding, and what it adds to a frame.
-const MODES: [(&str, usize); 1] = [("l2", 0)];
+/// Every way of forwarding, and what it adds to a frame over IPv4.
+const MODES: [(&str, Forwarding, usize); 3] =
+    [("l2", Forwarding::L2, 0), ("ipip", Forwarding::Ipip, 20), ("gue", Forwarding::Gue, 32)];
 
 #[derive(Debug, Clone, Copy)]
 enum Subject {
     Reflector,
     Discard,
-    Ours(&'static str),
+    Ours(Forwarding),
     Nftables,
 }
 
@@ -67,18 +69,18 @@ fn cases() -> Vec<Case> {
     };
     let (ack, syn) = (tcp(ACK), tcp(SYN));
     let mut cases = vec![case("bare XDP reflector", Subject::Reflector, &ack, MANY, Outcome::Forwarded(0))];
-    for (mode, more) in MODES {
+    for (mode, forwarding, more) in MODES {
         let to_instance = Outcome::Forwarded(more);
         let name = |what: &str| format!("gateway, {mode}: {what}");
-        cases.push(case(&name("64 K flows"), Subject::Ours(mode), &ack, CONNECTIONS, to_instance));
-        cases.push(case(&name("512 K flows"), Subject::Ours(mode), &ack, MANY, to_instance));
-        cases.push(case(&name("SYN, 512 K flows"), Subject::Ours(mode), &syn, MANY, to_instance));
+        cases.push(case(&name("64 K flows"), Subject::Ours(forwarding), &ack, CONNECTIONS, to_instance));
+        cases.push(case(&name("512 K flows"), Subject::Ours(forwarding), &ack, MANY, to_instance));
+        cases.push(case(&name("SYN, 512 K flows"), Subject::Ours(forwarding), &syn, MANY, to_instance));
     }
     let dnat = "nftables DNAT: 64 K flows";
     cases.push(case(dnat, Subject::Nftables, &ack, CONNECTIONS, Outcome::Forwarded(0)));
     cases.push(case("bare XDP_DROP", Subject::Discard, &closed, MANY, Outcome::Dropped));
     let drop = "gateway: closed port of the public VIP";
-    cases.push(case(drop, Subject::Ours("l2"), &closed, MANY, Outcome::Dropped));
+    cases.push(case(drop, Subject::Ours(Forwarding::L2), &closed, MANY, Outcome::Dropped));
     cases
 }
 
@@ -108,7 +110,7 @@ pub(crate) fn measure(effort: Effort) -> anyhow::Result<Table> {
         let kernel = match case.subject {
             Subject::Reflector => generator.attach("reflect", host, &pair.far).map(|()| None)?,
             Subject::Discard => generator.attach("discard", host, &pair.far).map(|()| None)?,
-            Subject::Ours(mode) => Some(ours::attach(mode, Ring::Settled, host, &pair)?),
+            Subject::Ours(forwarding) => Some(ours::attach(forwarding, Ring::Settled, host, &pair)?),
             Subject::Nftables => peers::nftables_router(host, &pair, folder.path()).map(|()| None)?,
         };
         let stream = Stream::new(&case.frame, case.flows, &pair);

@@ -7,9 +7,11 @@
 #[path = "../../tests/packets/builder.rs"]
 #[expect(dead_code, reason = "the tests use all of it")]
 mod builder;
+mod connections;
 mod core;
 mod flood;
 mod generator;
+mod lan;
 mod live;
 mod ours;
 mod peers;
@@ -17,6 +19,7 @@ mod stage;
 #[path = "../../tests/packets/targets.rs"]
 #[expect(dead_code, reason = "the tests use all of it")]
 mod targets;
+mod traffic;
 
 use lab::bench::Run;
 
@@ -31,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let effort = Effort { rounds: if has("--quick") { 3 } else { 9 } };
-    let tables = vec![live::measure(effort)?, flood::measure(effort)?];
+    let tables = vec![live::measure(effort)?, flood::measure(effort)?, connections::measure(effort)?];
     let command =
         if has("--quick") { "cargo xtask bench forwarding --quick" } else { "cargo xtask bench forwarding" };
     Run::new(command, tables)?.publish("forwarding", has("--json"))

@@ -1,14 +1,28 @@
 //! What gateway is compared with.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::Path,
+    time::Duration,
+};
 
-use lab::host::Host;
+use anyhow::ensure;
+use lab::{
+    host::{self, Host},
+    process::Process,
+    wait,
+};
 
-use crate::{stage::Pair, targets::mac};
+use crate::{
+    core,
+    stage::{Pair, mac_text},
+    targets::mac,
+};
 
 /// The VIP's rule of nftables: an instance by the flow's hash, written into the destination (`dnat`), with the kernel's table of
 /// connections behind it.
-pub(crate) fn dnat(vip: &str, port: u16, instances: &[&str]) -> String {
+fn dnat(vip: &str, port: u16, instances: &[&str]) -> String {
     let map: Vec<_> = instances.iter().enumerate().map(|(n, instance)| format!("{n} : {instance}")).collect();
     format!(
         "table ip bench {{
@@ -23,7 +37,7 @@ pub(crate) fn dnat(vip: &str, port: u16, instances: &[&str]) -> String {
 }
 
 /// Gives rules to nft.
-pub(crate) fn nft(host: &Host, rules: &str, folder: &Path) -> anyhow::Result<()> {
+fn nft(host: &Host, rules: &str, folder: &Path) -> anyhow::Result<()> {
     let file = folder.join("rules.nft");
     fs::write(&file, rules)?;
     host.must(&format!("nft --file {}", file.display())).map(drop)
@@ -44,8 +58,7 @@ pub(crate) fn nftables_router(host: &Host, pair: &Pair, folder: &Path) -> anyhow
     host.must(&format!("ethtool -K {far} gro on"))?;
     let instances = ["10.0.0.11", "10.0.0.12"];
     let neighbours = (1..).zip(instances).map(|(n, instance)| {
-        let mac = mac(n).map(|byte| format!("{byte:02x}")).join(":");
-        format!("neighbour add {instance} lladdr {mac} dev {far} nud permanent")
+        format!("neighbour add {instance} lladdr {} dev {far} nud permanent", mac_text(mac(n)))
     });
     host.ip([
         format!("address add 10.0.0.2/24 dev {far}"),
@@ -54,4 +67,57 @@ pub(crate) fn nftables_router(host: &Host, pair: &Pair, folder: &Path) -> anyhow
     .into_iter()
     .chain(neighbours))?;
     nft(host, &dnat("10.0.0.5", 443, &instances), folder)
+}
+
+/// A router that sends the VIP's connections to a server on the same link, in its own name: else the server would answer the
+/// client itself.
+pub(crate) fn nftables_nat(
+    host: &Host,
+    vip: Ipv4Addr,
+    server: Ipv4Addr,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    host.sysctl("net/ipv4/ip_forward", "1")?;
+    let rules = dnat(&vip.to_string(), 443, &[&server.to_string()]);
+    let masquerade = format!(
+        "table ip bench {{
+            chain leaving {{
+                type nat hook postrouting priority srcnat
+                ip daddr {server} masquerade
+            }}
+        }}"
+    );
+    nft(host, &format!("{rules}\n{masquerade}\n"), folder)
+}
+
+/// HAProxy between two TCP connections, on the one core like everybody else.
+pub(crate) fn haproxy(
+    host: &Host,
+    listen: SocketAddr,
+    server: SocketAddr,
+    folder: &Path,
+) -> anyhow::Result<Process> {
+    let file = folder.join("haproxy.cfg");
+    let config = format!(
+        "global
+    nbthread 1
+    maxconn 4096
+defaults
+    mode tcp
+    timeout connect 10s
+    timeout client 60s
+    timeout server 60s
+listen bench
+    bind {listen}
+    server one {server}
+"
+    );
+    fs::write(&file, config)?;
+    let line =
+        format!("chrt --fifo 1 taskset --cpu-list {} haproxy -db -f {}", core::number(), file.display());
+    let process = host.spawn(host::command(&line))?;
+    let listens =
+        wait::eventually(Duration::from_secs(10), || host.enter(|| TcpStream::connect(listen).is_ok()));
+    ensure!(listens, "HAProxy does not listen:\n{}", process.stderr());
+    Ok(process)
 }

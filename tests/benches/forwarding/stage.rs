@@ -42,12 +42,11 @@ impl Source {
     /// The n-th pair, to `receiver`.
     pub(crate) fn pair(&self, receiver: &Host, n: usize) -> anyhow::Result<Pair> {
         let (near, far) = (format!("g{n}"), format!("r{n}"));
-        let text = |mac: Mac| mac.map(|byte| format!("{byte:02x}")).join(":");
         self.0.ip([
             format!(
                 "link add {near} address {} type veth peer name {far} address {} netns {}",
-                text(CLIENT),
-                text(OURS),
+                mac_text(CLIENT),
+                mac_text(OURS),
                 receiver.path()
             ),
             format!("link set {near} up"),
@@ -57,6 +56,11 @@ impl Source {
         let (near_index, far_index) = (index(&self.0, &near)?, index(receiver, &far)?);
         Ok(Pair { near, near_index, far, far_index })
     }
+}
+
+/// As `ip` writes it.
+pub(crate) fn mac_text(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// One of an interface's own counters (`ethtool -S`), added up over its queues: `xdp_drops`.
