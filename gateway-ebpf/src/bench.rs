@@ -1,13 +1,16 @@
 //! Programs for `cargo xtask bench`, apart from the object that is shipped. Built for the host, this file is empty.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 mod programs {
+    use core::arch::asm;
+
     use aya_ebpf::{
         bindings::xdp_action,
-        helpers::bpf_redirect,
+        helpers::{bpf_redirect, bpf_xdp_adjust_head},
         macros::{map, xdp},
-        maps::{Array, PerCpuArray, ProgramArray},
+        maps::{Array, LruHashMap, PerCpuArray, ProgramArray},
         programs::XdpContext,
     };
 
@@ -27,11 +30,34 @@ mod programs {
     /// Odd, so that multiplying by it modulo a power of two visits every flow once, in no order that a cache could guess.
     const STRIDE: u32 = 0x9e37_79b1;
 
-    /// How many flows there are, and which comes next.
+    /// Bytes of the largest frame of `wrap`: TCP over IPv6, with data as [`FRAME`] has it.
+    const LARGEST: usize = FRAME + 20;
+    /// As [`SOURCE_ADDRESS`], over IPv6.
+    const SOURCE_ADDRESS_6: usize = 14 + 8 + 14;
+    const SOURCE_PORT_6: usize = 14 + 40;
+    /// Of a classic table: enough for all flows of a bench.
+    const CONNECTIONS_MAX: u32 = 1 << 20;
+
+    /// What `wrap` hands to the program under test.
     #[repr(C)]
-    struct Flows {
+    struct Wrapped {
+        /// Every frame before it is made one of a flow.
+        frame: [u32; LARGEST / 4],
+        /// [`FRAME`] or [`LARGEST`]: IPv4 or IPv6.
+        length: u32,
+        /// Counts frames.
         next: u32,
-        count: u32,
+        /// Flows, less one: a power of two, less one.
+        flows: u32,
+    }
+
+    /// What a classic table of connections is asked for: the client's address (of IPv6 the half that varies here), ports, protocol.
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Connection {
+        source: u64,
+        ports: u32,
+        protocol: u32,
     }
 
     /// What `generate` sends, and where.
@@ -68,7 +94,9 @@ mod programs {
     }
 
     #[map]
-    static FLOWS: PerCpuArray<Flows> = PerCpuArray::with_max_entries(1, 0);
+    static WRAPPED: Array<Wrapped> = Array::with_max_entries(1, 0);
+    #[map]
+    static CONNECTIONS: LruHashMap<Connection, u32> = LruHashMap::with_max_entries(CONNECTIONS_MAX, 0);
     #[map]
     static UNDER_TEST: ProgramArray = ProgramArray::with_max_entries(1, 0);
     #[map]
@@ -87,22 +115,89 @@ mod programs {
         xdp_action::XDP_TX
     }
 
-    /// Makes the frame, TCP over IPv4 without options, one of the next flow, then calls the program under test.
+    /// Makes the frame afresh, which the kernel hands to each repetition as the last one left it, one of the next flow, and calls the
+    /// program under test.
     #[xdp]
-    fn vary(context: XdpContext) -> u32 {
-        let (data, end) = (context.data(), context.data_end());
-        if data + 54 > end {
+    fn wrap(context: XdpContext) -> u32 {
+        run::<false>(&context)
+    }
+
+    /// As `wrap`, and in front of the program under test what a balancer with a table of connections does: looks each packet's up,
+    /// and notes it where it is not there.
+    #[xdp]
+    fn wrap_classic(context: XdpContext) -> u32 {
+        run::<true>(&context)
+    }
+
+    #[inline(always)]
+    fn run<const CLASSIC: bool>(context: &XdpContext) -> u32 {
+        let Some(wrapped) = WRAPPED.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
+        // SAFETY: test runs of it do not overlap.
+        let wrapped = unsafe { &mut *wrapped };
+        let mut length = context.data_end() - context.data();
+        // LLVM would else subtract the pointers' lower halves alone, which the verifier refuses.
+        // SAFETY: a move to where it is.
+        unsafe { asm!("{0} = {0}", inout(reg) length, options(pure, nomem, preserves_flags, nostack)) };
+        let more = length as i32 - wrapped.length as i32;
+        // Also where it has not grown: so it costs the floor what it costs the rest.
+        // SAFETY: the kernel's own context.
+        if unsafe { bpf_xdp_adjust_head(context.ctx, more) } != 0 {
             return xdp_action::XDP_ABORTED;
         }
-        let Some(flows) = FLOWS.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
-        // SAFETY: this CPU's own, and test runs do not overlap on it.
-        let flows = unsafe { &mut *flows };
-        let flow = flows.next;
-        flows.next = if flow + 1 < flows.count { flow + 1 } else { 0 };
-        name(data, flow);
+        let (data, end) = (context.data(), context.data_end());
+        if data + FRAME > end {
+            return xdp_action::XDP_ABORTED;
+        }
+        let flow = wrapped.next.wrapping_mul(STRIDE) & wrapped.flows;
+        wrapped.next = wrapped.next.wrapping_add(1);
+        copy(data, &wrapped.frame, 0, FRAME / 4);
+        // One way for each version, with constant offsets.
+        if wrapped.length as usize == FRAME {
+            name(data, flow);
+            if CLASSIC {
+                // SAFETY: within the 60 bytes checked above.
+                let source = unsafe { ((data + SOURCE_ADDRESS - 2) as *const u32).read_unaligned() };
+                look_up(source.into(), data + SOURCE_PORT);
+            }
+        } else {
+            if data + LARGEST > end {
+                return xdp_action::XDP_ABORTED;
+            }
+            copy(data, &wrapped.frame, FRAME / 4, LARGEST / 4);
+            put(data + SOURCE_ADDRESS_6, (flow >> PORT_BITS) as u16);
+            put(data + SOURCE_PORT_6, port(flow));
+            if CLASSIC {
+                // SAFETY: within the 80 bytes checked above.
+                let source = unsafe { ((data + SOURCE_ADDRESS_6 - 6) as *const u64).read_unaligned() };
+                look_up(source, data + SOURCE_PORT_6);
+            }
+        }
         // SAFETY: on success it does not return; on failure nothing happened.
-        unsafe { UNDER_TEST.tail_call(&context, 0) };
+        unsafe { UNDER_TEST.tail_call(context, 0) };
         xdp_action::XDP_ABORTED
+    }
+
+    /// Words of a frame; the caller has checked all of them.
+    #[inline(always)]
+    fn copy(data: usize, frame: &[u32; LARGEST / 4], from: usize, to: usize) {
+        let mut word = from;
+        while word < to {
+            // SAFETY: within what the caller has checked, and within the array, whose bound is the largest `to`.
+            unsafe { ((data + word * 4) as *mut u32).write_unaligned(*frame.as_ptr().add(word)) };
+            word += 1;
+        }
+    }
+
+    /// The caller has checked four bytes at `ports`.
+    #[inline(always)]
+    fn look_up(source: u64, ports: usize) {
+        // SAFETY: as the caller has checked.
+        let ports = unsafe { (ports as *const u32).read_unaligned() };
+        let connection = Connection { source, ports, protocol: 6 };
+        if CONNECTIONS.get_ptr(&connection).is_none() {
+            // A full table forgets another one, so it does not fail.
+            let _ = CONNECTIONS.insert(&connection, &1, 0);
+        }
     }
 
     /// Sends frames afresh: the kernel hands a live frame out again as it came back.
@@ -138,13 +233,20 @@ mod programs {
     /// The caller has checked 54 bytes.
     #[inline(always)]
     fn name(data: usize, flow: u32) {
-        let port = FIRST_PORT + (flow & ((1 << PORT_BITS) - 1)) as u16;
+        put(data + SOURCE_ADDRESS, (flow >> PORT_BITS) as u16);
+        put(data + SOURCE_PORT, port(flow));
+    }
+
+    #[inline(always)]
+    fn port(flow: u32) -> u16 {
+        FIRST_PORT + (flow & ((1 << PORT_BITS) - 1)) as u16
+    }
+
+    /// In network order, where the caller has checked two bytes.
+    #[inline(always)]
+    fn put(place: usize, value: u16) {
         // SAFETY: within what the caller has checked.
-        unsafe {
-            ((data + SOURCE_ADDRESS) as *mut u16).write_unaligned(((flow >> PORT_BITS) as u16).to_be())
-        };
-        // SAFETY: likewise.
-        unsafe { ((data + SOURCE_PORT) as *mut u16).write_unaligned(port.to_be()) };
+        unsafe { (place as *mut u16).write_unaligned(value.to_be()) };
     }
 
     /// Both checksums stay what they are in [`Stream::frame`], where address, port and these two words are zero (RFC 1071):
