@@ -6,13 +6,13 @@ use super::{Setup, apt};
 
 /// A program, the package that has it, and who runs it.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     pub(super) program: &'static str,
     pub(super) package: &'static str,
     pub(super) what_for: &'static str,
 }
 
-const CLIENTS: [Client; 4] = [
+const CLIENTS: &[Client] = &[
     Client { program: "ip", package: "iproute2", what_for: "the lab's namespaces, links and addresses" },
     Client {
         program: "ethtool",
@@ -23,9 +23,15 @@ const CLIENTS: [Client; 4] = [
     Client { program: "openssl", package: "openssl", what_for: "TLS handshakes as clients make them" },
 ];
 
+/// What gateway is compared with; only `cargo xtask bench forwarding` brings it.
+pub(crate) const PEERS: &[Client] = &[
+    Client { program: "nft", package: "nftables", what_for: "DNAT in the kernel, to compare with" },
+    Client { program: "haproxy", package: "haproxy", what_for: "a balancer in user space, to compare with" },
+];
+
 /// Brings those that tests and the lab run.
 pub(super) fn ensure(setup: &mut Setup) -> Result<()> {
-    bring(setup, &CLIENTS)
+    bring(setup, CLIENTS)
 }
 
 /// Brings those of `clients` that are not on the path.
