@@ -11,6 +11,12 @@ pub const fn fold(sum: u64) -> u16 {
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
+/// A checksum after one 16-bit word of what it covers has become another (RFC 1624, equation 3). A wrong one stays wrong.
+#[inline(always)]
+pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
+    !fold(!checksum as u64 + !old as u64 + new as u64)
+}
+
 /// The sum of an address's words, folded as far as four bytes.
 #[inline(always)]
 pub const fn of_address(address: Address) -> u64 {
@@ -32,6 +38,16 @@ mod tests {
         // RFC 1071 §3: 00 01 f2 03 f4 f5 f6 f7
         assert_eq!(fold(0x0001 + 0xf203 + 0xf4f5 + 0xf6f7), 0xddf2);
         assert_eq!(fold(0x0001_f203 + 0xf4f5_f6f7), 0xddf2);
+    }
+
+    #[test]
+    fn an_update_is_what_a_new_sum_would_be() {
+        // RFC 1624 §4: where the older equation gave 0xffff.
+        assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);
+        for (old, new) in [(0, 0xffff), (0xffff, 0), (0x0800, 0), (7, 7)] {
+            let rest = 0x1234;
+            assert_eq!(update(!fold(rest + old as u64), old, new), !fold(rest + new as u64), "{old} {new}");
+        }
     }
 
     #[test]

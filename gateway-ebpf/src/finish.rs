@@ -2,9 +2,10 @@
 
 use crate::{
     admit::Stopped,
+    answer::{self, Cause, Version},
     frame::Frame,
     headers::{Ethernet, Ipv4, Ipv6},
-    layout::{self, INSTANCES},
+    layout::{self, Block, INSTANCES, Instance},
     parse::{IpHeader, Link, Packet, Stop},
     pipeline::{self, Verdict},
     reason::Reason,
@@ -18,7 +19,7 @@ use crate::{
 pub struct Job {
     /// Of the flow.
     pub hash: u64,
-    /// [`TASK_FORWARD`]
+    /// [`TASK_FORWARD`], [`TASK_ECHO`], [`TASK_RESET`]
     pub task: u8,
     /// 1 for IPv4, 0 for IPv6.
     pub is_v4: u8,
@@ -48,6 +49,10 @@ const _: () = assert!(size_of::<Job>() == 32);
 
 /// [`Job::task`]: to its instance.
 pub const TASK_FORWARD: u8 = 0;
+/// [`Job::task`]: an echo request is answered.
+pub const TASK_ECHO: u8 = 1;
+/// [`Job::task`]: its flow is at an end, and the sender is told so.
+pub const TASK_RESET: u8 = 2;
 
 /// No header begins further back in a frame than this: what the verifier has to know of an offset.
 const FARTHEST: u16 = 1023;
@@ -60,15 +65,66 @@ pub fn finish<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job) -> Verd
     } else {
         on::<_, _, Ipv6>(frame, tables, job)
     };
-    done.unwrap_or_else(|stop| pipeline::stop(tables, Stopped { scope: job.scope, stop }))
+    let stop = match done {
+        Ok(verdict) => return verdict,
+        Err(stop) => stop,
+    };
+    // Counted before the frame is another: the event of a first drop reads its source.
+    let verdict = pipeline::stop(tables, Stopped { scope: job.scope, stop });
+    let Verdict::Drop(reason) = verdict else { return verdict };
+    if !answer::has_answer(reason) {
+        return verdict;
+    }
+    let answered = if job.is_v4 != 0 {
+        refuse::<_, _, Ipv4>(frame, tables, job, reason)
+    } else {
+        refuse::<_, _, Ipv6>(frame, tables, job, reason)
+    };
+    if answered.is_some() { Verdict::Transmit } else { verdict }
 }
 
 #[inline(always)]
-fn on<F: Frame, T: Tables, H: IpHeader>(frame: &mut F, tables: &T, job: &Job) -> Result<Verdict, Stop> {
+fn on<F: Frame, T: Tables, H: Version>(frame: &mut F, tables: &T, job: &Job) -> Result<Verdict, Stop> {
     let block = tables.block().ok_or(Stop::Pass)?;
+    let cause = read::<_, H>(frame, job).ok_or(Stop::Drop(Reason::Truncated))?;
+    match job.task {
+        TASK_ECHO => answer::echo(frame, tables, block, &cause).map(|()| Verdict::Transmit),
+        TASK_RESET => Err(Stop::Drop(Reason::Gone)),
+        _ => {
+            let Cause { link, header, packet } = &cause;
+            let instance = instance::<H>(block, job);
+            let bytes = frame.length() as u64;
+            rewrite::rewrite::<_, _, true>(frame, link, header, packet, instance, job.hash)?;
+            tables.count(job.scope, job.instance, bytes, job.syns.into());
+            Ok(rewrite::egress(instance, job.port))
+        }
+    }
+}
+
+/// Answers a packet that was dropped and is as it came: where a rewrite finds no way, it has not begun.
+#[inline(always)]
+fn refuse<F: Frame, T: Tables, H: Version>(
+    frame: &mut F,
+    tables: &T,
+    job: &Job,
+    reason: Reason,
+) -> Option<()> {
+    let block = tables.block()?;
+    let cause = read::<_, H>(frame, job)?;
+    answer::refuse(frame, tables, block, &cause, instance::<H>(block, job), reason)
+}
+
+#[inline(always)]
+fn instance<'b, H: IpHeader>(block: &'b Block, job: &Job) -> &'b Instance {
+    &block.instances[(u32::from(job.instance) & (INSTANCES - 1)) as usize][layout::family(H::IS_V4)]
+}
+
+/// The headers of the packet that the slow program decided on.
+#[inline(always)]
+fn read<F: Frame, H: IpHeader>(frame: &F, job: &Job) -> Option<Cause<H>> {
     let start = usize::from(job.start & FARTHEST);
-    let ethernet = frame.read::<Ethernet>(0).ok_or(Stop::Drop(Reason::Truncated))?;
-    let header = frame.read::<H>(start).ok_or(Stop::Drop(Reason::Truncated))?;
+    let ethernet = frame.read::<Ethernet>(0)?;
+    let header = frame.read::<H>(start)?;
     let link = Link { ethernet, ethertype: 0, type_at: usize::from(job.type_at & FARTHEST), end: start };
     let packet = Packet {
         source: header.source(),
@@ -78,10 +134,5 @@ fn on<F: Frame, T: Tables, H: IpHeader>(frame: &mut F, tables: &T, job: &Job) ->
         end: usize::from(job.end),
         hop_limit: 0,
     };
-    let instance =
-        &block.instances[(u32::from(job.instance) & (INSTANCES - 1)) as usize][layout::family(H::IS_V4)];
-    let bytes = frame.length() as u64;
-    rewrite::rewrite::<_, _, true>(frame, &link, &header, &packet, instance, job.hash)?;
-    tables.count(job.scope, job.instance, bytes, job.syns.into());
-    Ok(rewrite::egress(instance, job.port))
+    Some(Cause { link, header, packet })
 }

@@ -5,9 +5,11 @@ use std::{cell::RefCell, collections::BTreeMap};
 use crate::{
     frame::{Frame, Pod},
     layout::{Block, NOTE_LINES, Traffic},
+    limit,
     parse::ETHERNET,
     reason::Reason,
-    tables::{NoteLine, Tables},
+    tables::{Answered, NoteLine, Tables},
+    word::Word,
 };
 
 impl Frame for Vec<u8> {
@@ -57,6 +59,8 @@ pub struct HostTables {
     pub block: Box<Block>,
     /// The transition table.
     pub notes: Vec<NoteLine>,
+    /// The token buckets of answers.
+    pub allowances: Vec<Word>,
     /// What [`Tables::now`] tells.
     pub now: u64,
     /// What [`Tables::interface`] tells.
@@ -74,6 +78,8 @@ pub struct Counters {
     pub instances: BTreeMap<u16, Traffic>,
     /// By scope and reason.
     pub drops: BTreeMap<(u16, Reason), u64>,
+    /// By kind.
+    pub answers: BTreeMap<Answered, u64>,
 }
 
 impl Default for HostTables {
@@ -82,6 +88,7 @@ impl Default for HostTables {
             // SAFETY: integers only, all zero as in a new map; too large to be made on the stack.
             block: unsafe { Box::new_zeroed().assume_init() },
             notes: std::iter::repeat_with(NoteLine::default).take(NOTE_LINES as usize).collect(),
+            allowances: std::iter::repeat_with(Word::default).take(limit::BUCKETS as usize).collect(),
             now: 0,
             interface: 0,
             counters: RefCell::default(),
@@ -96,6 +103,10 @@ impl Tables for HostTables {
 
     fn notes(&self, line: u32) -> Option<&NoteLine> {
         self.notes.get(line as usize)
+    }
+
+    fn allowance(&self, index: u32) -> Option<&Word> {
+        self.allowances.get(index as usize)
     }
 
     fn now(&self) -> u64 {
@@ -114,6 +125,10 @@ impl Tables for HostTables {
 
     fn count_drop(&self, scope: u16, reason: Reason) {
         *self.counters.borrow_mut().drops.entry((scope, reason)).or_default() += 1;
+    }
+
+    fn count_answer(&self, answered: Answered) {
+        *self.counters.borrow_mut().answers.entry(answered).or_default() += 1;
     }
 }
 

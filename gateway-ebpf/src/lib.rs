@@ -21,6 +21,7 @@
 
 pub mod address;
 pub mod admit;
+pub mod answer;
 pub mod checksum;
 pub mod encapsulate;
 pub mod finish;
@@ -28,6 +29,7 @@ pub mod frame;
 pub mod headers;
 pub mod icmp;
 pub mod layout;
+pub mod limit;
 pub mod note;
 pub mod parse;
 pub mod pipeline;

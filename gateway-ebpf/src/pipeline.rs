@@ -10,7 +10,8 @@ use crate::finish;
 use crate::{
     address::V4,
     admit::{self, Admitted, Stopped},
-    finish::{Job, TASK_FORWARD},
+    answer::{self, Version},
+    finish::{Job, TASK_ECHO, TASK_FORWARD, TASK_RESET},
     frame::Frame,
     headers::{Ethernet, Ipv4, Ipv6},
     layout::{self, Block, INSTANCES, INTERFACES, Interface, SLOTS, Vip},
@@ -61,7 +62,11 @@ pub fn fast<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
             _ => Err(NOT_OURS),
         }
     });
-    decided.unwrap_or_else(|stopped| stop(tables, stopped))
+    decided.unwrap_or_else(|stopped| match stopped.stop {
+        // The slow way finds it out again, counts and answers.
+        Stop::Drop(reason) if answer::has_answer(reason) => Verdict::Slow,
+        _ => stop(tables, stopped),
+    })
 }
 
 /// Decides on everything: what is to be done, or what has become of the packet.
@@ -99,22 +104,21 @@ fn link<F: Frame, const FULL: bool>(frame: &F, block: &Block) -> Result<Link, St
     parse::link::<_, FULL>(frame, block.config.one).map_err(|stop| Stopped { scope: 0, stop })
 }
 
-/// All that is found out about a packet that may be forwarded.
-struct Found<'b, H> {
+/// A sound packet for a VIP.
+struct Arrived<'b, H> {
     interface: &'b Interface,
     vip: &'b Vip,
     header: H,
     packet: Packet,
-    admitted: Admitted<'b>,
 }
 
 #[inline(always)]
-fn find<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
+fn arrive<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
     frame: &F,
     tables: &T,
     block: &'b Block,
     link: &Link,
-) -> Result<Found<'b, H>, Stopped> {
+) -> Result<Arrived<'b, H>, Stopped> {
     // The VIP is looked up before anything is judged: what is not for one is none of ours, however odd (R24).
     let Some(header) = frame.read::<H>(link.end) else { return Err(NOT_OURS) };
     let destination = header.destination();
@@ -126,8 +130,7 @@ fn find<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
     let of_vip = |stop| Stopped { scope: vip.scope, stop };
     let interface = ingress(tables, block, vip, link).map_err(of_vip)?;
     let packet = header.packet::<_, FULL>(frame, link.end).map_err(of_vip)?;
-    let admitted = admit::admit::<_, FULL>(frame, block, vip, &packet)?;
-    Ok(Found { interface, vip, header, packet, admitted })
+    Ok(Arrived { interface, vip, header, packet })
 }
 
 /// The interface by which the frame came, if it is one for this VIP and the frame is addressed to it. A frame for another host
@@ -163,50 +166,73 @@ fn forward<F: Frame, T: Tables, H: IpHeader>(
     block: &Block,
     link: &Link,
 ) -> Result<Verdict, Stopped> {
-    let found = find::<_, _, H, false>(frame, tables, block, link)?;
-    let Admitted { service, segment, .. } = &found.admitted;
-    let steered = steer(tables, block, &found)?;
+    let Arrived { interface, vip, header, packet } = arrive::<_, _, H, false>(frame, tables, block, link)?;
+    let admitted = admit::admit::<_, false>(frame, block, vip, &packet)?;
+    let steered = steer(tables, block, vip, &admitted)?;
     let number = u32::from(steered.instance) & (INSTANCES - 1);
     let instance = &block.instances[number as usize][layout::family(H::IS_V4)];
     let bytes = frame.length() as u64;
-    rewrite::rewrite::<_, _, false>(frame, link, &found.header, &found.packet, instance, steered.hash)
-        .map_err(|stop| Stopped { scope: service.scope, stop })?;
-    tables.count(service.scope, steered.instance, bytes, segment.syns());
-    Ok(rewrite::egress(instance, found.interface.port))
+    let scope = admitted.service.scope;
+    rewrite::rewrite::<_, _, false>(frame, link, &header, &packet, instance, steered.hash)
+        .map_err(|stop| Stopped { scope, stop })?;
+    tables.count(scope, steered.instance, bytes, admitted.segment.syns());
+    Ok(rewrite::egress(instance, interface.port))
 }
 
 /// The slow program's: what is to be done.
 #[inline(always)]
-fn job<F: Frame, T: Tables, H: IpHeader>(
+fn job<F: Frame, T: Tables, H: Version>(
     frame: &F,
     tables: &T,
     block: &Block,
     link: &Link,
 ) -> Result<Job, Stopped> {
-    let found = find::<_, _, H, true>(frame, tables, block, link)?;
-    let steered = steer(tables, block, &found)?;
-    Ok(Job {
-        hash: steered.hash,
-        task: TASK_FORWARD,
+    let Arrived { interface, vip, packet, .. } = arrive::<_, _, H, true>(frame, tables, block, link)?;
+    let job = Job {
         is_v4: H::IS_V4.into(),
-        protocol: found.packet.protocol,
-        syns: found.admitted.segment.syns() as u8,
-        scope: found.admitted.service.scope,
-        instance: steered.instance,
-        port: found.interface.port,
+        protocol: packet.protocol,
+        port: interface.port,
         type_at: link.type_at as u16,
-        start: found.packet.start as u16,
-        payload: found.packet.payload as u16,
-        end: found.packet.end as u16,
-        pad: 0,
-    })
+        start: packet.start as u16,
+        payload: packet.payload as u16,
+        end: packet.end as u16,
+        ..Job::default()
+    };
+    let admitted = match admit::admit::<_, true>(frame, block, vip, &packet) {
+        Ok(admitted) => admitted,
+        Err(stopped) if stopped.stop == Stop::Drop(Reason::IcmpEcho) => {
+            return if admit::may_ping(block, vip, &packet, H::BYTES)? {
+                Ok(Job { task: TASK_ECHO, scope: stopped.scope, ..job })
+            } else {
+                Err(stopped)
+            };
+        }
+        Err(stopped) => return Err(stopped),
+    };
+    let job = Job { scope: admitted.service.scope, ..job };
+    match steer(tables, block, vip, &admitted) {
+        Ok(steered) => Ok(Job {
+            hash: steered.hash,
+            task: TASK_FORWARD,
+            syns: admitted.segment.syns() as u8,
+            instance: steered.instance,
+            ..job
+        }),
+        Err(stopped) if stopped.stop == Stop::Drop(Reason::Gone) => Ok(Job { task: TASK_RESET, ..job }),
+        Err(stopped) => Err(stopped),
+    }
 }
 
 /// The instance of an admitted packet: somebody.
 #[inline(always)]
-fn steer<T: Tables, H>(tables: &T, block: &Block, found: &Found<'_, H>) -> Result<Steered, Stopped> {
-    let Admitted { service, flow, segment } = &found.admitted;
-    match steer::steer(tables, block, found.vip.salt, flow, *segment) {
+fn steer<T: Tables>(
+    tables: &T,
+    block: &Block,
+    vip: &Vip,
+    admitted: &Admitted<'_>,
+) -> Result<Steered, Stopped> {
+    let Admitted { service, flow, segment } = admitted;
+    match steer::steer(tables, block, vip.salt, flow, *segment) {
         Some(steered) if steered.instance != 0 => Ok(steered),
         _ => Err(Stopped { scope: service.scope, stop: Stop::Drop(Reason::NoInstance) }),
     }

@@ -21,12 +21,31 @@ pub enum Limit {
     Reset = 2,
 }
 
+/// What was answered: the index of its counter.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Answered {
+    /// An echo reply.
+    Echo = 0,
+    /// An ICMP error. What it is about counts as a drop too.
+    Error = 1,
+    /// A reset. Likewise.
+    Reset = 2,
+    /// Nothing: over the limit.
+    Limited = 3,
+}
+
+/// How many kinds [`Answered`] has.
+pub const ANSWERED: u32 = 4;
+
 /// Read access to the tables, the clock, and counting.
 pub trait Tables {
     /// All tables but the transition table.
     fn block(&self) -> Option<&Block>;
     /// A line of the transition table.
     fn notes(&self, line: u32) -> Option<&NoteLine>;
+    /// This CPU's token bucket at an index below [`crate::limit::BUCKETS`].
+    fn allowance(&self, index: u32) -> Option<&Word>;
     /// Nanoseconds since boot, to some milliseconds.
     fn now(&self) -> u64;
     /// The kernel's index of the interface that the packet came in by.
@@ -36,4 +55,6 @@ pub trait Tables {
     fn count(&self, scope: u16, instance: u16, bytes: u64, syn: u64);
     /// Counts a drop.
     fn count_drop(&self, scope: u16, reason: Reason);
+    /// Counts an answer.
+    fn count_answer(&self, answered: Answered);
 }

@@ -9,7 +9,8 @@ use aya_ebpf::{
 use crate::{
     finish::Job,
     layout::{Block, INSTANCES, INTERFACES, NOTE_LINES, NOTES, REASONS, SCOPES, Traffic},
-    tables::NoteLine,
+    limit,
+    tables::{ANSWERED, NoteLine},
 };
 
 /// One value: all tables but the next.
@@ -40,5 +41,12 @@ pub static INSTANCE_TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::with_max_entrie
 /// By scope × [`REASONS`] + reason.
 #[map]
 pub static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(SCOPES * REASONS, 0);
+
+/// By [`crate::tables::Answered`].
+#[map]
+pub static ANSWERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(ANSWERED, 0);
+/// The token buckets of answers: [`crate::limit`].
+#[map]
+pub static ALLOWANCES: PerCpuArray<u64> = PerCpuArray::with_max_entries(limit::BUCKETS, 0);
 
 const _: () = assert!(size_of::<NoteLine>() == size_of::<[u64; NOTES]>());

@@ -5,7 +5,7 @@ use aya_log_ebpf::warn;
 
 use super::{
     frame::XdpFrame,
-    maps::{DROPS, INSTANCE_TRAFFIC, SERVICE_TRAFFIC, TABLES, TRANSITIONS},
+    maps::{ALLOWANCES, ANSWERS, DROPS, INSTANCE_TRAFFIC, SERVICE_TRAFFIC, TABLES, TRANSITIONS},
 };
 use crate::{
     address::Address,
@@ -14,7 +14,8 @@ use crate::{
     layout::{Block, REASONS, Traffic},
     parse,
     reason::Reason,
-    tables::{NoteLine, Tables},
+    tables::{Answered, NoteLine, Tables},
+    word::Word,
 };
 
 /// The context is there for the log alone.
@@ -30,6 +31,12 @@ impl Tables for KernelTables<'_> {
     fn notes(&self, line: u32) -> Option<&NoteLine> {
         // SAFETY: the value is eight aligned words that live as long as the program, and are only accessed atomically.
         TRANSITIONS.get_ptr(line).map(|words| unsafe { &*words.cast::<NoteLine>() })
+    }
+
+    #[inline(always)]
+    fn allowance(&self, index: u32) -> Option<&Word> {
+        // SAFETY: an aligned word that lives as long as the program, and is only accessed whole.
+        ALLOWANCES.get_ptr(index).map(|word| unsafe { &*word.cast::<Word>() })
     }
 
     #[inline(always)]
@@ -62,6 +69,14 @@ impl Tables for KernelTables<'_> {
             // Once for each scope, reason and CPU. User space puts names to the numbers.
             let source = source(&XdpFrame::<true>::new(self.0.as_ptr().cast()));
             warn!(self.0, "drop scope={} reason={} hi={} lo={}", scope, reason as u8, source.hi, source.lo);
+        }
+    }
+
+    #[inline(always)]
+    fn count_answer(&self, answered: Answered) {
+        if let Some(counter) = ANSWERS.get_ptr_mut(answered as u32) {
+            // SAFETY: this CPU's own counter, and an XDP program is not interrupted by itself.
+            unsafe { *counter += 1 };
         }
     }
 }

@@ -22,7 +22,7 @@ use gateway_ebpf::{
 
 pub use self::{
     attach::XdpMode,
-    counters::{Counters, Dropped, Forwarded},
+    counters::{Answers, Counters, Dropped, Forwarded},
     error::Error,
     refusal::Refusal,
 };
@@ -54,6 +54,7 @@ pub struct Dataplane {
     service_traffic: PerCpuArray<MapData, Traffic>,
     instance_traffic: PerCpuArray<MapData, Traffic>,
     drops: PerCpuArray<MapData, u64>,
+    answers: PerCpuArray<MapData, u64>,
     applied: Option<Plan>,
     /// For events.
     scopes: Arc<ScopeNames>,
@@ -94,6 +95,7 @@ impl Dataplane {
             service_traffic: per_cpu(&mut ebpf, "SERVICE_TRAFFIC")?,
             instance_traffic: per_cpu(&mut ebpf, "INSTANCE_TRAFFIC")?,
             drops: per_cpu(&mut ebpf, "DROPS")?,
+            answers: per_cpu(&mut ebpf, "ANSWERS")?,
             applied: None,
             scopes: Arc::default(),
             events: None,
@@ -196,7 +198,13 @@ impl Dataplane {
     /// A map that could not be read.
     pub fn counters(&self) -> Result<Counters, Error> {
         match &self.applied {
-            Some(plan) => counters::read(plan, &self.service_traffic, &self.instance_traffic, &self.drops),
+            Some(plan) => counters::read(
+                plan,
+                &self.service_traffic,
+                &self.instance_traffic,
+                &self.drops,
+                &self.answers,
+            ),
             None => Ok(Counters::default()),
         }
     }

@@ -88,18 +88,29 @@ impl Packet {
         }
     }
 
-    fn ipv4(mut self, source: Ipv4Addr, destination: Ipv4Addr, options: &[u8], fragment: u16) -> Self {
+    fn ipv4(self, source: Ipv4Addr, destination: Ipv4Addr, options: &[u8], fragment: u16) -> Self {
+        self.ipv4_of(source, destination, options, &Fields { fragment, ..Fields::default() })
+    }
+
+    /// IPv4 with options (whole words).
+    pub(crate) fn ipv4_of(
+        mut self,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        options: &[u8],
+        fields: &Fields,
+    ) -> Self {
         let mut pseudo = source.octets().to_vec();
         pseudo.extend(destination.octets());
         pseudo.extend([0, self.protocol]);
         pseudo.extend((self.bytes.len() as u16).to_be_bytes());
         self.fill_checksum(&pseudo);
         let length = 20 + options.len();
-        let mut header = vec![0x40 | (length / 4) as u8, 0];
+        let mut header = vec![0x40 | (length / 4) as u8, fields.service];
         header.extend(((length + self.bytes.len()) as u16).to_be_bytes());
-        header.extend([0x12, 0x34]);
-        header.extend(fragment.to_be_bytes());
-        header.extend([64, self.protocol, 0, 0]);
+        header.extend(fields.identification.to_be_bytes());
+        header.extend(fields.fragment.to_be_bytes());
+        header.extend([fields.ttl, self.protocol, 0, 0]);
         header.extend(source.octets());
         header.extend(destination.octets());
         header.extend(options);
@@ -161,6 +172,28 @@ impl Packet {
         bytes.truncate(octets);
         bytes
     }
+}
+
+/// Fields of an IPv4 header.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fields {
+    pub(crate) service: u8,
+    pub(crate) identification: u16,
+    /// Flags and offset.
+    pub(crate) fragment: u16,
+    pub(crate) ttl: u8,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self { service: 0, identification: 0x1234, fragment: 0, ttl: 64 }
+    }
+}
+
+/// A built frame on the way from the balancer to the client.
+pub(crate) fn sent_back(mut frame: Vec<u8>) -> Vec<u8> {
+    frame[..12].rotate_left(6);
+    frame
 }
 
 /// The same frame on its way to an instance: other MACs, nothing else.

@@ -1,6 +1,7 @@
 //! Single packets through the loaded program, and the same ones through the pipeline on the host.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod answers;
 mod builder;
 mod object;
 mod parity;

@@ -71,7 +71,7 @@ fn check(row: &str, frame: &[u8], expected: &Expected, outcome: &Outcome, counte
     }
 }
 
-fn difference(before: &Counted, after: &Counted) -> Counted {
+pub(crate) fn difference(before: &Counted, after: &Counted) -> Counted {
     let mut difference = after.clone();
     difference.forwarded.retain(|name, now| {
         let was = before.forwarded.get(name).copied().unwrap_or_default();
@@ -80,6 +80,10 @@ fn difference(before: &Counted, after: &Counted) -> Counted {
     });
     difference.dropped.retain(|key, now| {
         *now -= before.dropped.get(key).copied().unwrap_or_default();
+        *now > 0
+    });
+    difference.answered.retain(|kind, now| {
+        *now -= before.answered.get(kind).copied().unwrap_or_default();
         *now > 0
     });
     difference
