@@ -204,7 +204,7 @@ pub fn echo<F: Frame, T: Tables, H: Version>(
     Ok(())
 }
 
-/// Makes the answer to a packet that was dropped, in its place; `None`: there is none, or not now.
+/// Makes the answer to a packet that was dropped for a [`Reason`] by number, in its place; `None`: there is none, or not now.
 #[inline(always)]
 pub fn refuse<F: Frame, T: Tables, H: Version>(
     frame: &mut F,
@@ -212,21 +212,25 @@ pub fn refuse<F: Frame, T: Tables, H: Version>(
     block: &Block,
     cause: &Cause<H>,
     instance: &Instance,
-    reason: Reason,
+    reason: u64,
 ) -> Option<()> {
     let cut = cause.header.cut();
     if cut == Cut::Later || !is_unicast(cause.packet.source) {
         return None;
     }
-    match reason {
-        Reason::Gone => reset(frame, tables, block, cause),
-        Reason::TooBig if cut == Cut::May => None,
-        Reason::TooBig => {
-            let mtu = if instance.mtu < H::LEAST_MTU { H::LEAST_MTU } else { instance.mtu };
-            error(frame, tables, block, cause, H::TOO_BIG, mtu)
-        }
-        _ => error(frame, tables, block, cause, H::HOP_LIMIT, 0),
+    if reason == Reason::Gone as u64 {
+        return reset(frame, tables, block, cause);
     }
+    let ((kind, code), mtu) = if reason == Reason::HopLimit as u64 {
+        (H::HOP_LIMIT, 0)
+    } else if cut == Cut::May {
+        return None;
+    } else {
+        (H::TOO_BIG, if instance.mtu < H::LEAST_MTU { H::LEAST_MTU } else { instance.mtu })
+    };
+    // As in the header: type, code, checksum, and the word behind it. Both errors are one way to the verifier.
+    let head = u64::from(kind) << 56 | u64::from(code) << 48 | u64::from(mtu);
+    error(frame, tables, block, cause, head * block.config.one)
 }
 
 /// An ICMP error that quotes the packet: a fresh header in front of it, and the end cut off.
@@ -236,8 +240,7 @@ fn error<F: Frame, T: Tables, H: Version>(
     tables: &T,
     block: &Block,
     cause: &Cause<H>,
-    (kind, code): (u8, u8),
-    mtu: u16,
+    head: u64,
 ) -> Option<()> {
     const ICMP: usize = size_of::<Icmp>();
     let Cause { link, header, packet } = cause;
@@ -258,9 +261,9 @@ fn error<F: Frame, T: Tables, H: Version>(
     frame.truncate(message + ICMP + quote)?;
     let pseudo = if H::IS_V4 { 0 } else { pseudo(header, H::ICMP, ICMP + quote) };
     let quoted = sum_to_end(frame, message + ICMP, H::QUOTE, block.config.one);
-    let sum = pseudo + (u64::from(kind) << 8 | u64::from(code)) + u64::from(mtu) + quoted;
-    let checksum = (!checksum::fold(sum)).to_be();
-    frame.write(message, Icmp { kind, code, checksum, rest: u32::from(mtu).to_be() })?;
+    let sum = pseudo + (head >> 32) + (head & 0xffff_ffff) + quoted;
+    let checksum = u64::from(!checksum::fold(sum)) << 32;
+    frame.write(message, (head | checksum).to_be())?;
     tables.count_answer(Answered::Error);
     Some(())
 }

@@ -72,13 +72,16 @@ pub fn finish<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job) -> Verd
     // Counted before the frame is another: the event of a first drop reads its source.
     let verdict = pipeline::stop(tables, Stopped { scope: job.scope, stop });
     let Verdict::Drop(reason) = verdict else { return verdict };
+    let Some(block) = tables.block() else { return verdict };
     if !answer::has_answer(reason) {
         return verdict;
     }
+    // The verifier would else walk each answer once for every place where the reason comes from.
+    let reason = u64::from(reason as u8) * block.config.one;
     let answered = if job.is_v4 != 0 {
-        refuse::<_, _, Ipv4>(frame, tables, job, reason)
+        refuse::<_, _, Ipv4>(frame, tables, block, job, reason)
     } else {
-        refuse::<_, _, Ipv6>(frame, tables, job, reason)
+        refuse::<_, _, Ipv6>(frame, tables, block, job, reason)
     };
     if answered.is_some() { Verdict::Transmit } else { verdict }
 }
@@ -106,10 +109,10 @@ fn on<F: Frame, T: Tables, H: Version>(frame: &mut F, tables: &T, job: &Job) -> 
 fn refuse<F: Frame, T: Tables, H: Version>(
     frame: &mut F,
     tables: &T,
+    block: &Block,
     job: &Job,
-    reason: Reason,
+    reason: u64,
 ) -> Option<()> {
-    let block = tables.block()?;
     let cause = read::<_, H>(frame, job)?;
     answer::refuse(frame, tables, block, &cause, instance::<H>(block, job), reason)
 }
