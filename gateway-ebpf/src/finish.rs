@@ -57,7 +57,7 @@ pub const TASK_RESET: u8 = 2;
 /// No header begins further back in a frame than this: what the verifier has to know of an offset.
 const FARTHEST: u16 = 1023;
 
-/// Does what the slow program decided on this frame.
+/// Does what the slow program decided on this frame, and counts it. What is dropped may have an [`answer`].
 #[inline(always)]
 pub fn finish<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job) -> Verdict {
     let done = if job.is_v4 != 0 {
@@ -65,23 +65,24 @@ pub fn finish<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job) -> Verd
     } else {
         on::<_, _, Ipv6>(frame, tables, job)
     };
-    let stop = match done {
-        Ok(verdict) => return verdict,
-        Err(stop) => stop,
-    };
-    // Counted before the frame is another: the event of a first drop reads its source.
-    let verdict = pipeline::stop(tables, Stopped { scope: job.scope, stop });
+    done.unwrap_or_else(|stop| pipeline::stop(tables, Stopped { scope: job.scope, stop }))
+}
+
+/// Answers a packet that [`finish`] has dropped, if its reason has an answer. The frame is as it came: where a rewrite finds
+/// no way, it has not begun.
+#[inline(always)]
+pub fn answer<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job, verdict: Verdict) -> Verdict {
     let Verdict::Drop(reason) = verdict else { return verdict };
     let Some(block) = tables.block() else { return verdict };
     if !answer::has_answer(reason) {
         return verdict;
     }
-    // The verifier would else walk each answer once for every place where the reason comes from.
-    let reason = u64::from(reason as u8) * block.config.one;
+    // The verifier would else walk each answer once for every reason.
+    let number = u64::from(reason as u8) * block.config.one;
     let answered = if job.is_v4 != 0 {
-        refuse::<_, _, Ipv4>(frame, tables, block, job, reason)
+        refuse::<_, _, Ipv4>(frame, tables, block, job, number)
     } else {
-        refuse::<_, _, Ipv6>(frame, tables, block, job, reason)
+        refuse::<_, _, Ipv6>(frame, tables, block, job, number)
     };
     if answered.is_some() { Verdict::Transmit } else { verdict }
 }
@@ -104,7 +105,6 @@ fn on<F: Frame, T: Tables, H: Version>(frame: &mut F, tables: &T, job: &Job) -> 
     }
 }
 
-/// Answers a packet that was dropped and is as it came: where a rewrite finds no way, it has not begun.
 #[inline(always)]
 fn refuse<F: Frame, T: Tables, H: Version>(
     frame: &mut F,

@@ -44,7 +44,10 @@ pub enum Verdict {
 pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
     match fast(frame, tables) {
         Verdict::Slow => match slow(frame, tables) {
-            Ok(job) => finish::finish(frame, tables, &job),
+            Ok(job) => {
+                let verdict = finish::finish(frame, tables, &job);
+                finish::answer(frame, tables, &job, verdict)
+            }
             Err(verdict) => verdict,
         },
         verdict => verdict,

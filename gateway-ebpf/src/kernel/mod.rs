@@ -48,7 +48,12 @@ pub fn slow(context: &XdpContext) -> u32 {
 #[inline(always)]
 pub fn finish(context: &XdpContext) -> u32 {
     let Some(job) = JOB.get(0) else { return xdp_action::XDP_DROP };
-    action(finish::finish(&mut XdpFrame::<true>::new(context.as_ptr().cast()), &KernelTables(context), job))
+    let frame = || XdpFrame::<true>::new(context.as_ptr().cast());
+    let verdict = finish::finish(&mut frame(), &KernelTables(context), job);
+    // Frame and job are got anew: if they were kept while a drop is counted, the verifier would walk the counting, and then the
+    // answers, once for every place that drops.
+    let Some(job) = JOB.get(0) else { return xdp_action::XDP_DROP };
+    action(finish::answer(&mut frame(), &KernelTables(context), job, verdict))
 }
 
 #[inline(always)]

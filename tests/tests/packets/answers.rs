@@ -305,6 +305,11 @@ fn tables() -> HostTables {
     HostTables::from(&plan::plan(&desired(model()), None).unwrap())
 }
 
+fn finished(frame: &mut Vec<u8>, tables: &HostTables, job: &Job) -> Verdict {
+    let verdict = finish::finish(frame, tables, job);
+    finish::answer(frame, tables, job, verdict)
+}
+
 #[test]
 fn r82_a_segment_of_a_flow_that_is_gone_is_answered_by_a_reset() {
     const PORTS: (u16, u16) = (50_000, 443);
@@ -330,12 +335,12 @@ fn r82_a_segment_of_a_flow_that_is_gone_is_answered_by_a_reset() {
                 let about = segment(PORTS, FIRST, SEEN, flags, b"odd");
                 let mut frame = about.ip_with(INSIDE, PRIVATE, options, 0).ethernet(tags);
                 let job = gone(true, tags.len(), 20 + options.len(), &frame);
-                assert_eq!(finish::finish(&mut frame, &tables, &job), Verdict::Transmit, "flags {flags:#x}");
+                assert_eq!(finished(&mut frame, &tables, &job), Verdict::Transmit, "flags {flags:#x}");
                 assert_eq!(frame, sent_back(back4.clone()), "flags {flags:#x}, {tags:?}, {options:?}");
             }
             let mut frame = segment(PORTS, FIRST, SEEN, flags, b"odd").ip(INSIDE6, PRIVATE6).ethernet(tags);
             let job = gone(false, tags.len(), 40, &frame);
-            assert_eq!(finish::finish(&mut frame, &tables, &job), Verdict::Transmit, "flags {flags:#x}");
+            assert_eq!(finished(&mut frame, &tables, &job), Verdict::Transmit, "flags {flags:#x}");
             assert_eq!(frame, sent_back(back.ip(PRIVATE6, INSIDE6).ethernet(tags)), "flags {flags:#x}");
         }
     }
@@ -364,7 +369,7 @@ fn r82_a_reset_is_never_answered() {
     for frame in silent {
         let mut after = frame.clone();
         let job = gone(true, 0, 20, &frame);
-        assert_eq!(finish::finish(&mut after, &tables, &job), Verdict::Drop(Reason::Gone), "{frame:02x?}");
+        assert_eq!(finished(&mut after, &tables, &job), Verdict::Drop(Reason::Gone), "{frame:02x?}");
         assert_eq!(after, frame);
     }
     assert!(tables.counters.borrow().answers.is_empty());
