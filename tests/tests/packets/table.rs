@@ -195,6 +195,13 @@ fn r22_icmp_errors_follow_their_flow_and_others_are_dropped() {
         |quote: Vec<u8>| Packet::icmp(IpProto::Icmp, 3, 4, &quote).ip("192.0.2.9", PUBLIC).ethernet(&[]);
     let with_options =
         Packet::tcp(3443, 50_000, ACK, 1).ip_with(PUBLIC, OUTSIDE, &[1, 1, 1, 0], 0).quoted(32);
+    let reply_with_options =
+        |octets| Packet::tcp(3443, 50_000, ACK, 1).ip_with(PUBLIC, OUTSIDE, &[1; 40], 0).quoted(octets);
+    let extended = |octets| {
+        let packet = Packet::tcp(443, 50_000, ACK, 1).extension(IpProto::Ipv6Frag, &[0, 0, 0, 0, 0, 0, 1]);
+        let packet = packet.extension(IpProto::HopOpt, &[0, 5, 2, 0, 0, 1, 0]);
+        packet.ip(PRIVATE6, INSIDE6).quoted(octets)
+    };
     let reply6 = |vip| Packet::tcp(443, 50_000, ACK, 1).ip(vip, INSIDE6).quoted(48);
     let too_big =
         |quote: Vec<u8>| Packet::icmp(IpProto::Ipv6Icmp, 2, 0, &quote).ip(INSIDE6, PRIVATE6).ethernet(&[]);
@@ -246,6 +253,15 @@ fn r22_icmp_errors_follow_their_flow_and_others_are_dropped() {
             Drop(PRIVATE, "source"),
         ),
         ("too big", too_big(reply6(PRIVATE6)), Forward("[fd00:0:0:1::5]:443")),
+        (
+            "tagged",
+            Packet::icmp(IpProto::Icmp, 3, 4, &reply(3443)).ip("192.0.2.9", PUBLIC).ethernet(&[(DOT1Q, 7)]),
+            Forward("203.0.113.5:3443"),
+        ),
+        ("quoted options that are cut", error(reply_with_options(47)), Drop(PUBLIC, "icmp-quote")),
+        ("eight bytes behind quoted options", error(reply_with_options(68)), Forward("203.0.113.5:3443")),
+        ("quoted extension headers", too_big(extended(64)), Forward("[fd00:0:0:1::5]:443")),
+        ("quoted extension headers, cut", too_big(extended(58)), Drop(PRIVATE6, "icmp-quote")),
         ("too big, stray", too_big(reply6("fd00:0:0:1::6")), Drop(PRIVATE6, "icmp-quote")),
     ]);
 }

@@ -20,6 +20,7 @@ const CLIENTS: &[Client] = &[
         what_for: "the lab's links: checksums that XDP can forward",
     },
     Client { program: "curl", package: "curl", what_for: "requests as clients make them" },
+    Client { program: "ping", package: "iputils-ping", what_for: "echo requests as clients make them" },
     Client { program: "openssl", package: "openssl", what_for: "TLS handshakes as clients make them" },
 ];
 
