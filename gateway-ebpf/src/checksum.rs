@@ -46,7 +46,7 @@ mod tests {
         assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);
         for (old, new) in [(0, 0xffff), (0xffff, 0), (0x0800, 0), (7, 7)] {
             let rest = 0x1234;
-            assert_eq!(update(!fold(rest + old as u64), old, new), !fold(rest + new as u64), "{old} {new}");
+            assert_eq!(update(!fold(rest + u64::from(old)), old, new), !fold(rest + u64::from(new)), "{old} {new}");
         }
     }
 
