@@ -14,7 +14,7 @@ pub const fn fold(sum: u64) -> u16 {
 /// A checksum after one 16-bit word of what it covers has become another (RFC 1624, equation 3). A wrong one stays wrong.
 #[inline(always)]
 pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
-    !fold(!checksum as u64 + !old as u64 + new as u64)
+    adjust(checksum, change(old, new))
 }
 
 /// The sum of an address's words, folded as far as four bytes.
@@ -22,6 +22,26 @@ pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
 pub const fn of_address(address: Address) -> u64 {
     let hi = if address.hi == V4 { 0 } else { address.hi };
     (hi >> 32) + (hi & 0xffff_ffff) + (address.lo >> 32) + (address.lo & 0xffff_ffff)
+}
+
+/// By how much a sum is different when an address in it becomes another one: a number that is congruent to it and not negative.
+#[inline(always)]
+pub const fn change_of_address(before: Address, after: Address) -> u64 {
+    // A multiple of 0xffff, as every word's complement is: it adds up to nothing.
+    4 * 0xffff_ffff - of_address(before) + of_address(after)
+}
+
+/// The same of one word.
+#[inline(always)]
+pub const fn change(before: u16, after: u16) -> u64 {
+    0xffff - before as u64 + after as u64
+}
+
+/// As [`update`], where the sum of what is covered has changed by so much. It is the one that a full computation gives, since no sum of
+/// data with an address in it is zero.
+#[inline(always)]
+pub const fn adjust(checksum: u16, change: u64) -> u16 {
+    !fold(!checksum as u64 + change)
 }
 
 #[cfg(test)]
@@ -48,6 +68,10 @@ mod tests {
             let rest = 0x1234;
             assert_eq!(update(!fold(rest + u64::from(old)), old, new), !fold(rest + u64::from(new)), "{old} {new}");
         }
+        let (a, b) = (Address::v4(0x0a00_0005), Address::v4(0xffff_ffff));
+        let sum = |address| fold(0x1234_5678 + of_address(address));
+        assert_eq!(adjust(!sum(a), change_of_address(a, b)), !sum(b));
+        assert_eq!(adjust(!sum(b), change_of_address(b, a)), !sum(a));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::{
     frame::Frame,
     headers::{Ethernet, Ipv4, Ipv6},
     layout::{self, Block, INSTANCES, Instance},
-    parse::{IpHeader, Link, Packet, Stop},
+    parse::{FARTHEST, IpHeader, Link, Packet, Stop},
     pipeline::{self, Verdict},
     reason::Reason,
     rewrite,
@@ -41,8 +41,8 @@ pub struct Job {
     pub payload: u16,
     /// As [`Packet::end`].
     pub end: u16,
-    /// Zero.
-    pub pad: u16,
+    /// [`layout::Service::backend_port`]; 0: the packet has no ports (a later fragment).
+    pub backend_port: u16,
 }
 
 const _: () = assert!(size_of::<Job>() == 32);
@@ -53,9 +53,6 @@ pub const TASK_FORWARD: u8 = 0;
 pub const TASK_ECHO: u8 = 1;
 /// [`Job::task`]: its flow is at an end, and the sender is told so.
 pub const TASK_RESET: u8 = 2;
-
-/// No header begins further back in a frame than this: what the verifier has to know of an offset.
-const FARTHEST: u16 = 1023;
 
 /// Does what the slow program decided on this frame, and counts it. What is dropped may have an [`answer`].
 #[inline(always)]
@@ -90,6 +87,9 @@ pub fn answer<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job, verdict
 #[inline(always)]
 fn on<F: Frame, T: Tables, H: Version>(frame: &mut F, tables: &T, job: &Job) -> Result<Verdict, Stop> {
     let block = tables.block().ok_or(Stop::Pass)?;
+    if job.payload > FARTHEST {
+        return Err(Stop::Drop(Reason::ExtensionDepth));
+    }
     let cause = read::<_, H>(frame, job).ok_or(Stop::Drop(Reason::Truncated))?;
     match job.task {
         TASK_ECHO => answer::echo(frame, tables, block, &cause).map(|()| Verdict::Transmit),
@@ -98,7 +98,14 @@ fn on<F: Frame, T: Tables, H: Version>(frame: &mut F, tables: &T, job: &Job) -> 
             let Cause { link, header, packet } = &cause;
             let instance = instance::<H>(block, job);
             let bytes = frame.length() as u64;
-            rewrite::rewrite::<_, _, true>(frame, link, header, packet, instance, job.hash)?;
+            rewrite::rewrite::<_, _, true>(
+                frame,
+                link,
+                header,
+                packet,
+                instance,
+                (job.hash, job.backend_port),
+            )?;
             tables.count(job.scope, job.instance, bytes, job.syns.into());
             Ok(rewrite::egress(instance, job.port))
         }

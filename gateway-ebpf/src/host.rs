@@ -3,12 +3,13 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use crate::{
+    address::Address,
     frame::{Frame, Pod},
     layout::{Block, NOTE_LINES, Traffic},
     limit,
     parse::ETHERNET,
     reason::Reason,
-    tables::{Answered, NoteLine, Tables},
+    tables::{Answered, NoteLine, Route, Tables},
     word::Word,
 };
 
@@ -65,6 +66,8 @@ pub struct HostTables {
     pub now: u64,
     /// What [`Tables::interface`] tells.
     pub interface: u32,
+    /// What [`Tables::route`] tells, by destination; to others no route is known.
+    pub routes: BTreeMap<Address, Route>,
     /// What was counted.
     pub counters: RefCell<Counters>,
 }
@@ -91,6 +94,7 @@ impl Default for HostTables {
             allowances: std::iter::repeat_with(Word::default).take(limit::BUCKETS as usize).collect(),
             now: 0,
             interface: 0,
+            routes: BTreeMap::new(),
             counters: RefCell::default(),
         }
     }
@@ -115,6 +119,10 @@ impl Tables for HostTables {
 
     fn interface(&self) -> u32 {
         self.interface
+    }
+
+    fn route(&self, _: Address, destination: Address, _: u8, _: u16) -> Route {
+        self.routes.get(&destination).copied().unwrap_or(Route::Unknown)
     }
 
     fn count(&self, scope: u16, instance: u16, bytes: u64, syn: u64) {

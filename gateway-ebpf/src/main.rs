@@ -29,6 +29,12 @@ mod programs {
         gateway_ebpf::kernel::finish(&context)
     }
 
+    /// What an instance sends to a client in nat mode.
+    #[xdp]
+    fn gateway_reply(context: XdpContext) -> u32 {
+        gateway_ebpf::kernel::reply(&context)
+    }
+
     /// The kernel lets GPL-compatible programs use all helpers.
     #[unsafe(link_section = "license")]
     #[unsafe(no_mangle)]

@@ -4,9 +4,8 @@
 //! or fragments. Whatever else concerns a VIP it hands to the *slow* program ([`Verdict::Slow`]), which knows everything and decides
 //! anew from the frame, so nothing is carried over. That one does not rewrite: what has to be done is a [`Job`], which a third
 //! program does ([`crate::finish`]). So the verifier walks all ways to decide and all ways to rewrite, and not their product.
+//! In nat mode a fourth one takes what instances send to clients ([`crate::reply`]).
 
-#[cfg(not(target_arch = "bpf"))]
-use crate::finish;
 use crate::{
     address::V4,
     admit::{self, Admitted, Stopped},
@@ -14,13 +13,15 @@ use crate::{
     finish::{Job, TASK_ECHO, TASK_FORWARD, TASK_RESET},
     frame::Frame,
     headers::{Ethernet, Ipv4, Ipv6},
-    layout::{self, Block, INSTANCES, INTERFACES, Interface, SLOTS, Vip},
+    layout::{self, Block, FLAG_NAT, INSTANCES, INTERFACES, Interface, SLOTS, Vip},
     parse::{self, IpHeader, Link, Packet, Stop},
     reason::Reason,
     rewrite,
     steer::{self, Steered},
     tables::Tables,
 };
+#[cfg(not(target_arch = "bpf"))]
+use crate::{finish, reply};
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,25 +34,28 @@ pub enum Verdict {
     Transmit,
     /// Rewritten: out of the interface at this place in the device map.
     Redirect(u16),
-    /// Its instance is this host: untouched, up the stack.
+    /// Up the stack: its instance is this host and it is untouched, or it is a reply with its VIP that the kernel finds the way for.
     Deliver,
     /// Untouched and not counted: the slow program's.
     Slow,
+    /// Untouched and not counted: the reply program's ([`crate::reply`]).
+    Reply,
 }
 
 /// Decides on one packet, and rewrites it where it is forwarded: what the programs together do.
 #[cfg(not(target_arch = "bpf"))]
 pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
-    match fast(frame, tables) {
-        Verdict::Slow => match slow(frame, tables) {
+    let mut verdict = fast(frame, tables);
+    if verdict == Verdict::Slow {
+        verdict = match slow(frame, tables) {
             Ok(job) => {
                 let verdict = finish::finish(frame, tables, &job);
                 finish::answer(frame, tables, &job, verdict)
             }
             Err(verdict) => verdict,
-        },
-        verdict => verdict,
+        };
     }
+    if verdict == Verdict::Reply { reply::reply(frame, tables) } else { verdict }
 }
 
 /// What nearly every packet needs.
@@ -94,6 +98,7 @@ pub(crate) fn stop<T: Tables>(tables: &T, stopped: Stopped) -> Verdict {
     crate::rare();
     match stopped.stop {
         Stop::Slow => Verdict::Slow,
+        Stop::Reply => Verdict::Reply,
         Stop::Pass => Verdict::Pass,
         Stop::Drop(reason) => {
             tables.count_drop(stopped.scope, reason);
@@ -128,12 +133,23 @@ fn arrive<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
     let vip = &block.vips[(destination.slot(block.config.vip_multiplier) & (SLOTS - 1)) as usize];
     // An IPv6 destination that has the form of an IPv4 one (`address::V4`) is multicast and no VIP.
     if vip.address != destination || (destination.hi == V4) != H::IS_V4 {
-        return Err(NOT_OURS);
+        return Err(not_for_a_vip(block, &header));
     }
     let of_vip = |stop| Stopped { scope: vip.scope, stop };
     let interface = ingress(tables, block, vip, link).map_err(of_vip)?;
     let packet = header.packet::<_, FULL>(frame, link.end).map_err(of_vip)?;
     Ok(Arrived { interface, vip, header, packet })
+}
+
+/// Foreign traffic, unless it is from an instance whose replies come this way.
+#[inline(always)]
+fn not_for_a_vip<H: IpHeader>(block: &Block, header: &H) -> Stopped {
+    if block.config.flags & FLAG_NAT == 0 {
+        return NOT_OURS;
+    }
+    let source = header.source();
+    let peer = block.peers[(source.slot(block.config.peer_multiplier) & (SLOTS - 1)) as usize];
+    if peer == source { Stopped { scope: 0, stop: Stop::Reply } } else { NOT_OURS }
 }
 
 /// The interface by which the frame came, if it is one for this VIP and the frame is addressed to it. A frame for another host
@@ -148,17 +164,35 @@ fn ingress<'b, T: Tables>(
 ) -> Result<&'b Interface, Stop> {
     // The group bit is the lowest of the first byte on the wire (IEEE 802 §8.2).
     const GROUP: u32 = u32::from_ne_bytes([1, 0, 0, 0]);
-    let index = tables.interface();
-    let slot = Interface::slot(index, block.config.interface_multiplier) & (INTERFACES - 1);
-    let interface = &block.interfaces[slot as usize];
-    if interface.index != index || interface.sides & vip.sides == 0 {
+    let Some(interface) = interface(block, tables.interface()) else {
+        return Err(Stop::Drop(Reason::Interface));
+    };
+    if interface.sides & vip.sides == 0 {
         return Err(Stop::Drop(Reason::Interface));
     }
-    let Ethernet { destination, destination_rest, .. } = link.ethernet;
-    if destination == interface.mac && destination_rest == interface.mac_rest {
+    if is_for(link, interface) {
         return Ok(interface);
     }
-    Err(Stop::Drop(if destination & GROUP != 0 { Reason::LinkMulticast } else { Reason::OtherHost }))
+    Err(Stop::Drop(if link.ethernet.destination & GROUP != 0 {
+        Reason::LinkMulticast
+    } else {
+        Reason::OtherHost
+    }))
+}
+
+/// The interface of this index, if it is one of ours.
+#[inline(always)]
+pub(crate) fn interface(block: &Block, index: u32) -> Option<&Interface> {
+    let slot = Interface::slot(index, block.config.interface_multiplier) & (INTERFACES - 1);
+    let interface = &block.interfaces[slot as usize];
+    if interface.index == index { Some(interface) } else { None }
+}
+
+/// The frame is addressed to the interface.
+#[inline(always)]
+pub(crate) fn is_for(link: &Link, interface: &Interface) -> bool {
+    let Ethernet { destination, destination_rest, .. } = link.ethernet;
+    destination == interface.mac && destination_rest == interface.mac_rest
 }
 
 /// The fast program's way: decide and rewrite at once.
@@ -176,7 +210,8 @@ fn forward<F: Frame, T: Tables, H: IpHeader>(
     let instance = &block.instances[number as usize][layout::family(H::IS_V4)];
     let bytes = frame.length() as u64;
     let scope = admitted.service.scope;
-    rewrite::rewrite::<_, _, false>(frame, link, &header, &packet, instance, steered.hash)
+    let how = (steered.hash, admitted.service.backend_port);
+    rewrite::rewrite::<_, _, false>(frame, link, &header, &packet, instance, how)
         .map_err(|stop| Stopped { scope, stop })?;
     tables.count(scope, steered.instance, bytes, admitted.segment.syns());
     Ok(rewrite::egress(instance, interface.port))
@@ -219,6 +254,7 @@ fn job<F: Frame, T: Tables, H: Version>(
             task: TASK_FORWARD,
             syns: admitted.segment.syns() as u8,
             instance: steered.instance,
+            backend_port: admitted.service.backend_port,
             ..job
         }),
         Err(stopped) if stopped.stop == Stop::Drop(Reason::Gone) => Ok(Job { task: TASK_RESET, ..job }),

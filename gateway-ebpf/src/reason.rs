@@ -39,7 +39,7 @@ reasons! {
     3 BadHeader "bad-header" "an IP or TCP header that contradicts itself" "sender: broken or hostile"
     4 BadLength "bad-length" "lengths that contradict each other or the frame" "sender: broken or hostile"
     5 Truncated "truncated" "the frame ends inside a header" "sender: broken or hostile"
-    6 ExtensionDepth "extension-depth" "more than four IPv6 extension headers" "sender: nothing legitimate needs that many"
+    6 ExtensionDepth "extension-depth" "more than four IPv6 extension headers, or a kilobyte of them" "sender: nothing legitimate needs that many"
     7 RoutingHeader "routing-header" "an IPv6 routing header with segments left" "sender: source routing is not followed (RFC 5095)"
     8 Fragment "fragment" "a fragment of an IP datagram" "path: lower the sender's MTU, or let ICMP through so that it finds out"
     9 Protocol "protocol" "neither TCP nor UDP nor ICMP" "by design: nothing else is served on a VIP"
@@ -57,6 +57,7 @@ reasons! {
     21 NoRoom "no-room" "no room in the buffer for an outer header" "host: the interface's driver leaves too little headroom for XDP"
     22 Gone "gone" "a packet of a flow whose instance is gone" "instances: the host that had the flow does not answer; its clients are reset and connect anew"
     23 RateLimit "rate-limit" "an echo request beyond what is answered in a second" "sender: pings too often, or somebody forges its address"
+    45 NatFragment "nat-fragment" "a fragment from an instance, which cannot get its VIP back" "instance: send no more than the path's MTU; in nat mode replies are not fragmented"
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What the control plane decided, as the pipeline asks for it. Tables hold answers: no route or neighbour is looked up.
 
 use crate::{
+    address::Address,
+    headers::Macs,
     layout::{Block, NOTES},
     reason::Reason,
     word::Word,
@@ -38,6 +40,22 @@ pub enum Answered {
 /// How many kinds [`Answered`] has.
 pub const ANSWERED: u32 = 4;
 
+/// The kernel's way for a packet that it would route.
+#[derive(Debug, Clone, Copy)]
+pub enum Route {
+    /// Its next hop is known.
+    Link {
+        /// The kernel's index of the interface that leads there.
+        interface: u32,
+        /// The next hop's address and the interface's.
+        macs: Macs,
+    },
+    /// The packet is larger than the way's MTU.
+    TooBig,
+    /// Any other: the kernel has to resolve it, or refuses it.
+    Unknown,
+}
+
 /// Read access to the tables, the clock, and counting.
 pub trait Tables {
     /// All tables but the transition table.
@@ -50,6 +68,9 @@ pub trait Tables {
     fn now(&self) -> u64;
     /// The kernel's index of the interface that the packet came in by.
     fn interface(&self) -> u32;
+    /// The way of a packet of so many bytes between these addresses. Replies in nat mode go to any client, so there is no table
+    /// of finished answers for them.
+    fn route(&self, source: Address, destination: Address, protocol: u8, length: u16) -> Route;
 
     /// Counts a packet of a service for an instance.
     fn count(&self, scope: u16, instance: u16, bytes: u64, syn: u64);

@@ -21,11 +21,13 @@ pub static TABLES: Array<Block> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 pub static TRANSITIONS: Array<[u64; NOTES]> = Array::with_max_entries(NOTE_LINES, BPF_F_MMAPABLE);
 /// The programs that another one goes on with.
 #[map]
-pub static NEXT: ProgramArray = ProgramArray::with_max_entries(2, 0);
+pub static NEXT: ProgramArray = ProgramArray::with_max_entries(3, 0);
 /// Index in [`NEXT`]: decides on odd packets.
 pub const NEXT_SLOW: u32 = 0;
 /// Index in [`NEXT`]: does what that one decided.
 pub const NEXT_FINISH: u32 = 1;
+/// Index in [`NEXT`]: what instances send to clients in nat mode.
+pub const NEXT_REPLY: u32 = 2;
 /// What is to be done with the frame at hand.
 #[map]
 pub static JOB: PerCpuArray<Job> = PerCpuArray::with_max_entries(1, 0);

@@ -2,18 +2,20 @@
 
 mod frame;
 pub mod maps;
+mod route;
 mod tables;
 
 use aya_ebpf::{EbpfContext as _, bindings::xdp_action, programs::XdpContext};
 
 use self::{
     frame::XdpFrame,
-    maps::{JOB, NEXT, NEXT_FINISH, NEXT_SLOW, PORTS},
+    maps::{JOB, NEXT, NEXT_FINISH, NEXT_REPLY, NEXT_SLOW, PORTS},
     tables::KernelTables,
 };
 use crate::{
     finish,
     pipeline::{self, Verdict},
+    reply,
 };
 
 /// Decides on the packet of an XDP program that knows what nearly every packet needs.
@@ -25,7 +27,7 @@ pub fn fast(context: &XdpContext) -> u32 {
         // SAFETY: on success it does not return; on failure nothing happened.
         unsafe { NEXT.tail_call(context, NEXT_SLOW) };
     }
-    action(verdict)
+    reply_or(context, verdict)
 }
 
 /// Decides on the packet of an XDP program that knows everything, and leaves what is to be done to the next one.
@@ -40,8 +42,23 @@ pub fn slow(context: &XdpContext) -> u32 {
             unsafe { NEXT.tail_call(context, NEXT_FINISH) };
             xdp_action::XDP_DROP
         }
-        Err(verdict) => action(verdict),
+        Err(verdict) => reply_or(context, verdict),
     }
+}
+
+#[inline(always)]
+fn reply_or(context: &XdpContext, verdict: Verdict) -> u32 {
+    if verdict == Verdict::Reply {
+        // SAFETY: on success it does not return; on failure nothing happened.
+        unsafe { NEXT.tail_call(context, NEXT_REPLY) };
+    }
+    action(verdict)
+}
+
+/// Gives an instance's reply its VIP back.
+#[inline(always)]
+pub fn reply(context: &XdpContext) -> u32 {
+    action(reply::reply(&mut XdpFrame::<true>::new(context.as_ptr().cast()), &KernelTables(context)))
 }
 
 /// Does what is to be done.
@@ -60,8 +77,8 @@ pub fn finish(context: &XdpContext) -> u32 {
 fn action(verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Pass | Verdict::Deliver => xdp_action::XDP_PASS,
-        // The slow program is not there: nothing of a VIP passes by it.
-        Verdict::Drop(_) | Verdict::Slow => xdp_action::XDP_DROP,
+        // The program that it is for is not there: nothing passes by it.
+        Verdict::Drop(_) | Verdict::Slow | Verdict::Reply => xdp_action::XDP_DROP,
         Verdict::Transmit => xdp_action::XDP_TX,
         Verdict::Redirect(port) => PORTS.redirect(u32::from(port), 0).unwrap_or(xdp_action::XDP_ABORTED),
     }

@@ -6,6 +6,7 @@ use aya_log_ebpf::warn;
 use super::{
     frame::XdpFrame,
     maps::{ALLOWANCES, ANSWERS, DROPS, INSTANCE_TRAFFIC, SERVICE_TRAFFIC, TABLES, TRANSITIONS},
+    route,
 };
 use crate::{
     address::Address,
@@ -14,7 +15,7 @@ use crate::{
     layout::{Block, REASONS, Traffic},
     parse,
     reason::Reason,
-    tables::{Answered, NoteLine, Tables},
+    tables::{Answered, NoteLine, Route, Tables},
     word::Word,
 };
 
@@ -49,6 +50,11 @@ impl Tables for KernelTables<'_> {
     fn interface(&self) -> u32 {
         // SAFETY: the kernel hands every XDP program a valid context.
         unsafe { (*self.0.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn route(&self, source: Address, destination: Address, protocol: u8, length: u16) -> Route {
+        route::look_up(self.0, source, destination, protocol, length)
     }
 
     #[inline(always)]

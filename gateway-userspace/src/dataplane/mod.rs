@@ -37,8 +37,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ga
 
 /// The program that is attached.
 const PROGRAM: &str = "gateway";
-/// Those that go on with odd packets, in the order of the map `NEXT`.
-const NEXT: [&str; 2] = ["gateway_slow", "gateway_finish"];
+/// Those that go on where it leaves off, in the order of the map `NEXT`.
+const NEXT: [&str; 3] = ["gateway_slow", "gateway_finish", "gateway_reply"];
 
 /// The loaded program and its maps. Dropping it detaches.
 pub struct Dataplane {

@@ -3,6 +3,7 @@
 
 mod answers;
 mod builder;
+mod nat;
 mod object;
 mod parity;
 mod table;

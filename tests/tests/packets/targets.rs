@@ -128,7 +128,7 @@ pub(crate) fn run_on_host(tables: &HostTables, frame: &[u8]) -> (Verdict, Outcom
         Verdict::Pass | Verdict::Deliver => Action::Pass,
         Verdict::Transmit => Action::Transmit,
         Verdict::Redirect(_) => Action::Redirect,
-        Verdict::Slow => unreachable!("`balance` asks both programs"),
+        Verdict::Slow | Verdict::Reply => unreachable!("`balance` asks all programs"),
     };
     (verdict, Outcome { action, frame })
 }
