@@ -2,7 +2,7 @@
 
 use crate::{
     admit::Stopped,
-    answer::{self, Cause, Version},
+    answer::{self, Cause},
     frame::Frame,
     headers::{Ethernet, Ipv4, Ipv6},
     layout::{self, Block, INSTANCES, Instance},
@@ -11,6 +11,7 @@ use crate::{
     reason::Reason,
     rewrite,
     tables::Tables,
+    version::Version,
 };
 
 /// What is to be done with a frame: handed from program to program through memory, so integers only.

@@ -39,6 +39,7 @@ pub mod reply;
 pub mod rewrite;
 pub mod steer;
 pub mod tables;
+pub mod version;
 pub mod word;
 
 #[cfg(not(target_arch = "bpf"))]

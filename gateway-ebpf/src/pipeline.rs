@@ -9,7 +9,7 @@
 use crate::{
     address::V4,
     admit::{self, Admitted, Stopped},
-    answer::{self, Version},
+    answer,
     finish::{Job, TASK_ECHO, TASK_FORWARD, TASK_RESET},
     frame::Frame,
     headers::{Ethernet, Ipv4, Ipv6},
@@ -19,6 +19,7 @@ use crate::{
     rewrite,
     steer::{self, Steered},
     tables::Tables,
+    version::Version,
 };
 #[cfg(not(target_arch = "bpf"))]
 use crate::{finish, reply};

@@ -119,6 +119,12 @@ fn r13_the_private_vip_is_pinged_from_inside() {
             rows.push(("IPv6", request, Reply(sent_back(reply))));
         }
     }
+    let zero = |kind| Packet::icmp(IpProto::Icmp, kind, 0, &[0; 6]);
+    rows.push((
+        "nothing but zeros, where the checksum has two forms and one is wrong",
+        zero(8).ip(INSIDE, PRIVATE).ethernet(&[]),
+        Reply(sent_back(zero(0).ip(PRIVATE, INSIDE).ethernet(&[]))),
+    ));
     // Padding to the shortest frame of Ethernet stays behind the reply.
     let padded = |packet: Packet| [packet.ethernet(&[]), vec![0; 18]].concat();
     rows.push((
