@@ -546,7 +546,7 @@ fn ten_thousand_random_packets_keep_right_checksums_there_and_back() {
         random.fill_bytes(&mut bytes);
         let client_port = random.next_u32() as u16;
         let (port, backend_port) = [(443, 10_443), (80, 10_080), (3443, 13_443)][n % 3];
-        let is_udp = random.next_u32() % 2 == 0;
+        let is_udp = random.next_u32().is_multiple_of(2);
         let (client, vip, dip) = if n % 2 == 0 { (CLIENT, VIP, DIP) } else { (CLIENT6, VIP6, DIP6) };
         // Data that makes the UDP checksum zero, which is sent as its other form.
         if is_udp && n % 5 == 0 {
