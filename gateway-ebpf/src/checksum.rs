@@ -66,7 +66,11 @@ mod tests {
         assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);
         for (old, new) in [(0, 0xffff), (0xffff, 0), (0x0800, 0), (7, 7)] {
             let rest = 0x1234;
-            assert_eq!(update(!fold(rest + u64::from(old)), old, new), !fold(rest + u64::from(new)), "{old} {new}");
+            assert_eq!(
+                update(!fold(rest + u64::from(old)), old, new),
+                !fold(rest + u64::from(new)),
+                "{old} {new}"
+            );
         }
         let (a, b) = (Address::v4(0x0a00_0005), Address::v4(0xffff_ffff));
         let sum = |address| fold(0x1234_5678 + of_address(address));
