@@ -11,6 +11,7 @@ use crate::{
     pipeline::{self, Verdict},
     reason::Reason,
     rewrite::{self, Ask},
+    steer::NO_BUCKET,
     tables::Tables,
 };
 
@@ -124,7 +125,9 @@ fn refuse<F: Frame, T: Tables, H: Version>(
     reason: u64,
 ) -> Option<()> {
     let cause = read::<_, H>(frame, job)?;
-    answer::refuse(frame, tables, block, &cause, instance::<H>(block, job), reason)
+    let room = if job.bucket == NO_BUCKET { 0 } else { hops::BYTES };
+    let mtu = instance::<H>(block, job).mtu.saturating_sub(room);
+    answer::refuse(frame, tables, block, &cause, mtu, reason)
 }
 
 #[inline(always)]

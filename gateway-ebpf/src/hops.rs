@@ -11,6 +11,9 @@ use crate::{
     layout::{Block, Bucket, INSTANCES, OWNERS, STATE_GONE},
 };
 
+/// Bytes that a list takes in a packet.
+pub const BYTES: u16 = size_of::<Hops>() as u16;
+
 /// At most seven instances' ids, in order; scalars, since an array would go through the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HopList {
@@ -78,7 +81,7 @@ impl HopList {
     /// Bytes that it takes in the packet.
     #[inline(always)]
     pub const fn bytes(&self) -> usize {
-        if self.count == 0 { 0 } else { size_of::<Hops>() }
+        if self.count == 0 { 0 } else { BYTES as usize }
     }
 
     /// What the header's words add up to; 16 bits more fold into it as into any sum (RFC 1071 §2).

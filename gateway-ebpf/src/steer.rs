@@ -85,6 +85,7 @@ pub fn steer<T: Tables, const FULL: bool>(
 }
 
 /// What is known of a moved bucket.
+#[derive(Clone, Copy)]
 struct Window {
     family: usize,
     steered: Steered,
