@@ -10,7 +10,7 @@ use crate::{
     encapsulate::TAGS,
     frame::Frame,
     headers::{Icmp, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Tcp},
-    layout::{Block, Instance},
+    layout::Block,
     limit,
     parse::{Link, Packet, Stop},
     reason::Reason,
@@ -66,13 +66,14 @@ pub fn echo<F: Frame, T: Tables, H: Version>(
 }
 
 /// Makes the answer to a packet that was dropped for a [`Reason`] by number, in its place; `None`: there is none, or not now.
+/// `mtu` is what fits, where it was too big.
 #[inline(always)]
 pub fn refuse<F: Frame, T: Tables, H: Version>(
     frame: &mut F,
     tables: &T,
     block: &Block,
     cause: &Cause<H>,
-    instance: &Instance,
+    mtu: u16,
     reason: u64,
 ) -> Option<()> {
     let cut = cause.header.cut();
@@ -87,7 +88,7 @@ pub fn refuse<F: Frame, T: Tables, H: Version>(
     } else if cut == Cut::May {
         return None;
     } else {
-        (H::TOO_BIG, if instance.mtu < H::LEAST_MTU { H::LEAST_MTU } else { instance.mtu })
+        (H::TOO_BIG, if mtu < H::LEAST_MTU { H::LEAST_MTU } else { mtu })
     };
     // As in the header: type, code, checksum, and the word behind it. Both errors are one way to the verifier.
     let head = u64::from(kind) << 56 | u64::from(code) << 48 | u64::from(mtu);

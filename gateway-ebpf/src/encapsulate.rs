@@ -10,6 +10,7 @@ use crate::{
     checksum,
     frame::{Frame, Pod},
     headers::{GUE_PORT, Gue, Ipv4, Ipv6, Macs, Udp},
+    hops::HopList,
     layout::Instance,
     parse::{self, IpHeader, Link, Packet, Stop},
     reason::Reason,
@@ -32,11 +33,16 @@ pub enum Tunnel {
     Gue {
         /// From the flow's hash, so that routers and queues spread flows (RFC 7510 §3).
         source_port: u16,
+        /// Who is asked after the instance.
+        hops: HopList,
     },
 }
 
 /// Bytes that UDP and GUE take.
-const GUE_BYTES: usize = size_of::<Udp>() + size_of::<Gue>();
+#[inline(always)]
+const fn gue_bytes(hops: HopList) -> usize {
+    size_of::<Udp>() + size_of::<Gue>() + hops.bytes()
+}
 
 /// Puts `instance`'s outer IPv4 header around the packet.
 #[inline(always)]
@@ -50,7 +56,7 @@ pub fn over_v4<F: Frame, H: IpHeader, const FULL: bool>(
 ) -> Result<(), Stop> {
     let (protocol, more) = match tunnel {
         Tunnel::Ipip => (inner_protocol::<H>(), 0),
-        Tunnel::Gue { .. } => (IpProto::Udp as u8, GUE_BYTES),
+        Tunnel::Gue { hops, .. } => (IpProto::Udp as u8, gue_bytes(hops)),
     };
     let place =
         open::<_, _, FULL>(frame, link, header, packet, instance, size_of::<Ipv4>() + more, parse::IPV4)?;
@@ -70,9 +76,9 @@ pub fn over_v4<F: Frame, H: IpHeader, const FULL: bool>(
         destination: (instance.address.lo as u32).to_be(),
     };
     put(frame, place, outer)?;
-    if let Tunnel::Gue { source_port } = tunnel {
+    if let Tunnel::Gue { source_port, hops } = tunnel {
         // RFC 768: none, since the packet inside has its own; routers need not look at it.
-        gue::<_, H>(frame, place + size_of::<Ipv4>(), source_port, packet.length(), 0)?;
+        gue::<_, H>(frame, place + size_of::<Ipv4>(), source_port, packet.length(), 0, hops)?;
     }
     Ok(())
 }
@@ -89,11 +95,11 @@ pub fn over_v6<F: Frame, H: IpHeader, const FULL: bool>(
 ) -> Result<(), Stop> {
     let (protocol, more) = match tunnel {
         Tunnel::Ipip => (inner_protocol::<H>(), 0),
-        Tunnel::Gue { .. } => (IpProto::Udp as u8, GUE_BYTES),
+        Tunnel::Gue { hops, .. } => (IpProto::Udp as u8, gue_bytes(hops)),
     };
     let checksum = match tunnel {
         Tunnel::Ipip => 0,
-        Tunnel::Gue { source_port } => udp_checksum(frame, header, packet, instance, source_port),
+        Tunnel::Gue { source_port, hops } => udp_checksum(frame, header, packet, instance, source_port, hops),
     };
     let place =
         open::<_, _, FULL>(frame, link, header, packet, instance, size_of::<Ipv6>() + more, parse::IPV6)?;
@@ -108,8 +114,8 @@ pub fn over_v6<F: Frame, H: IpHeader, const FULL: bool>(
         destination_lo: instance.address.lo.to_be(),
     };
     put(frame, place, outer)?;
-    if let Tunnel::Gue { source_port } = tunnel {
-        gue::<_, H>(frame, place + size_of::<Ipv6>(), source_port, packet.length(), checksum)?;
+    if let Tunnel::Gue { source_port, hops } = tunnel {
+        gue::<_, H>(frame, place + size_of::<Ipv6>(), source_port, packet.length(), checksum, hops)?;
     }
     Ok(())
 }
@@ -156,15 +162,21 @@ fn gue<F: Frame, H: IpHeader>(
     source_port: u16,
     inner: usize,
     checksum: u16,
+    hops: HopList,
 ) -> Result<(), Stop> {
     let ports = u32::from(source_port) << 16 | u32::from(GUE_PORT);
-    let length = (inner + GUE_BYTES) as u16;
+    let length = (inner + gue_bytes(hops)) as u16;
     put(frame, offset, Udp { ports: ports.to_be(), length: length.to_be(), checksum: checksum.to_be() })?;
     put(
         frame,
         offset + size_of::<Udp>(),
-        Gue { variant_length: 0, protocol: inner_protocol::<H>(), flags: 0 },
-    )
+        // Private data needs no flag: it is what is left of the length in words.
+        Gue { variant_length: (hops.bytes() / 4) as u8, protocol: inner_protocol::<H>(), flags: 0 },
+    )?;
+    if hops.count != 0 {
+        put(frame, offset + size_of::<Udp>() + size_of::<Gue>(), hops.header())?;
+    }
+    Ok(())
 }
 
 /// The UDP checksum over IPv6 from headers alone: a TCP or UDP segment with a right checksum adds up to the complement of its
@@ -178,18 +190,26 @@ fn udp_checksum<F: Frame, H: IpHeader>(
     packet: &Packet,
     instance: &Instance,
     source_port: u16,
+    hops: HopList,
 ) -> u16 {
     let Some(inner) = header.sum(frame, packet) else { return 0 };
-    let length = (packet.length() + GUE_BYTES) as u64;
+    let length = (packet.length() + gue_bytes(hops)) as u64;
     // The length counts twice: in the pseudo-header and in the header.
     let sum = u64::from(instance.sum)
         + 2 * length
         + u64::from(source_port)
         + u64::from(GUE_PORT)
         + u64::from(inner_protocol::<H>())
-        + u64::from(inner);
+        + u64::from(inner)
+        + hops_sum(hops);
     match !checksum::fold(sum) {
         0 => 0xffff,
         sum => sum,
     }
+}
+
+/// What a list of hops adds to the sum of the header's words: itself, and its length in GUE's first byte.
+#[inline(always)]
+const fn hops_sum(hops: HopList) -> u64 {
+    if hops.count == 0 { 0 } else { hops.sum() + ((hops.bytes() / 4) as u64 * 0x100) }
 }

@@ -5,11 +5,13 @@ use crate::{
     answer::{self, Cause},
     frame::Frame,
     headers::{Ethernet, Ipv4, Ipv6},
+    hops,
     layout::{self, Block, INSTANCES, Instance},
     parse::{FARTHEST, IpHeader, Link, Packet, Stop},
     pipeline::{self, Verdict},
     reason::Reason,
-    rewrite,
+    rewrite::{self, Ask},
+    steer::NO_BUCKET,
     tables::Tables,
     version::Version,
 };
@@ -20,6 +22,10 @@ use crate::{
 pub struct Job {
     /// Of the flow.
     pub hash: u64,
+    /// As [`crate::steer::Steered::bucket`].
+    pub bucket: u32,
+    /// As [`crate::steer::Steered::bucket_before`].
+    pub bucket_before: u32,
     /// [`TASK_FORWARD`], [`TASK_ECHO`], [`TASK_RESET`]
     pub task: u8,
     /// 1 for IPv4, 0 for IPv6.
@@ -46,7 +52,7 @@ pub struct Job {
     pub backend_port: u16,
 }
 
-const _: () = assert!(size_of::<Job>() == 32);
+const _: () = assert!(size_of::<Job>() == 40);
 
 /// [`Job::task`]: to its instance.
 pub const TASK_FORWARD: u8 = 0;
@@ -99,14 +105,12 @@ fn on<F: Frame, T: Tables, H: Version>(frame: &mut F, tables: &T, job: &Job) -> 
             let Cause { link, header, packet } = &cause;
             let instance = instance::<H>(block, job);
             let bytes = frame.length() as u64;
-            rewrite::rewrite::<_, _, true>(
-                frame,
-                link,
-                header,
-                packet,
-                instance,
-                (job.hash, job.backend_port),
-            )?;
+            let ask = Ask {
+                hash: job.hash,
+                backend_port: job.backend_port,
+                hops: hops::list(block, job, layout::family(H::IS_V4)),
+            };
+            rewrite::rewrite::<_, _, true>(frame, link, header, packet, instance, ask)?;
             tables.count(job.scope, job.instance, bytes, job.syns.into());
             Ok(rewrite::egress(instance, job.port))
         }
@@ -122,7 +126,9 @@ fn refuse<F: Frame, T: Tables, H: Version>(
     reason: u64,
 ) -> Option<()> {
     let cause = read::<_, H>(frame, job)?;
-    answer::refuse(frame, tables, block, &cause, instance::<H>(block, job), reason)
+    let room = if job.bucket == NO_BUCKET { 0 } else { hops::BYTES };
+    let mtu = instance::<H>(block, job).mtu.saturating_sub(room);
+    answer::refuse(frame, tables, block, &cause, mtu, reason)
 }
 
 #[inline(always)]

@@ -7,6 +7,7 @@ use crate::{
     frame::{Frame, Pod},
     layout::{Block, NOTE_LINES, Traffic},
     limit,
+    note::Settled,
     parse::ETHERNET,
     reason::Reason,
     tables::{Answered, NoteLine, Route, Tables},
@@ -83,6 +84,8 @@ pub struct Counters {
     pub drops: BTreeMap<(u16, Reason), u64>,
     /// By kind.
     pub answers: BTreeMap<Answered, u64>,
+    /// By how packets of moved buckets were settled.
+    pub settled: BTreeMap<Settled, u64>,
 }
 
 impl Default for HostTables {
@@ -137,6 +140,10 @@ impl Tables for HostTables {
 
     fn count_answer(&self, answered: Answered) {
         *self.counters.borrow_mut().answers.entry(answered).or_default() += 1;
+    }
+
+    fn count_settled(&self, settled: Settled) {
+        *self.counters.borrow_mut().settled.entry(settled).or_default() += 1;
     }
 }
 

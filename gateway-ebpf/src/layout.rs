@@ -81,7 +81,7 @@ pub struct Config {
     pub affinity: u64,
     /// The mask that flows of old were spread by, until the window of a switch closes; else as `affinity`.
     pub affinity_before: u64,
-    /// [`FLAG_NAT`]
+    /// [`FLAG_NAT`], [`FLAG_HOPS`]
     pub flags: u64,
     /// Always 1, which the verifier does not know: a product with it is any number to it, so that ways which only differ in
     /// an offset become one.
@@ -90,6 +90,8 @@ pub struct Config {
 
 /// [`Config::flags`]: peers' replies get their VIP's address back.
 pub const FLAG_NAT: u64 = 1;
+/// [`Config::flags`]: what is sent to a moved bucket's instance names the other owners ([`crate::hops`]).
+pub const FLAG_HOPS: u64 = 2;
 
 /// An interface that the program is attached to.
 #[repr(C)]
@@ -274,10 +276,19 @@ pub struct Hop {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Window {
-    /// Instance numbers, the first four: 16 bits each, the lowest first.
+    /// Instance numbers, the first four: 16 bits each, the lowest first. The oldest owner is the first.
     pub first: u64,
     /// The next four.
     pub second: u64,
+}
+
+impl Window {
+    /// An owner; 0: none.
+    #[inline(always)]
+    pub const fn owner(self, place: usize) -> u16 {
+        let word = if place < OWNERS / 2 { self.first } else { self.second };
+        (word >> (16 * (place & 3))) as u16
+    }
 }
 
 /// Owners of a window at most.

@@ -27,6 +27,7 @@ pub mod encapsulate;
 pub mod finish;
 pub mod frame;
 pub mod headers;
+pub mod hops;
 pub mod icmp;
 pub mod layout;
 pub mod limit;

@@ -23,6 +23,92 @@ const TRUSTED_EPOCHS: u8 = 110;
 
 const TRUSTED: u64 = 1 << 15;
 
+/// How a packet of a moved bucket found its instance.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Settled {
+    /// It is noted now, for the bucket's current owner.
+    Claimed = 0,
+    /// It fits a note that is still a claim.
+    Noted = 1,
+    /// It has a trusted note.
+    Trusted = 2,
+    /// It does not fit its tuple's claim: to the previous owner.
+    Refuted = 3,
+    /// A SYN for which there is no slot, or whose tuple is claimed with another number: to the previous owner.
+    Refused = 4,
+    /// Not noted: to the previous owner, where it must have begun.
+    Previous = 5,
+    /// UDP, which shows no beginning: to the current owner.
+    Current = 6,
+    /// Its instance is gone: dropped.
+    Gone = 7,
+}
+
+impl Settled {
+    /// How many there are.
+    pub const COUNT: u32 = 8;
+
+    /// All of them with their names in output, by number.
+    #[cfg(not(target_arch = "bpf"))]
+    pub const ALL: [(Self, &'static str); Self::COUNT as usize] = [
+        (Self::Claimed, "claimed"),
+        (Self::Noted, "noted"),
+        (Self::Trusted, "trusted"),
+        (Self::Refuted, "refuted"),
+        (Self::Refused, "refused"),
+        (Self::Previous, "previous"),
+        (Self::Current, "current"),
+        (Self::Gone, "gone"),
+    ];
+}
+
+/// An instance, and how it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer(pub u16, pub Settled);
+
+/// Who has a moved bucket's flows, as far as they are not noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owners {
+    /// Those that began before the window opened.
+    pub previous: u16,
+    /// Those that begin now.
+    pub current: u16,
+}
+
+/// A flow's line of the table.
+#[derive(Debug)]
+pub struct Seen<'l, N, G> {
+    /// The line.
+    pub line: &'l NoteLine,
+    /// The flow's hash, salted by this node.
+    pub hash: u64,
+    /// Nanoseconds; the clock is read only where a note is found or made.
+    pub now: N,
+    /// Whether nobody answers any more at an instance's address.
+    pub is_gone: G,
+}
+
+impl<N: Fn() -> u64, G> Seen<'_, N, G> {
+    #[inline(always)]
+    fn epoch(&self) -> u8 {
+        epoch((self.now)())
+    }
+
+    /// Notes the flow where a slot is free or expired.
+    #[inline(always)]
+    fn claim(&self, sequence: u32, instance: u16) -> bool {
+        let epoch = self.epoch();
+        for slot in self.line {
+            if Note(slot.load()).is_expired(epoch) {
+                slot.store(Note::claim(self.hash, sequence, epoch, instance).0);
+                return true;
+            }
+        }
+        false
+    }
+}
+
 /// The epoch of a time: units of 2³⁶ ns (68.7 s), modulo 256.
 #[inline(always)]
 pub const fn epoch(now: u64) -> u8 {
@@ -32,17 +118,6 @@ pub const fn epoch(now: u64) -> u8 {
 /// One word of the table; 0 is a free slot, since nobody has instance number 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Note(pub u64);
-
-/// What a SYN finds in the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Syn {
-    /// A note of its flow: follow it.
-    Noted(u16),
-    /// It is noted now, for the bucket's current owner.
-    Claimed,
-    /// No slot for it, or its tuple is claimed with another sequence number: to the previous owner, which needs no note.
-    Refused,
-}
 
 impl Note {
     #[inline(always)]
@@ -83,6 +158,18 @@ impl Note {
         self.is_free() || epoch.wrapping_sub((self.0 >> 16) as u8) >= limit
     }
 
+    /// Its tag's 24 bits: nearly always the whole answer, for two instructions and without the time.
+    #[inline(always)]
+    const fn may_be(self, hash: u64) -> bool {
+        (self.0 ^ hash) >> 40 == 0
+    }
+
+    /// All 40 bits that a trusted note has, and a datagram's.
+    #[inline(always)]
+    const fn is_whole(self, hash: u64) -> bool {
+        (self.0 ^ hash) >> 24 == 0
+    }
+
     #[inline(always)]
     const fn has_tag(self, hash: u64) -> bool {
         let bits = if self.is_trusted() { 24 } else { 40 };
@@ -96,29 +183,36 @@ impl Note {
     }
 }
 
-/// A SYN in a moved bucket: the note that it follows, or a claim for `current`.
+/// A SYN in a moved bucket: the note that it follows, or a claim for `current`; where neither can be, `previous`, which needs
+/// no note. A note that names an instance which is gone is made anew.
 #[inline(always)]
-pub fn syn(line: &NoteLine, hash: u64, sequence: u32, epoch: u8, current: u16) -> Syn {
-    let mut free = None;
-    for slot in line {
+pub fn syn(seen: &Seen<'_, impl Fn() -> u64, impl Fn(u16) -> bool>, sequence: u32, owners: Owners) -> Answer {
+    for slot in seen.line {
         let note = Note(slot.load());
-        if note.is_expired(epoch) {
-            free = free.or(Some(slot));
-        } else if note.has_tag(hash) {
-            // A retransmitted SYN has the same number; another number is another claim, and the first one stands.
-            return if note.is_trusted() || note.distance(sequence) == 0 {
-                Syn::Noted(note.instance())
-            } else {
-                Syn::Refused
-            };
+        if !note.may_be(seen.hash) {
+            continue;
         }
+        let epoch = seen.epoch();
+        if note.is_expired(epoch) || !note.has_tag(seen.hash) {
+            continue;
+        }
+        if (seen.is_gone)(note.instance()) {
+            slot.store(Note::claim(seen.hash, sequence, epoch, owners.current).0);
+            return Answer(owners.current, Settled::Claimed);
+        }
+        // A retransmitted SYN has the same number; another number is another claim, and the first one stands.
+        return if note.is_trusted() {
+            Answer(note.instance(), Settled::Trusted)
+        } else if note.distance(sequence) == 0 {
+            Answer(note.instance(), Settled::Noted)
+        } else {
+            Answer(owners.previous, Settled::Refused)
+        };
     }
-    match free {
-        Some(slot) => {
-            slot.store(Note::claim(hash, sequence, epoch, current).0);
-            Syn::Claimed
-        }
-        None => Syn::Refused,
+    if seen.claim(sequence, owners.current) {
+        Answer(owners.current, Settled::Claimed)
+    } else {
+        Answer(owners.previous, Settled::Refused)
     }
 }
 
@@ -128,34 +222,87 @@ pub fn syn(line: &NoteLine, hash: u64, sequence: u32, epoch: u8, current: u16) -
 /// from it the flow lived before the claim was made, so it is `previous`'s: else a large upload would come by the number of
 /// a forged SYN some day.
 #[inline(always)]
-pub fn segment(line: &NoteLine, hash: u64, sequence: u32, epoch: u8, proves: bool, previous: u16) -> u16 {
-    for slot in line {
+pub fn segment(
+    seen: &Seen<'_, impl Fn() -> u64, impl Fn(u16) -> bool>,
+    sequence: u32,
+    proves: bool,
+    previous: u16,
+) -> Answer {
+    for slot in seen.line {
         let note = Note(slot.load());
-        if note.is_expired(epoch) || !note.has_tag(hash) {
+        if !note.may_be(seen.hash) {
             continue;
         }
-        let is_its = note.is_trusted() || note.distance(sequence) <= 1;
-        let instance = if is_its { note.instance() } else { previous };
-        let settled = Note::trusted(hash, epoch, instance);
+        let epoch = seen.epoch();
+        if note.is_expired(epoch) || !note.has_tag(seen.hash) {
+            continue;
+        }
+        let answer = if note.is_trusted() {
+            Answer(note.instance(), Settled::Trusted)
+        } else if note.distance(sequence) <= 1 {
+            Answer(note.instance(), Settled::Noted)
+        } else {
+            Answer(previous, Settled::Refuted)
+        };
+        let settled = Note::trusted(seen.hash, epoch, answer.0);
         // One store for the proof, then one an epoch: a word that is only read stays shared between CPUs.
         if proves && note != settled {
             slot.store(settled.0);
         }
-        return instance;
+        return answer;
     }
-    previous
+    Answer(previous, Settled::Previous)
 }
 
-/// What has no sequence number of the client's, the quote in an ICMP error: trusted notes only.
+/// A datagram of a service whose UDP flows keep their instance. It has neither beginning nor sequence number, so its note
+/// stands from the first one on, with 16 more bits of the hash where a SYN's number would be, and is a claim for ever: each
+/// epoch with a datagram renews it, and it ages as a claim does (RFC 4787 REQ-5 asks for two minutes). Who forges datagrams
+/// pins the tuples that he forges, and for three minutes.
+///
+/// What goes to `previous` needs no note, as with SYNs: so there are some only where `previous` is gone or came back.
 #[inline(always)]
-pub fn trusted(line: &NoteLine, hash: u64, epoch: u8) -> Option<u16> {
-    for slot in line {
+pub fn datagram(seen: &Seen<'_, impl Fn() -> u64, impl Fn(u16) -> bool>, owners: Owners) -> Answer {
+    let sequence = (seen.hash >> 8) as u32;
+    for slot in seen.line {
         let note = Note(slot.load());
-        if note.is_trusted() && note.has_tag(hash) && !note.is_expired(epoch) {
-            return Some(note.instance());
+        if !note.is_whole(seen.hash) {
+            continue;
+        }
+        let epoch = seen.epoch();
+        if note.is_expired(epoch) {
+            continue;
+        }
+        let is_gone = (seen.is_gone)(note.instance());
+        let answer = if is_gone {
+            Answer(owners.current, Settled::Claimed)
+        } else {
+            Answer(note.instance(), Settled::Noted)
+        };
+        let renewed = Note::claim(seen.hash, sequence, epoch, answer.0);
+        if note != renewed {
+            slot.store(renewed.0);
+        }
+        return answer;
+    }
+    if owners.previous != owners.current {
+        Answer(owners.previous, Settled::Previous)
+    } else if seen.claim(sequence, owners.current) {
+        Answer(owners.current, Settled::Claimed)
+    } else {
+        Answer(owners.current, Settled::Refused)
+    }
+}
+
+/// What has no sequence number of the client's, the quote in an ICMP error: notes that are proved, and datagrams'.
+#[inline(always)]
+pub fn quote(seen: &Seen<'_, impl Fn() -> u64, impl Fn(u16) -> bool>, previous: u16) -> Answer {
+    for slot in seen.line {
+        let note = Note(slot.load());
+        if note.is_whole(seen.hash) && !note.is_expired(seen.epoch()) {
+            return Answer(note.instance(), Settled::Trusted);
         }
     }
-    None
+    Answer(previous, Settled::Previous)
 }
 
 #[cfg(test)]
@@ -165,24 +312,62 @@ mod tests {
     /// The previous owner, whose unnoted flows are.
     const OLD: u16 = 3;
     const HASH: u64 = 0x1234_5678_9abc_def0;
+    /// The instance at whose address nobody answers.
+    const GONE: u16 = 5;
+
+    fn seen(line: &NoteLine, hash: u64, epoch: u8) -> Seen<'_, impl Fn() -> u64, impl Fn(u16) -> bool> {
+        Seen { line, hash, now: move || u64::from(epoch) << 36, is_gone: |instance| instance == GONE }
+    }
+
+    fn syn(line: &NoteLine, hash: u64, sequence: u32, epoch: u8, current: u16) -> Answer {
+        super::syn(&seen(line, hash, epoch), sequence, Owners { previous: OLD, current })
+    }
+
+    fn segment(line: &NoteLine, hash: u64, sequence: u32, epoch: u8, proves: bool) -> Answer {
+        super::segment(&seen(line, hash, epoch), sequence, proves, OLD)
+    }
+
+    fn quote(line: &NoteLine, epoch: u8) -> Answer {
+        super::quote(&seen(line, HASH, epoch), OLD)
+    }
+
+    fn datagram(line: &NoteLine, epoch: u8, previous: u16, current: u16) -> Answer {
+        super::datagram(&seen(line, HASH, epoch), Owners { previous, current })
+    }
+
+    const UNNOTED: Answer = Answer(OLD, Settled::Previous);
+    const REFUSED: Answer = Answer(OLD, Settled::Refused);
+    const REFUTED: Answer = Answer(OLD, Settled::Refuted);
+
+    const fn claimed(instance: u16) -> Answer {
+        Answer(instance, Settled::Claimed)
+    }
+
+    const fn noted(instance: u16) -> Answer {
+        Answer(instance, Settled::Noted)
+    }
+
+    const fn trusted(instance: u16) -> Answer {
+        Answer(instance, Settled::Trusted)
+    }
 
     #[test]
     fn a_claim_becomes_trusted_by_a_near_segment_and_then_ignores_the_number() {
         let line = NoteLine::default();
-        assert_eq!(syn(&line, HASH, 0x0001_fff0, 9, 7), Syn::Claimed);
-        assert_eq!(trusted(&line, HASH, 9), None);
-        assert_eq!(segment(&line, HASH, 0x0002_0001, 9, true, OLD), 7);
-        assert_eq!(trusted(&line, HASH, 9), Some(7));
-        assert_eq!(segment(&line, HASH, 0x9000_0000, 10, true, OLD), 7);
+        assert_eq!(syn(&line, HASH, 0x0001_fff0, 9, 7), claimed(7));
+        assert_eq!(quote(&line, 9), UNNOTED);
+        assert_eq!(segment(&line, HASH, 0x0002_0001, 9, true), noted(7));
+        assert_eq!(quote(&line, 9), trusted(7));
+        assert_eq!(segment(&line, HASH, 0x9000_0000, 10, true), trusted(7));
     }
 
     #[test]
     fn a_forged_syn_does_not_carry_off_a_living_flow() {
         let line = NoteLine::default();
-        assert_eq!(syn(&line, HASH, 0x7777_0000, 9, 7), Syn::Claimed);
+        assert_eq!(syn(&line, HASH, 0x7777_0000, 9, 7), claimed(7));
         assert_eq!(
-            segment(&line, HASH, 0x1000_0000, 9, true, OLD),
-            OLD,
+            segment(&line, HASH, 0x1000_0000, 9, true),
+            REFUTED,
             "the living flow stays with the previous owner"
         );
     }
@@ -190,64 +375,88 @@ mod tests {
     #[test]
     fn a_long_upload_that_comes_by_the_number_of_a_forged_syn_stays() {
         let line = NoteLine::default();
-        assert_eq!(syn(&line, HASH, 0x7777_0000, 9, 7), Syn::Claimed);
+        assert_eq!(syn(&line, HASH, 0x7777_0000, 9, 7), claimed(7));
         for high in 0x7000..0x8000 {
-            assert_eq!(segment(&line, HASH, high << 16, 9, true, OLD), OLD);
+            assert_eq!(segment(&line, HASH, high << 16, 9, true).0, OLD);
         }
     }
 
     #[test]
     fn sequence_numbers_wrap() {
         let line = NoteLine::default();
-        assert_eq!(syn(&line, HASH, u32::MAX, 9, 7), Syn::Claimed);
-        assert_eq!(segment(&line, HASH, 0, 9, true, OLD), 7);
+        assert_eq!(syn(&line, HASH, u32::MAX, 9, 7), claimed(7));
+        assert_eq!(segment(&line, HASH, 0, 9, true), noted(7));
     }
 
     #[test]
     fn a_second_claim_with_another_number_is_refused_while_the_first_is_young() {
         let line = NoteLine::default();
-        assert_eq!(syn(&line, HASH, 0x1000_0000, 9, 7), Syn::Claimed);
-        assert_eq!(
-            syn(&line, HASH, 0x1000_0000, 10, 8),
-            Syn::Noted(7),
-            "a retransmission follows its own claim"
-        );
-        assert_eq!(syn(&line, HASH, 0x2000_0000, 10, 8), Syn::Refused);
-        assert_eq!(syn(&line, HASH, 0x2000_0000, 9 + CLAIM_EPOCHS, 8), Syn::Claimed);
+        assert_eq!(syn(&line, HASH, 0x1000_0000, 9, 7), claimed(7));
+        assert_eq!(syn(&line, HASH, 0x1000_0000, 10, 8), noted(7), "a retransmission follows its own claim");
+        assert_eq!(syn(&line, HASH, 0x2000_0000, 10, 8), REFUSED);
+        assert_eq!(syn(&line, HASH, 0x2000_0000, 9 + CLAIM_EPOCHS, 8), claimed(8));
     }
 
     #[test]
     fn a_syn_follows_a_trusted_note_of_its_tuple() {
         let line = NoteLine::default();
-        assert_eq!(syn(&line, HASH, 1, 9, 7), Syn::Claimed);
-        assert_eq!(segment(&line, HASH, 2, 9, true, OLD), 7);
-        assert_eq!(syn(&line, HASH, 0x8000_0000, 9, 8), Syn::Noted(7));
+        assert_eq!(syn(&line, HASH, 1, 9, 7), claimed(7));
+        assert_eq!(segment(&line, HASH, 2, 9, true), noted(7));
+        assert_eq!(syn(&line, HASH, 0x8000_0000, 9, 8), trusted(7));
     }
 
     #[test]
     fn rst_and_fin_follow_a_claim_but_do_not_prove_it() {
         let line = NoteLine::default();
-        assert_eq!(syn(&line, HASH, 1, 9, 7), Syn::Claimed);
-        assert_eq!(segment(&line, HASH, 2, 9, false, OLD), 7);
-        assert_eq!(trusted(&line, HASH, 9), None);
+        assert_eq!(syn(&line, HASH, 1, 9, 7), claimed(7));
+        assert_eq!(segment(&line, HASH, 2, 9, false), noted(7));
+        assert_eq!(quote(&line, 9), UNNOTED);
     }
 
     #[test]
     fn a_full_line_notes_nothing() {
         let line = NoteLine::default();
         for n in 0..8u64 {
-            assert_eq!(syn(&line, HASH ^ n << 40, 1, 9, 7), Syn::Claimed);
+            assert_eq!(syn(&line, HASH ^ n << 40, 1, 9, 7), claimed(7));
         }
-        assert_eq!(syn(&line, HASH ^ 8 << 40, 1, 9, 7), Syn::Refused);
-        assert_eq!(segment(&line, HASH ^ 8 << 40, 2, 9, true, OLD), OLD);
+        assert_eq!(syn(&line, HASH ^ 8 << 40, 1, 9, 7), REFUSED);
+        assert_eq!(segment(&line, HASH ^ 8 << 40, 2, 9, true), UNNOTED);
     }
 
     #[test]
     fn a_trusted_note_outlives_two_hours_of_silence() {
         let line = NoteLine::default();
         syn(&line, HASH, 1, 200, 7);
-        segment(&line, HASH, 2, 200, true, OLD);
+        segment(&line, HASH, 2, 200, true);
         let two_hours = 200u8.wrapping_add(108); // 108 × 68.7 s = 2 h 3.7 min
-        assert_eq!(segment(&line, HASH, 99, two_hours, true, OLD), 7);
+        assert_eq!(segment(&line, HASH, 99, two_hours, true), trusted(7));
+    }
+
+    #[test]
+    fn r82_a_syn_whose_note_names_a_gone_instance_is_noted_anew() {
+        let line = NoteLine::default();
+        assert_eq!(syn(&line, HASH, 1, 9, GONE), claimed(GONE));
+        segment(&line, HASH, 2, 9, true);
+        assert_eq!(syn(&line, HASH, 0x8000_0000, 9, 7), claimed(7));
+        assert_eq!(segment(&line, HASH, 0x8000_0001, 9, true), noted(7));
+    }
+
+    #[test]
+    fn a_datagram_is_noted_where_previous_does_not_say_it_and_ages_as_a_claim() {
+        let line = NoteLine::default();
+        assert_eq!(datagram(&line, 9, OLD, 7), UNNOTED);
+        assert_eq!(datagram(&line, 9, 7, 7), claimed(7));
+        assert_eq!(datagram(&line, 11, 7, 8), noted(7), "an owner later");
+        assert_eq!(quote(&line, 11), trusted(7), "an ICMP error follows it");
+        assert_eq!(datagram(&line, 13, 7, 8), noted(7), "renewed in epoch 11");
+        assert_eq!(datagram(&line, 13 + CLAIM_EPOCHS, 8, 8), claimed(8), "idle for three epochs");
+    }
+
+    #[test]
+    fn r82_a_datagram_whose_note_names_a_gone_instance_is_noted_anew() {
+        let line = NoteLine::default();
+        assert_eq!(datagram(&line, 9, GONE, GONE), claimed(GONE));
+        assert_eq!(datagram(&line, 9, 7, 7), claimed(7));
+        assert_eq!(datagram(&line, 9, 8, 8), noted(7));
     }
 }

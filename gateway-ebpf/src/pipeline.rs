@@ -8,16 +8,17 @@
 
 use crate::{
     address::V4,
-    admit::{self, Admitted, Stopped},
+    admit::{self, Stopped},
     answer,
     finish::{Job, TASK_ECHO, TASK_FORWARD, TASK_RESET},
     frame::Frame,
     headers::{Ethernet, Ipv4, Ipv6},
+    hops::HopList,
     layout::{self, Block, FLAG_NAT, INSTANCES, INTERFACES, Interface, SLOTS, Vip},
     parse::{self, IpHeader, Link, Packet, Stop},
     reason::Reason,
-    rewrite,
-    steer::{self, Steered},
+    rewrite::{self, Ask},
+    steer,
     tables::Tables,
     version::Version,
 };
@@ -62,19 +63,48 @@ pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
 /// What nearly every packet needs.
 #[inline(always)]
 pub fn fast<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
-    let decided = tables.block().map_or(Err(NOT_OURS), |block| {
-        let link = link::<_, false>(frame, block)?;
-        match link.ethertype {
+    let Some(block) = tables.block() else { return Verdict::Pass };
+    let decided = match link::<_, false>(frame, block) {
+        Ok(link) => match link.ethertype {
             parse::IPV4 => forward::<_, _, Ipv4>(frame, tables, block, &link),
             parse::IPV6 => forward::<_, _, Ipv6>(frame, tables, block, &link),
-            _ => Err(NOT_OURS),
-        }
-    });
-    decided.unwrap_or_else(|stopped| match stopped.stop {
+            _ => Decided::from(NOT_OURS),
+        },
+        Err(stopped) => Decided::from(stopped),
+    };
+    match decided.stop {
+        None => match decided.out {
+            Decided::TRANSMIT => Verdict::Transmit,
+            Decided::DELIVER => Verdict::Deliver,
+            port => Verdict::Redirect(port),
+        },
         // The slow way finds it out again, counts and answers.
-        Stop::Drop(reason) if answer::has_answer(reason) => Verdict::Slow,
-        _ => stop(tables, stopped),
-    })
+        Some(Stop::Drop(reason)) if answer::has_answer(reason) => Verdict::Slow,
+        Some(stop) => self::stop(tables, Stopped { scope: decided.scope, stop }),
+    }
+}
+
+/// What the fast program decided. Every byte of it is defined, whatever it is: a `Result` that small is packed into one word,
+/// with shifts also of the parts that a variant does not have. Those are whatever a register holds, and if that is a pointer the
+/// verifier refuses the shift.
+#[derive(Clone, Copy)]
+struct Decided {
+    scope: u16,
+    stop: Option<Stop>,
+    /// Where to, if nothing stopped it: the interface's port, or one of the two below.
+    out: u16,
+}
+
+impl Decided {
+    const TRANSMIT: u16 = u16::MAX;
+    const DELIVER: u16 = u16::MAX - 1;
+}
+
+impl From<Stopped> for Decided {
+    #[inline(always)]
+    fn from(stopped: Stopped) -> Self {
+        Self { scope: stopped.scope, stop: Some(stopped.stop), out: 0 }
+    }
 }
 
 /// Decides on everything: what is to be done, or what has become of the packet.
@@ -203,19 +233,37 @@ fn forward<F: Frame, T: Tables, H: IpHeader>(
     tables: &T,
     block: &Block,
     link: &Link,
-) -> Result<Verdict, Stopped> {
-    let Arrived { interface, vip, header, packet } = arrive::<_, _, H, false>(frame, tables, block, link)?;
-    let admitted = admit::admit::<_, false>(frame, block, vip, &packet)?;
-    let steered = steer(tables, block, vip, &admitted)?;
-    let number = u32::from(steered.instance) & (INSTANCES - 1);
-    let instance = &block.instances[number as usize][layout::family(H::IS_V4)];
-    let bytes = frame.length() as u64;
+) -> Decided {
+    let Arrived { interface, vip, header, packet } =
+        match arrive::<_, _, H, false>(frame, tables, block, link) {
+            Ok(arrived) => arrived,
+            Err(stopped) => return stopped.into(),
+        };
+    let admitted = match admit::admit::<_, false>(frame, block, vip, &packet) {
+        Ok(admitted) => admitted,
+        Err(stopped) => return stopped.into(),
+    };
     let scope = admitted.service.scope;
-    let how = (steered.hash, admitted.service.backend_port);
-    rewrite::rewrite::<_, _, false>(frame, link, &header, &packet, instance, how)
-        .map_err(|stop| Stopped { scope, stop })?;
+    let family = layout::family(H::IS_V4);
+    let steered = match steer::steer::<_, false>(tables, block, vip.salt, &admitted, family) {
+        Ok(steered) => steered,
+        Err(stop) => return Stopped { scope, stop }.into(),
+    };
+    let number = u32::from(steered.instance) & (INSTANCES - 1);
+    let instance = &block.instances[number as usize][family];
+    let bytes = frame.length() as u64;
+    let backend_port = admitted.service.backend_port;
+    let ask = Ask { hash: steered.hash, backend_port, hops: HopList::default() };
+    if let Err(stop) = rewrite::rewrite::<_, _, false>(frame, link, &header, &packet, instance, ask) {
+        return Stopped { scope, stop }.into();
+    }
     tables.count(scope, steered.instance, bytes, admitted.segment.syns());
-    Ok(rewrite::egress(instance, interface.port))
+    let out = match rewrite::egress(instance, interface.port) {
+        Verdict::Redirect(port) => port,
+        Verdict::Deliver => Decided::DELIVER,
+        _ => Decided::TRANSMIT,
+    };
+    Decided { scope, stop: None, out }
 }
 
 /// The slow program's: what is to be done.
@@ -249,31 +297,19 @@ fn job<F: Frame, T: Tables, H: Version>(
         Err(stopped) => return Err(stopped),
     };
     let job = Job { scope: admitted.service.scope, ..job };
-    match steer(tables, block, vip, &admitted) {
+    let family = layout::family(H::IS_V4);
+    match steer::steer::<_, true>(tables, block, vip.salt, &admitted, family) {
         Ok(steered) => Ok(Job {
             hash: steered.hash,
+            bucket: steered.bucket,
+            bucket_before: steered.bucket_before,
             task: TASK_FORWARD,
             syns: admitted.segment.syns() as u8,
             instance: steered.instance,
             backend_port: admitted.service.backend_port,
             ..job
         }),
-        Err(stopped) if stopped.stop == Stop::Drop(Reason::Gone) => Ok(Job { task: TASK_RESET, ..job }),
-        Err(stopped) => Err(stopped),
-    }
-}
-
-/// The instance of an admitted packet: somebody.
-#[inline(always)]
-fn steer<T: Tables>(
-    tables: &T,
-    block: &Block,
-    vip: &Vip,
-    admitted: &Admitted<'_>,
-) -> Result<Steered, Stopped> {
-    let Admitted { service, flow, segment } = admitted;
-    match steer::steer(tables, block, vip.salt, flow, *segment) {
-        Some(steered) if steered.instance != 0 => Ok(steered),
-        _ => Err(Stopped { scope: service.scope, stop: Stop::Drop(Reason::NoInstance) }),
+        Err(Stop::Drop(Reason::Gone)) => Ok(Job { task: TASK_RESET, ..job }),
+        Err(stop) => Err(Stopped { scope: job.scope, stop }),
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     encapsulate::{self, Tunnel},
     frame::Frame,
     headers::Macs,
+    hops::HopList,
     layout::{Instance, WAY_GUE4, WAY_GUE6, WAY_IPIP4, WAY_IPIP6, WAY_LINK, WAY_LOCAL, WAY_NAT},
     nat::{self, End, Endpoint},
     parse::{IpHeader, Link, Packet, Stop},
@@ -12,7 +13,18 @@ use crate::{
     reason::Reason,
 };
 
-/// Rewrites the frame for the way to its instance, where a service has its `backend_port` in nat mode. In the fast program (`!FULL`) offsets do not vary.
+/// What a rewrite needs beside the way.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// Of the flow.
+    pub hash: u64,
+    /// The service's in nat mode: [`crate::layout::Service::backend_port`].
+    pub backend_port: u16,
+    /// Who is asked after the instance; in the fast program nobody.
+    pub hops: HopList,
+}
+
+/// Rewrites the frame for the way to its instance. In the fast program (`!FULL`) offsets do not vary.
 #[inline(always)]
 pub fn rewrite<F: Frame, H: IpHeader, const FULL: bool>(
     frame: &mut F,
@@ -20,10 +32,10 @@ pub fn rewrite<F: Frame, H: IpHeader, const FULL: bool>(
     header: &H,
     packet: &Packet,
     instance: &Instance,
-    (hash, backend_port): (u64, u16),
+    ask: Ask,
 ) -> Result<(), Stop> {
     // IANA's dynamic ports (RFC 6335), 14 bits of them.
-    let gue = || Tunnel::Gue { source_port: 0xc000 | mix(hash) as u16 };
+    let gue = || Tunnel::Gue { source_port: 0xc000 | mix(ask.hash) as u16, hops: ask.hops };
     match instance.way {
         WAY_LINK => {
             let [a, b, c] = instance.macs;
@@ -31,12 +43,15 @@ pub fn rewrite<F: Frame, H: IpHeader, const FULL: bool>(
         }
         WAY_LOCAL => Ok(()),
         WAY_IPIP4..=WAY_NAT if packet.length() > usize::from(instance.mtu) => Err(Stop::Drop(Reason::TooBig)),
+        WAY_GUE4 | WAY_GUE6 if packet.length() + ask.hops.bytes() > usize::from(instance.mtu) => {
+            Err(Stop::Drop(Reason::TooBig))
+        }
         WAY_IPIP4 => encapsulate::over_v4::<_, _, FULL>(frame, link, header, packet, instance, Tunnel::Ipip),
         WAY_IPIP6 => encapsulate::over_v6::<_, _, FULL>(frame, link, header, packet, instance, Tunnel::Ipip),
         WAY_GUE4 => encapsulate::over_v4::<_, _, FULL>(frame, link, header, packet, instance, gue()),
         WAY_GUE6 => encapsulate::over_v6::<_, _, FULL>(frame, link, header, packet, instance, gue()),
         WAY_NAT => {
-            let to = Endpoint { address: instance.address, port: backend_port };
+            let to = Endpoint { address: instance.address, port: ask.backend_port };
             nat::translate::<_, _, FULL>(frame, header, packet, (End::Destination, to), 1)?;
             let [a, b, c] = instance.macs;
             frame.write(0, Macs { a, b, c }).ok_or(Stop::Drop(Reason::Truncated))

@@ -1,9 +1,14 @@
 //! From a flow to its instance: Maglev buckets, and the transition table where a bucket changed hands.
 
+use network_types::ip::IpProto;
+
 use crate::{
     address::{self, Flow},
-    layout::{BUCKETS, Block, Bucket, NOTE_LINES},
-    note::{self, Syn},
+    admit::Admitted,
+    layout::{BUCKETS, Block, Bucket, FLAG_HOPS, INSTANCES, NOTE_LINES, SERVICE_NOTED, STATE_GONE},
+    note::{self, Answer, Owners, Seen, Settled},
+    parse::Stop,
+    reason::Reason,
     tables::Tables,
 };
 
@@ -49,61 +54,114 @@ pub struct Steered {
     pub instance: u16,
     /// Of the flow: the same for all of its packets.
     pub hash: u64,
-    /// The bucket is in a window.
-    pub moved: bool,
+    /// The bucket whose other owners are asked too if the instance does not know the flow; [`NO_BUCKET`]: nobody is.
+    pub bucket: u32,
+    /// As `bucket`, by the affinity before a switch; else the same.
+    pub bucket_before: u32,
 }
 
-/// Finds a flow's instance; `None`: the tables are not there.
+/// [`Steered::bucket`]: none.
+pub const NO_BUCKET: u32 = u32::MAX;
+
+/// Finds a flow's instance. In the fast program (`!FULL`) a moved bucket's packet may be [`Stop::Slow`]: nothing has been
+/// done then that the slow program would do again.
 #[inline(always)]
-pub fn steer<T: Tables>(
+pub fn steer<T: Tables, const FULL: bool>(
     tables: &T,
     block: &Block,
     salt: u64,
-    flow: &Flow,
-    segment: Segment,
-) -> Option<Steered> {
-    let hash = flow.hash(salt, block.config.affinity);
-    let bucket = bucket(block, bucket_of(hash))?;
+    admitted: &Admitted<'_>,
+    family: usize,
+) -> Result<Steered, Stop> {
+    let hash = admitted.flow.hash(salt, block.config.affinity);
+    let number = bucket_of(hash);
+    let bucket = bucket(block, number)?;
+    let steered = Steered { instance: bucket.current(), hash, bucket: NO_BUCKET, bucket_before: NO_BUCKET };
     if !bucket.is_moved() {
-        return Some(Steered { instance: bucket.current(), hash, moved: false });
+        return if steered.instance == 0 { Err(Stop::Drop(Reason::NoInstance)) } else { Ok(steered) };
     }
     crate::rare();
-    let instance = in_window(tables, block, salt, flow, segment, bucket)?;
-    Some(Steered { instance, hash, moved: true })
+    in_window::<_, FULL>(tables, block, salt, admitted, Window { family, steered, number, bucket })
+}
+
+/// What is known of a moved bucket.
+#[derive(Clone, Copy)]
+struct Window {
+    family: usize,
+    steered: Steered,
+    number: u32,
+    bucket: Bucket,
 }
 
 #[inline(always)]
-fn in_window<T: Tables>(
+fn in_window<T: Tables, const FULL: bool>(
     tables: &T,
     block: &Block,
     salt: u64,
-    flow: &Flow,
-    segment: Segment,
-    bucket: Bucket,
-) -> Option<u16> {
+    admitted: &Admitted<'_>,
+    window: Window,
+) -> Result<Steered, Stop> {
+    let Admitted { service, flow, segment } = admitted;
+    let Window { family, steered, number, bucket } = window;
     let current = bucket.current();
-    let previous = bucket.previous();
-    if let Segment::Datagram = segment {
-        return Some(current);
+    let is_udp = flow.protocol == IpProto::Udp as u8;
+    if is_udp && service.flags & SERVICE_NOTED == 0 {
+        tables.count_settled(Settled::Current);
+        return if current == 0 { Err(Stop::Drop(Reason::NoInstance)) } else { Ok(steered) };
     }
-    // Salted by this node alone: who knows the ring's seed still cannot aim at a line.
+    // A SYN asks nobody: it begins at one instance. Of UDP no instance can tell whether a flow is its own.
+    let is_asked = block.config.flags & FLAG_HOPS != 0 && !is_udp && !matches!(segment, Segment::Syn { .. });
+    if !FULL && is_asked {
+        return Err(Stop::Slow);
+    }
+    let (before, previous) = before(block, salt, flow, number, bucket)?;
+    let owners = Owners { previous, current };
+    // Salted by this node alone: who knows the ring's seed still cannot aim at a line. It waits for nothing that the bucket's
+    // word has to be loaded for, so it costs no time of its own.
     let hash = address::mix(flow.hash(salt ^ block.config.note_salt, address::FIVE_TUPLE));
-    let line = tables.notes(hash as u32 & (NOTE_LINES - 1))?;
-    let epoch = note::epoch(tables.now());
-    Some(match segment {
-        Segment::Syn { sequence } => match note::syn(line, hash, sequence, epoch, current) {
-            Syn::Noted(instance) => instance,
-            Syn::Claimed => current,
-            Syn::Refused => previous,
-        },
-        Segment::Tcp { sequence, proves } => note::segment(line, hash, sequence, epoch, proves, previous),
-        Segment::Datagram | Segment::Quote => note::trusted(line, hash, epoch).unwrap_or(previous),
-    })
+    let line = tables.notes(hash as u32 & (NOTE_LINES - 1)).ok_or(Stop::Drop(Reason::NoInstance))?;
+    let is_gone = |instance: u16| {
+        let entry = &block.instances[(u32::from(instance) & (INSTANCES - 1)) as usize][family];
+        entry.state == STATE_GONE
+    };
+    // The slow program alone changes a note that names a gone instance: the fast one leaves all of it.
+    let seen = Seen { line, hash, now: || tables.now(), is_gone: |instance| FULL && is_gone(instance) };
+    let Answer(instance, settled) = match *segment {
+        Segment::Syn { sequence } => note::syn(&seen, sequence, owners),
+        Segment::Tcp { sequence, proves } => note::segment(&seen, sequence, proves, previous),
+        Segment::Datagram => note::datagram(&seen, owners),
+        Segment::Quote => note::quote(&seen, previous),
+    };
+    if instance == 0 {
+        return Err(Stop::Drop(Reason::NoInstance));
+    }
+    if is_gone(instance) {
+        if !FULL {
+            return Err(Stop::Slow);
+        }
+        tables.count_settled(Settled::Gone);
+        return Err(Stop::Drop(Reason::Gone));
+    }
+    tables.count_settled(settled);
+    let (bucket, bucket_before) = if is_asked { (number, before) } else { (NO_BUCKET, NO_BUCKET) };
+    Ok(Steered { instance, hash: steered.hash, bucket, bucket_before })
+}
+
+/// The bucket by which a flow began that is not noted, and its owner then. While an affinity is switched (R80) that is the one by
+/// the old mask; all buckets are marked as moved then, so that packets outside windows need not look.
+#[inline(always)]
+fn before(block: &Block, salt: u64, flow: &Flow, number: u32, now: Bucket) -> Result<(u32, u16), Stop> {
+    if block.config.affinity == block.config.affinity_before {
+        return Ok((number, now.previous()));
+    }
+    let number = bucket_of(flow.hash(salt, block.config.affinity_before));
+    let bucket = bucket(block, number)?;
+    Ok((number, if bucket.is_moved() { bucket.previous() } else { bucket.current() }))
 }
 
 #[inline(always)]
-fn bucket(block: &Block, bucket: u32) -> Option<Bucket> {
-    let word: *const u32 = block.ring.get(bucket as usize)?;
+fn bucket(block: &Block, bucket: u32) -> Result<Bucket, Stop> {
+    let word: *const u32 = block.ring.get(bucket as usize).ok_or(Stop::Drop(Reason::NoInstance))?;
     // SAFETY: from a reference. Volatile, because user space may store to the word meanwhile: it is loaded once.
-    Some(Bucket(unsafe { word.read_volatile() }))
+    Ok(Bucket(unsafe { word.read_volatile() }))
 }

@@ -4,6 +4,7 @@ use crate::{
     address::Address,
     headers::Macs,
     layout::{Block, NOTES},
+    note::Settled,
     reason::Reason,
     word::Word,
 };
@@ -78,4 +79,6 @@ pub trait Tables {
     fn count_drop(&self, scope: u16, reason: Reason);
     /// Counts an answer.
     fn count_answer(&self, answered: Answered);
+    /// Counts how a packet of a moved bucket was settled.
+    fn count_settled(&self, settled: Settled);
 }

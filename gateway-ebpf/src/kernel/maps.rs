@@ -10,6 +10,7 @@ use crate::{
     finish::Job,
     layout::{Block, INSTANCES, INTERFACES, NOTE_LINES, NOTES, REASONS, SCOPES, Traffic},
     limit,
+    note::Settled,
     tables::{ANSWERED, NoteLine},
 };
 
@@ -43,6 +44,9 @@ pub static INSTANCE_TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::with_max_entrie
 /// By scope × [`REASONS`] + reason.
 #[map]
 pub static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(SCOPES * REASONS, 0);
+/// By [`Settled`].
+#[map]
+pub static SETTLED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Settled::COUNT, 0);
 
 /// By [`crate::tables::Answered`].
 #[map]

@@ -5,7 +5,7 @@ use aya_log_ebpf::warn;
 
 use super::{
     frame::XdpFrame,
-    maps::{ALLOWANCES, ANSWERS, DROPS, INSTANCE_TRAFFIC, SERVICE_TRAFFIC, TABLES, TRANSITIONS},
+    maps::{ALLOWANCES, ANSWERS, DROPS, INSTANCE_TRAFFIC, SERVICE_TRAFFIC, SETTLED, TABLES, TRANSITIONS},
     route,
 };
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     frame::Frame as _,
     headers::{Ipv4, Ipv6},
     layout::{Block, REASONS, Traffic},
+    note::Settled,
     parse,
     reason::Reason,
     tables::{Answered, NoteLine, Route, Tables},
@@ -61,6 +62,14 @@ impl Tables for KernelTables<'_> {
     fn count(&self, scope: u16, instance: u16, bytes: u64, syn: u64) {
         add(SERVICE_TRAFFIC.get_ptr_mut(u32::from(scope)), bytes, syn);
         add(INSTANCE_TRAFFIC.get_ptr_mut(u32::from(instance)), bytes, syn);
+    }
+
+    #[inline(always)]
+    fn count_settled(&self, settled: Settled) {
+        if let Some(counter) = SETTLED.get_ptr_mut(settled as u32) {
+            // SAFETY: this CPU's own counter, and an XDP program is not interrupted by itself.
+            unsafe { *counter += 1 };
+        }
     }
 
     #[inline(always)]

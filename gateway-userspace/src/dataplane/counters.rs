@@ -1,10 +1,11 @@
 //! What the program counted, with names.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use aya::maps::{MapData, PerCpuArray};
 use gateway_ebpf::{
     layout::{REASONS, Traffic},
+    note::Settled,
     reason::Reason,
     tables::Answered,
 };
@@ -13,7 +14,7 @@ use serde::Serialize;
 use super::Error;
 use crate::plan::Plan;
 
-/// Everything counted since the program was loaded. As JSON: `{schema_version, services, instances, drops, answers}`.
+/// Everything counted since the program was loaded. As JSON: `{schema_version, services, instances, drops, answers, steering}`.
 #[derive(Debug, Clone, Default, Serialize, PartialEq, Eq)]
 pub struct Counters {
     /// Of this structure; grows when a field changes its meaning.
@@ -26,6 +27,8 @@ pub struct Counters {
     pub drops: Vec<Dropped>,
     /// What the balancer answered itself.
     pub answers: Answers,
+    /// How packets of moved buckets found their instance ([`Settled`]), by name.
+    pub steering: BTreeMap<&'static str, u64>,
 }
 
 /// What was forwarded.
@@ -75,6 +78,7 @@ pub(super) fn read(
     instances: &PerCpuArray<MapData, Traffic>,
     drops: &PerCpuArray<MapData, u64>,
     answers: &PerCpuArray<MapData, u64>,
+    settled: &PerCpuArray<MapData, u64>,
 ) -> Result<Counters, Error> {
     let mut counters = Counters { schema_version: 1, ..Counters::default() };
     for (scope, &number) in &plan.scopes {
@@ -111,6 +115,10 @@ pub(super) fn read(
         reset: answered(Answered::Reset)?,
         limited: answered(Answered::Limited)?,
     };
+    for (settled_by, name) in Settled::ALL {
+        let packets = settled.get(&(settled_by as u32), 0).map_err(Error::map("SETTLED"))?.iter().sum();
+        counters.steering.insert(name, packets);
+    }
     Ok(counters)
 }
 
@@ -137,6 +145,13 @@ impl fmt::Display for Counters {
         }
         let Answers { echo, error, reset, limited } = self.answers;
         writeln!(f, "{:<28} {echo:>12} echo, {error} error, {reset} reset, {limited} withheld", "ANSWERED")?;
+        let settled = self.steering.iter().filter(|(_, packets)| **packets > 0);
+        for (place, (name, packets)) in settled.enumerate() {
+            if place == 0 {
+                writeln!(f, "{:<28} {:>12}", "MOVED BUCKETS", "packets")?;
+            }
+            writeln!(f, "{name:<28} {packets:>12}")?;
+        }
         if self.drops.is_empty() {
             return write!(f, "DROPPED                                 0");
         }

@@ -55,6 +55,7 @@ pub struct Dataplane {
     instance_traffic: PerCpuArray<MapData, Traffic>,
     drops: PerCpuArray<MapData, u64>,
     answers: PerCpuArray<MapData, u64>,
+    settled: PerCpuArray<MapData, u64>,
     applied: Option<Plan>,
     /// For events.
     scopes: Arc<ScopeNames>,
@@ -96,6 +97,7 @@ impl Dataplane {
             instance_traffic: per_cpu(&mut ebpf, "INSTANCE_TRAFFIC")?,
             drops: per_cpu(&mut ebpf, "DROPS")?,
             answers: per_cpu(&mut ebpf, "ANSWERS")?,
+            settled: per_cpu(&mut ebpf, "SETTLED")?,
             applied: None,
             scopes: Arc::default(),
             events: None,
@@ -204,6 +206,7 @@ impl Dataplane {
                 &self.instance_traffic,
                 &self.drops,
                 &self.answers,
+                &self.settled,
             ),
             None => Ok(Counters::default()),
         }

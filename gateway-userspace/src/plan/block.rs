@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gateway_ebpf::{
     host::HostTables,
-    layout::{Block, Instance},
+    layout::{Block, Instance, Window},
 };
 
 use super::Plan;
@@ -30,9 +30,20 @@ impl Plan {
             entries += put(&mut block.instances[usize::from(number)], instance);
         }
         entries += put_slots(&mut block.interfaces, &self.interfaces);
+        // A packet of a moved bucket finds the window; one that was closed is cleared once no word leads to it.
+        let windows = |open: bool| {
+            let planned = self.windows.iter().enumerate();
+            planned.filter(move |(_, window)| (**window != Window::default()) == open)
+        };
+        for (bucket, &window) in windows(true) {
+            entries += put(&mut block.windows[bucket], window);
+        }
         let buckets = block.ring.iter_mut().zip(&self.ring).map(|(place, bucket)| put(place, bucket.0)).sum();
         entries += put_slots(&mut block.replies, &self.replies);
         entries += put_slots(&mut block.peers, &self.peers);
+        for (bucket, &window) in windows(false) {
+            entries += put(&mut block.windows[bucket], window);
+        }
         entries += put_slots(&mut block.services, &self.services);
         entries += put_slots(&mut block.vips, &self.vips);
         entries += put(&mut block.config, self.config);

@@ -1,7 +1,9 @@
 //! The kernel's tables as they should be, computed from what is wished, what is so and what runs. Pure.
 
 mod block;
-mod buckets;
+pub mod buckets;
+mod close;
+mod hops;
 mod numbers;
 mod perfect;
 mod replies;
@@ -17,12 +19,13 @@ use std::{
 
 use gateway_ebpf::{
     address::{self, Address},
-    layout::{Bucket, Config, Instance, Reply, Service, SourceSet, Vip},
+    layout::{Bucket, Config, FLAG_HOPS, Instance, Reply, Service, SourceSet, Vip, Window},
 };
 
-pub use self::{block::Changes, services::Scope};
+use self::buckets::Change;
+pub use self::{block::Changes, close::Evidence, close::close, hops::hop_id, services::Scope};
 pub use crate::model::Side;
-use crate::model::{AdminState, Affinity, InstanceName, Model};
+use crate::model::{AdminState, Affinity, Forwarding, InstanceName, Model};
 
 /// An Ethernet address.
 pub type Mac = [u8; 6];
@@ -94,6 +97,8 @@ pub struct Plan {
     pub instances: BTreeMap<u16, [Instance; 2]>,
     /// By bucket.
     pub ring: Vec<Bucket>,
+    /// By bucket: all owners since its window opened.
+    pub windows: Vec<Window>,
     /// Whose numbers these are; drained instances keep theirs until their drain is over.
     pub numbers: BTreeMap<InstanceName, u16>,
     /// What the counters' scopes are.
@@ -120,6 +125,14 @@ pub enum Error {
     Prefixes {
         /// How many fit.
         limit: usize,
+    },
+    /// Two names come to the same [`hop_id`].
+    #[error("the instances {one:?} and {other:?} cannot be told apart in a list of hops: rename one of them")]
+    HopId {
+        /// A name.
+        one: InstanceName,
+        /// Another.
+        other: InstanceName,
     },
     /// The running perfect hash cannot take another entry, and changing it could not be done between two packets.
     #[error(
@@ -151,8 +164,15 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
     });
     let (interface_multiplier, interfaces) =
         ways::interfaces(desired, running.map(|plan| plan.config.interface_multiplier))?;
-    let ring = buckets::step(running.map(|plan| plan.ring.as_slice()), &owners, &ended);
-    let affinity = affinity_mask(model.balancer.affinity);
+    hops::check(&model.balancer.seed, numbers.keys())?;
+    let gone = desired.gone.iter().filter_map(|name| numbers.get(name).copied()).collect();
+    let (affinity, affinity_before) =
+        affinities(affinity_mask(model.balancer.affinity), running.map(|plan| &plan.config));
+    let (ring, windows) = buckets::step(
+        running.map(|plan| (plan.ring.as_slice(), plan.windows.as_slice())),
+        &owners,
+        Change { ended: &ended, gone: &gone, switched: affinity != affinity_before },
+    );
     Ok(Plan {
         config: Config {
             vip_multiplier: services.vip_multiplier,
@@ -163,8 +183,8 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
             generation: generation(running, &ring, desired.now),
             note_salt: desired.node_salt,
             affinity,
-            affinity_before: affinity,
-            flags: replies.flags,
+            affinity_before,
+            flags: replies.flags | if model.balancer.forwarding == Forwarding::Gue { FLAG_HOPS } else { 0 },
             one: 1,
             ..Config::default()
         },
@@ -176,6 +196,7 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
         replies: replies.replies,
         instances: numbers.iter().map(|(name, &number)| (number, ways::entries(desired, name))).collect(),
         ring,
+        windows,
         numbers,
         scopes: services.scopes,
         forget: ended,
@@ -188,6 +209,18 @@ fn generation(running: Option<&Plan>, ring: &[Bucket], now: u32) -> u32 {
         None => now,
         Some(plan) if plan.ring == ring => plan.config.generation,
         Some(plan) => now.max(plan.config.generation.wrapping_add(1)),
+    }
+}
+
+/// The mask by which flows begin, and the one by which those began that are not noted. A switch is a window of its own, and
+/// one at a time: another wish waits until it is [closed](close).
+fn affinities(wanted: u64, running: Option<&Config>) -> (u64, u64) {
+    match running {
+        None => (wanted, wanted),
+        Some(config) if config.affinity != config.affinity_before => {
+            (config.affinity, config.affinity_before)
+        }
+        Some(config) => (wanted, config.affinity),
     }
 }
 
@@ -208,11 +241,12 @@ fn instance_numbers(desired: &Desired, running: Option<&Plan>) -> Result<BTreeMa
     numbers::keep(before, wanted, "instances", gateway_ebpf::layout::INSTANCES)
 }
 
-/// Takes new flows: configured, not `down`, and reachable.
+/// Takes new flows: configured, not `down`, not gone, and reachable.
 fn takes_new_flows(desired: &Desired) -> impl Iterator<Item = &crate::model::Instance> {
     desired.model.instances.iter().filter(|instance| {
         instance.admin_state != AdminState::Down
             && !desired.ended.contains(&instance.name)
+            && !desired.gone.contains(&instance.name)
             && (desired.local.as_ref() == Some(&instance.name) || ways::is_reached(desired, instance))
     })
 }

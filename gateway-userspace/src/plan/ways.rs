@@ -12,7 +12,7 @@ use gateway_ebpf::{
 };
 use network_types::ip::IpProto;
 
-use super::{Desired, Error, Interface, Mac, Side, Way};
+use super::{Desired, Error, Interface, Mac, Side, Way, hop_id};
 use crate::model::{self, Forwarding, InstanceName};
 
 /// Bytes of an IPv4 header.
@@ -70,7 +70,8 @@ pub(super) fn is_reached(desired: &Desired, instance: &model::Instance) -> bool 
 /// An instance's entries, for packets over IPv4 and over IPv6.
 pub(super) fn entries(desired: &Desired, name: &InstanceName) -> [Instance; 2] {
     let state = if desired.gone.contains(name) { STATE_GONE } else { STATE_LIVE };
-    let known = |way| Instance { way, state, ..Instance::default() };
+    let id = hop_id(&desired.model.balancer.seed, name);
+    let known = |way| Instance { way, state, id, ..Instance::default() };
     if desired.local.as_ref() == Some(name) {
         return [known(WAY_LOCAL); 2];
     }

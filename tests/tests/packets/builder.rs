@@ -235,7 +235,7 @@ pub(crate) fn aged(mut frame: Vec<u8>) -> Vec<u8> {
 }
 
 /// RFC 1071.
-fn checksum(parts: &[&[u8]]) -> u16 {
+pub(crate) fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0u64;
     for part in parts {
         for pair in part.chunks(2) {

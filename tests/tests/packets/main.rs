@@ -6,5 +6,6 @@ mod builder;
 mod nat;
 mod object;
 mod parity;
+mod steering;
 mod table;
 mod targets;

@@ -86,6 +86,10 @@ pub(crate) fn difference(before: &Counted, after: &Counted) -> Counted {
         *now -= before.answered.get(kind).copied().unwrap_or_default();
         *now > 0
     });
+    difference.steering.retain(|way, now| {
+        *now -= before.steering.get(way).copied().unwrap_or_default();
+        *now > 0
+    });
     difference
 }
 

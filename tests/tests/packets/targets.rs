@@ -9,6 +9,7 @@ use std::{
 use aya::programs::{TestRun as _, TestRunOptions};
 use gateway_ebpf::{
     host::HostTables,
+    note::Settled,
     pipeline::{self, Verdict},
     tables::Answered,
 };
@@ -142,6 +143,8 @@ pub(crate) struct Counted {
     pub(crate) dropped: BTreeMap<(String, &'static str), u64>,
     /// By kind.
     pub(crate) answered: BTreeMap<Answered, u64>,
+    /// Packets of moved buckets by how their instance was found.
+    pub(crate) steering: BTreeMap<&'static str, u64>,
 }
 
 impl From<Counters> for Counted {
@@ -162,6 +165,7 @@ impl From<Counters> for Counted {
                 .collect(),
             dropped: dropped.map(|line| ((line.name, line.reason), line.packets)).collect(),
             answered: answered.into_iter().filter(|&(_, count)| count > 0).collect(),
+            steering: counters.steering.into_iter().filter(|(_, packets)| *packets > 0).collect(),
         }
     }
 }
@@ -186,6 +190,10 @@ impl Counted {
                 .map(|(&(n, reason), &count)| ((scope(n), reason.name()), count))
                 .collect(),
             answered: counters.answers.clone(),
+            steering: Settled::ALL
+                .into_iter()
+                .filter_map(|(settled, name)| Some((name, *counters.settled.get(&settled)?)))
+                .collect(),
         }
     }
 }
