@@ -67,9 +67,11 @@ enum Mode {
     L2,
     Ipip,
     Gue,
+    Nat,
 }
 
-const MODES: [(&str, Mode); 3] = [("l2", Mode::L2), ("ipip", Mode::Ipip), ("gue", Mode::Gue)];
+const MODES: [(&str, Mode); 4] =
+    [("l2", Mode::L2), ("ipip", Mode::Ipip), ("gue", Mode::Gue), ("nat", Mode::Nat)];
 
 /// What is measured, above which floor.
 struct Case {
@@ -200,6 +202,7 @@ fn kernel(tables: Tables) -> Kernel {
         Mode::L2 => Forwarding::L2,
         Mode::Ipip => Forwarding::Ipip,
         Mode::Gue => Forwarding::Gue,
+        Mode::Nat => Forwarding::Nat,
     };
     let mut wish = desired(both.clone());
     let Tables::Moved(_) = tables else { return Kernel::new(&wish) };
