@@ -31,8 +31,12 @@ const MANY: u32 = 512 * 1024;
 const CONNECTIONS: u32 = 64 * 1024;
 
 /// Every way of forwarding, and what it adds to a frame over IPv4.
-const MODES: [(&str, Forwarding, usize); 3] =
-    [("l2", Forwarding::L2, 0), ("ipip", Forwarding::Ipip, 20), ("gue", Forwarding::Gue, 32)];
+const MODES: [(&str, Forwarding, usize); 4] = [
+    ("l2", Forwarding::L2, 0),
+    ("ipip", Forwarding::Ipip, 20),
+    ("gue", Forwarding::Gue, 32),
+    ("nat", Forwarding::Nat, 0),
+];
 
 #[derive(Debug, Clone, Copy)]
 enum Subject {
