@@ -5,7 +5,7 @@ use crate::{
     frame::Frame,
     headers::{Ethernet, Ipv4, Ipv6},
     layout::{self, INSTANCES},
-    parse::{IpHeader, Link, Packet, Stop},
+    parse::{IpHeader, Link, Packet, Part, Stop},
     pipeline::{self, Verdict},
     reason::Reason,
     rewrite,
@@ -40,8 +40,8 @@ pub struct Job {
     pub payload: u16,
     /// As [`Packet::end`].
     pub end: u16,
-    /// Zero.
-    pub pad: u16,
+    /// As [`Part::field`]: a later fragment has no transport header.
+    pub part: u16,
 }
 
 const _: () = assert!(size_of::<Job>() == 32);
@@ -77,6 +77,7 @@ fn on<F: Frame, T: Tables, H: IpHeader>(frame: &mut F, tables: &T, job: &Job) ->
         payload: usize::from(job.payload & FARTHEST),
         end: usize::from(job.end),
         hop_limit: 0,
+        part: Part { field: job.part, id: 0 },
     };
     let instance =
         &block.instances[(u32::from(job.instance) & (INSTANCES - 1)) as usize][layout::family(H::IS_V4)];

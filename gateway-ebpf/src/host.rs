@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 
 use crate::{
     frame::{Frame, Pod},
-    layout::{Block, NOTE_LINES, Traffic},
+    layout::{Block, FRAGMENT_LINES, NOTE_LINES, Traffic},
     parse::ETHERNET,
     reason::Reason,
     tables::{NoteLine, Tables},
@@ -57,6 +57,8 @@ pub struct HostTables {
     pub block: Box<Block>,
     /// The transition table.
     pub notes: Vec<NoteLine>,
+    /// Fragmented datagrams.
+    pub fragments: Vec<NoteLine>,
     /// What [`Tables::now`] tells.
     pub now: u64,
     /// What [`Tables::interface`] tells.
@@ -81,7 +83,8 @@ impl Default for HostTables {
         Self {
             // SAFETY: integers only, all zero as in a new map; too large to be made on the stack.
             block: unsafe { Box::new_zeroed().assume_init() },
-            notes: std::iter::repeat_with(NoteLine::default).take(NOTE_LINES as usize).collect(),
+            notes: lines(NOTE_LINES),
+            fragments: lines(FRAGMENT_LINES),
             now: 0,
             interface: 0,
             counters: RefCell::default(),
@@ -96,6 +99,10 @@ impl Tables for HostTables {
 
     fn notes(&self, line: u32) -> Option<&NoteLine> {
         self.notes.get(line as usize)
+    }
+
+    fn fragments(&self, line: u32) -> Option<&NoteLine> {
+        self.fragments.get(line as usize)
     }
 
     fn now(&self) -> u64 {
@@ -115,6 +122,10 @@ impl Tables for HostTables {
     fn count_drop(&self, scope: u16, reason: Reason) {
         *self.counters.borrow_mut().drops.entry((scope, reason)).or_default() += 1;
     }
+}
+
+fn lines(count: u32) -> Vec<NoteLine> {
+    std::iter::repeat_with(NoteLine::default).take(count as usize).collect()
 }
 
 fn add(traffic: &mut Traffic, bytes: u64, syn: u64) {

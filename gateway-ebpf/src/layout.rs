@@ -18,6 +18,8 @@ pub const BUCKETS: usize = 65_537;
 pub const RING_WORDS: usize = BUCKETS + 1;
 /// Lines of the transition table, a power of two.
 pub const NOTE_LINES: u32 = 1 << 16;
+/// Lines of the table of fragmented datagrams, a power of two.
+pub const FRAGMENT_LINES: u32 = 1 << 12;
 /// Notes in a line: 64 bytes, one cache line.
 pub const NOTES: usize = 8;
 /// Sets of source prefixes; number 0 is everyone.

@@ -19,6 +19,7 @@ pub mod admit;
 pub mod checksum;
 pub mod encapsulate;
 pub mod finish;
+pub mod fragment;
 pub mod frame;
 pub mod headers;
 pub mod icmp;

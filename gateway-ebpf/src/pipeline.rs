@@ -11,6 +11,7 @@ use crate::{
     address::V4,
     admit::{self, Admitted, Stopped},
     finish::{Job, TASK_FORWARD},
+    fragment,
     frame::Frame,
     headers::{Ipv4, Ipv6},
     layout::{self, Block, INSTANCES, INTERFACES, Interface, SLOTS, Vip},
@@ -98,13 +99,12 @@ fn link<F: Frame, const FULL: bool>(frame: &F, block: &Block) -> Result<Link, St
     parse::link::<_, FULL>(frame, block.config.one).map_err(|stop| Stopped { scope: 0, stop })
 }
 
-/// All that is found out about a packet that may be forwarded.
+/// A packet for a VIP.
 struct Found<'b, H> {
     interface: &'b Interface,
     vip: &'b Vip,
     header: H,
     packet: Packet,
-    admitted: Admitted<'b>,
 }
 
 #[inline(always)]
@@ -125,8 +125,8 @@ fn find<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
     let of_vip = |stop| Stopped { scope: vip.scope, stop };
     let interface = ingress(tables, block, vip, link).map_err(of_vip)?;
     let packet = header.packet::<_, FULL>(frame, link.end).map_err(of_vip)?;
-    let admitted = admit::admit::<_, FULL>(frame, block, vip, &packet)?;
-    Ok(Found { interface, vip, header, packet, admitted })
+    fragment::check(vip, &packet).map_err(|reason| of_vip(reason.into()))?;
+    Ok(Found { interface, vip, header, packet })
 }
 
 /// The interface by which the frame came, if it is one for this VIP and the frame is addressed to it. A frame for another host
@@ -164,8 +164,9 @@ fn forward<F: Frame, T: Tables, H: IpHeader>(
     link: &Link,
 ) -> Result<Verdict, Stopped> {
     let found = find::<_, _, H, false>(frame, tables, block, link)?;
-    let Admitted { service, segment, .. } = &found.admitted;
-    let steered = steer(tables, block, &found)?;
+    let admitted = admit::admit::<_, false>(frame, block, found.vip, &found.packet)?;
+    let Admitted { service, segment, .. } = &admitted;
+    let steered = steer(tables, block, found.vip, &admitted)?;
     let number = u32::from(steered.instance) & (INSTANCES - 1);
     let instance = &block.instances[number as usize][layout::family(H::IS_V4)];
     let bytes = frame.length() as u64;
@@ -184,29 +185,47 @@ fn job<F: Frame, T: Tables, H: IpHeader>(
     link: &Link,
 ) -> Result<Job, Stopped> {
     let found = find::<_, _, H, true>(frame, tables, block, link)?;
-    let steered = steer(tables, block, &found)?;
+    let Found { vip, packet, .. } = &found;
+    let (hash, scope, instance, syns) = if packet.part.is_later() {
+        let (note, hash) = fragment::follow(tables, block, vip, packet)
+            .map_err(|reason| Stopped { scope: vip.scope, stop: reason.into() })?;
+        (hash, note.scope(), note.instance(), 0)
+    } else {
+        let admitted = admit::admit::<_, true>(frame, block, vip, packet)?;
+        let steered = steer(tables, block, vip, &admitted)?;
+        let scope = admitted.service.scope;
+        if !packet.part.is_whole() {
+            fragment::note(tables, block, vip, packet, scope, steered.instance);
+        }
+        (steered.hash, scope, steered.instance, admitted.segment.syns())
+    };
     Ok(Job {
-        hash: steered.hash,
+        hash,
         task: TASK_FORWARD,
         is_v4: H::IS_V4.into(),
-        protocol: found.packet.protocol,
-        syns: found.admitted.segment.syns() as u8,
-        scope: found.admitted.service.scope,
-        instance: steered.instance,
+        protocol: packet.protocol,
+        syns: syns as u8,
+        scope,
+        instance,
         port: found.interface.port,
         type_at: link.type_at as u16,
-        start: found.packet.start as u16,
-        payload: found.packet.payload as u16,
-        end: found.packet.end as u16,
-        pad: 0,
+        start: packet.start as u16,
+        payload: packet.payload as u16,
+        end: packet.end as u16,
+        part: packet.part.field,
     })
 }
 
 /// The instance of an admitted packet: somebody.
 #[inline(always)]
-fn steer<T: Tables, H>(tables: &T, block: &Block, found: &Found<'_, H>) -> Result<Steered, Stopped> {
-    let Admitted { service, flow, segment } = &found.admitted;
-    match steer::steer(tables, block, found.vip.salt, flow, *segment) {
+fn steer<T: Tables>(
+    tables: &T,
+    block: &Block,
+    vip: &Vip,
+    admitted: &Admitted<'_>,
+) -> Result<Steered, Stopped> {
+    let Admitted { service, flow, segment } = admitted;
+    match steer::steer(tables, block, vip.salt, flow, *segment) {
         Some(steered) if steered.instance != 0 => Ok(steered),
         _ => Err(Stopped { scope: service.scope, stop: Stop::Drop(Reason::NoInstance) }),
     }

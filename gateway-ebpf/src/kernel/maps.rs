@@ -8,7 +8,7 @@ use aya_ebpf::{
 
 use crate::{
     finish::Job,
-    layout::{Block, INSTANCES, INTERFACES, NOTE_LINES, NOTES, REASONS, SCOPES, Traffic},
+    layout::{Block, FRAGMENT_LINES, INSTANCES, INTERFACES, NOTE_LINES, NOTES, REASONS, SCOPES, Traffic},
     tables::NoteLine,
 };
 
@@ -18,6 +18,9 @@ pub static TABLES: Array<Block> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// The transition table, a line a value. User space maps it to forget instances.
 #[map]
 pub static TRANSITIONS: Array<[u64; NOTES]> = Array::with_max_entries(NOTE_LINES, BPF_F_MMAPABLE);
+/// Fragmented datagrams, a line a value. User space maps it, as the one above.
+#[map]
+pub static FRAGMENTS: Array<[u64; NOTES]> = Array::with_max_entries(FRAGMENT_LINES, BPF_F_MMAPABLE);
 /// The programs that another one goes on with.
 #[map]
 pub static NEXT: ProgramArray = ProgramArray::with_max_entries(2, 0);

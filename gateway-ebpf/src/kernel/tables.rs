@@ -5,7 +5,7 @@ use aya_log_ebpf::warn;
 
 use super::{
     frame::XdpFrame,
-    maps::{DROPS, INSTANCE_TRAFFIC, SERVICE_TRAFFIC, TABLES, TRANSITIONS},
+    maps::{DROPS, FRAGMENTS, INSTANCE_TRAFFIC, SERVICE_TRAFFIC, TABLES, TRANSITIONS},
 };
 use crate::{
     address::Address,
@@ -30,6 +30,12 @@ impl Tables for KernelTables<'_> {
     fn notes(&self, line: u32) -> Option<&NoteLine> {
         // SAFETY: the value is eight aligned words that live as long as the program, and are only accessed atomically.
         TRANSITIONS.get_ptr(line).map(|words| unsafe { &*words.cast::<NoteLine>() })
+    }
+
+    #[inline(always)]
+    fn fragments(&self, line: u32) -> Option<&NoteLine> {
+        // SAFETY: as above.
+        FRAGMENTS.get_ptr(line).map(|words| unsafe { &*words.cast::<NoteLine>() })
     }
 
     #[inline(always)]

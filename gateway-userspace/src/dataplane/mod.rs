@@ -15,7 +15,8 @@ use aya::{
     programs::{ProgramInfo, Xdp},
 };
 use gateway_ebpf::{
-    layout::{Block, NOTE_LINES, REASONS, Traffic},
+    fragment,
+    layout::{Block, FRAGMENT_LINES, NOTE_LINES, REASONS, Traffic},
     note::Note,
     tables::NoteLine,
 };
@@ -43,10 +44,12 @@ const NEXT: [&str; 2] = ["gateway_slow", "gateway_finish"];
 /// The loaded program and its maps. Dropping it detaches.
 pub struct Dataplane {
     ebpf: Ebpf,
-    /// All tables but the next, in the kernel's own memory.
+    /// All tables but the next two, in the kernel's own memory.
     block: Shared<Block>,
     /// The transition table, likewise.
     notes: Shared<[NoteLine; NOTE_LINES as usize]>,
+    /// Fragmented datagrams, likewise.
+    fragments: Shared<[NoteLine; FRAGMENT_LINES as usize]>,
     /// The interfaces, for packets that leave by another than they came by.
     ports: DevMap<MapData>,
     /// Keeps what it names.
@@ -86,9 +89,11 @@ impl Dataplane {
         let ports = ports.try_into().map_err(Error::map("PORTS"))?;
         let block = Shared::map(take(&mut ebpf, "TABLES")?)?;
         let notes = Shared::map(take(&mut ebpf, "TRANSITIONS")?)?;
+        let fragments = Shared::map(take(&mut ebpf, "FRAGMENTS")?)?;
         Ok(Self {
             block,
             notes,
+            fragments,
             ports,
             _next: next,
             service_traffic: per_cpu(&mut ebpf, "SERVICE_TRAFFIC")?,
@@ -164,6 +169,11 @@ impl Dataplane {
         }
         for word in self.notes.get().as_flattened() {
             if plan.forget.contains(&Note(word.load()).instance()) {
+                word.store(0);
+            }
+        }
+        for word in self.fragments.get().as_flattened() {
+            if plan.forget.contains(&fragment::Note(word.load()).instance()) {
                 word.store(0);
             }
         }

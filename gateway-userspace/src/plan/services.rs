@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use gateway_ebpf::{
     address::Address,
-    layout::{self, SCOPES, SIDE_INSIDE, SIDE_OUTSIDE, Service, Vip},
+    layout::{self, SCOPES, SIDE_INSIDE, SIDE_OUTSIDE, Service, VIP_FRAGMENTS, Vip},
 };
 use network_types::ip::IpProto;
 
@@ -58,7 +58,8 @@ pub(super) fn tables(model: &Model, sources: &Sources, running: Option<&Plan>) -
             } else {
                 SIDE_INSIDE | SIDE_OUTSIDE
             },
-            flags: 0,
+            // R22: what carries no port is dropped on a public VIP.
+            flags: if model.vip.private.contains(&address) { VIP_FRAGMENTS } else { 0 },
         })
         .collect();
     let services: Vec<Service> = ports(model)
