@@ -16,6 +16,7 @@ use network_types::ip::IpProto;
 use crate::{
     address::{FIVE_TUPLE, Flow, V4, mix},
     admit,
+    headers::{Tcp, Udp},
     layout::{Block, FRAGMENT_LINES, INSTANCES, NOTES, SCOPES, VIP_FRAGMENTS, Vip},
     parse::{MORE_FRAGMENTS, Packet},
     reason::Reason,
@@ -75,9 +76,8 @@ impl Note {
 }
 
 /// Whether a packet is whole, or a fragment that this VIP takes and that can be part of a datagram. What is refused besides
-/// lengths that cannot be is a second fragment that would overwrite a TCP header's flags (RFC 1858 §4, RFC 3128), and ICMP, of
-/// which nothing that is answered or followed here is so large. That a first fragment has its whole transport header is seen
-/// where that is read.
+/// lengths that cannot be is a first fragment without its transport header, a second one that would overwrite a TCP header's
+/// flags (RFC 1858, RFC 3128), and ICMP, of which nothing that is answered or followed here is so large.
 #[inline(always)]
 pub fn check(vip: &Vip, packet: &Packet) -> Result<(), Reason> {
     const TCP: u8 = IpProto::Tcp as u8;
@@ -95,8 +95,10 @@ pub fn check(vip: &Vip, packet: &Packet) -> Result<(), Reason> {
         return Err(Reason::BadLength);
     }
     let bytes = packet.end - packet.payload;
+    let transport = if packet.protocol == TCP { size_of::<Tcp>() } else { size_of::<Udp>() };
+    let is_tiny = !part.is_later() && bytes < transport;
     let is_odd = part.field & MORE_FRAGMENTS != 0 && bytes & 7 != 0;
-    if is_odd || part.offset() + bytes > LARGEST || part.offset() == 8 && packet.protocol == TCP {
+    if is_tiny || is_odd || part.offset() + bytes > LARGEST || part.offset() == 8 && packet.protocol == TCP {
         return Err(Reason::BadLength);
     }
     Ok(())

@@ -23,6 +23,12 @@ mod programs {
         gateway_ebpf::kernel::finish(&context)
     }
 
+    /// What any of them drops, if user space is to be shown it.
+    #[xdp]
+    fn gateway_sample(context: XdpContext) -> u32 {
+        gateway_ebpf::kernel::sample(&context)
+    }
+
     /// The kernel lets GPL-compatible programs use all helpers.
     #[unsafe(link_section = "license")]
     #[unsafe(no_mangle)]

@@ -99,6 +99,9 @@ fn link<F: Frame, const FULL: bool>(frame: &F, block: &Block) -> Result<Link, St
     parse::link::<_, FULL>(frame, block.config.one).map_err(|stop| Stopped { scope: 0, stop })
 }
 
+/// Four extension headers of 2 KiB, and what is in front, end before.
+const FARTHEST_PAYLOAD: usize = 0x3fff;
+
 /// A packet for a VIP.
 struct Found<'b, H> {
     interface: &'b Interface,
@@ -124,7 +127,13 @@ fn find<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
     }
     let of_vip = |stop| Stopped { scope: vip.scope, stop };
     let interface = ingress(tables, block, vip, link).map_err(of_vip)?;
-    let packet = header.packet::<_, FULL>(frame, link.end).map_err(of_vip)?;
+    let mut packet = header.packet::<_, FULL>(frame, link.end).map_err(of_vip)?;
+    if FULL && !H::IS_V4 {
+        // Extension headers, too, the verifier would else remember to the end: see `parse::link`.
+        let any = |value: usize| (value as u64 * block.config.one) as usize;
+        packet.part.field = any(packet.part.field.into()) as u16;
+        packet.payload = any(packet.payload) & FARTHEST_PAYLOAD;
+    }
     fragment::check(vip, &packet).map_err(|reason| of_vip(reason.into()))?;
     Ok(Found { interface, vip, header, packet })
 }

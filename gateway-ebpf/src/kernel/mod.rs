@@ -2,10 +2,12 @@
 
 mod frame;
 pub mod maps;
+mod sample;
 mod tables;
 
 use aya_ebpf::{EbpfContext as _, bindings::xdp_action, programs::XdpContext};
 
+pub use self::sample::sample;
 use self::{
     frame::XdpFrame,
     maps::{JOB, NEXT, NEXT_FINISH, NEXT_SLOW, PORTS},
@@ -19,19 +21,20 @@ use crate::{
 /// Decides on the packet of an XDP program that knows what nearly every packet needs.
 #[inline(always)]
 pub fn fast(context: &XdpContext) -> u32 {
-    let verdict =
-        pipeline::fast(&mut XdpFrame::<false>::new(context.as_ptr().cast()), &KernelTables(context));
+    let tables = KernelTables::new(context);
+    let verdict = pipeline::fast(&mut XdpFrame::<false>::new(context.as_ptr().cast()), &tables);
     if verdict == Verdict::Slow {
         // SAFETY: on success it does not return; on failure nothing happened.
         unsafe { NEXT.tail_call(context, NEXT_SLOW) };
     }
-    action(verdict)
+    action(&tables, verdict)
 }
 
 /// Decides on the packet of an XDP program that knows everything, and leaves what is to be done to the next one.
 #[inline(always)]
 pub fn slow(context: &XdpContext) -> u32 {
-    match pipeline::slow(&XdpFrame::<true>::new(context.as_ptr().cast()), &KernelTables(context)) {
+    let tables = KernelTables::new(context);
+    match pipeline::slow(&XdpFrame::<true>::new(context.as_ptr().cast()), &tables) {
         Ok(job) => {
             let Some(place) = JOB.get_ptr_mut(0) else { return xdp_action::XDP_DROP };
             // SAFETY: this CPU's own, and an XDP program is not interrupted by itself.
@@ -40,7 +43,7 @@ pub fn slow(context: &XdpContext) -> u32 {
             unsafe { NEXT.tail_call(context, NEXT_FINISH) };
             xdp_action::XDP_DROP
         }
-        Err(verdict) => action(verdict),
+        Err(verdict) => action(&tables, verdict),
     }
 }
 
@@ -48,11 +51,16 @@ pub fn slow(context: &XdpContext) -> u32 {
 #[inline(always)]
 pub fn finish(context: &XdpContext) -> u32 {
     let Some(job) = JOB.get(0) else { return xdp_action::XDP_DROP };
-    action(finish::finish(&mut XdpFrame::<true>::new(context.as_ptr().cast()), &KernelTables(context), job))
+    let tables = KernelTables::new(context);
+    let verdict = finish::finish(&mut XdpFrame::<true>::new(context.as_ptr().cast()), &tables, job);
+    action(&tables, verdict)
 }
 
 #[inline(always)]
-fn action(verdict: Verdict) -> u32 {
+fn action(tables: &KernelTables<'_>, verdict: Verdict) -> u32 {
+    if let Verdict::Drop(_) = verdict {
+        tables.show();
+    }
     match verdict {
         Verdict::Pass | Verdict::Deliver => xdp_action::XDP_PASS,
         // The slow program is not there: nothing of a VIP passes by it.

@@ -5,9 +5,11 @@ mod counters;
 mod error;
 mod events;
 mod refusal;
+mod ring;
+mod samples;
 mod shared;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
@@ -26,9 +28,11 @@ pub use self::{
     counters::{Counters, Dropped, Forwarded},
     error::Error,
     refusal::Refusal,
+    ring::Shown,
 };
 use self::{
     events::{Events, ScopeNames},
+    ring::{Reader, Ring},
     shared::Shared,
 };
 use crate::plan::{Changes, Plan};
@@ -38,8 +42,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ga
 
 /// The program that is attached.
 const PROGRAM: &str = "gateway";
-/// Those that go on with odd packets, in the order of the map `NEXT`.
-const NEXT: [&str; 2] = ["gateway_slow", "gateway_finish"];
+/// Those that go on with odd packets and drops, in the order of the map `NEXT`.
+const NEXT: [&str; 3] = ["gateway_slow", "gateway_finish", "gateway_sample"];
 
 /// The loaded program and its maps. Dropping it detaches.
 pub struct Dataplane {
@@ -61,6 +65,9 @@ pub struct Dataplane {
     /// For events.
     scopes: Arc<ScopeNames>,
     events: Option<Events>,
+    /// Dropped packets, shared with their reader.
+    ring: Arc<Mutex<Ring>>,
+    reader: Option<Reader>,
 }
 
 impl Dataplane {
@@ -87,6 +94,8 @@ impl Dataplane {
         }
         let ports = ebpf.take_map("PORTS").ok_or(Error::NotInObject("PORTS"))?;
         let ports = ports.try_into().map_err(Error::map("PORTS"))?;
+        let ring = ebpf.take_map("SAMPLES").ok_or(Error::NotInObject("SAMPLES"))?;
+        let ring = Ring::new(ring.try_into().map_err(Error::map("SAMPLES"))?);
         let block = Shared::map(take(&mut ebpf, "TABLES")?)?;
         let notes = Shared::map(take(&mut ebpf, "TRANSITIONS")?)?;
         let fragments = Shared::map(take(&mut ebpf, "FRAGMENTS")?)?;
@@ -102,16 +111,19 @@ impl Dataplane {
             applied: None,
             scopes: Arc::default(),
             events: None,
+            ring: Arc::new(Mutex::new(ring)),
+            reader: None,
             ebpf,
         })
     }
 
-    /// Forwards the program's events, the first drop of each kind, to the log. Needs to be called in a tokio runtime.
+    /// Forwards the program's events, the first drop of each kind, to the log, and keeps the last ones it shows. Needs to be called in a tokio runtime.
     ///
     /// # Errors
     /// The events' map cannot be used.
     pub fn log_events(&mut self) -> Result<(), Error> {
         self.events = Some(Events::start(&mut self.ebpf, Arc::clone(&self.scopes))?);
+        self.reader = Some(Reader::start(Arc::clone(&self.ring))?);
         Ok(())
     }
 
@@ -191,12 +203,14 @@ impl Dataplane {
         for number in instances {
             clear(&mut self.instance_traffic, u32::from(number), cpus, "INSTANCE_TRAFFIC")?;
         }
-        for number in scopes.into_iter().map(u32::from) {
+        for number in scopes.iter().copied().map(u32::from) {
             clear(&mut self.service_traffic, number, cpus, "SERVICE_TRAFFIC")?;
             for reason in 0..REASONS {
                 clear(&mut self.drops, number * REASONS + reason, cpus, "DROPS")?;
             }
         }
+        let mut ring = ring::lock(&self.ring);
+        scopes.into_iter().for_each(|scope| ring.forget(scope));
         Ok(())
     }
 
@@ -205,10 +219,10 @@ impl Dataplane {
     /// # Errors
     /// A map that could not be read.
     pub fn counters(&self) -> Result<Counters, Error> {
-        match &self.applied {
-            Some(plan) => counters::read(plan, &self.service_traffic, &self.instance_traffic, &self.drops),
-            None => Ok(Counters::default()),
-        }
+        let Some(plan) = &self.applied else { return Ok(Counters::default()) };
+        let mut ring = ring::lock(&self.ring);
+        ring.drain();
+        counters::read(plan, &self.service_traffic, &self.instance_traffic, &self.drops, &ring)
     }
 }
 

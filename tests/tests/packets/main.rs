@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod builder;
+mod fragments;
 mod object;
 mod parity;
+mod samples;
 mod table;
 mod targets;

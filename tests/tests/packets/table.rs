@@ -348,8 +348,13 @@ fn r23_ipv6_extension_headers_are_looked_through() {
         ("authentication", send(ah(syn(443))), Forward("[fd00:0:0:1::5]:443")),
         ("routing, left", send(routing(syn(443), 1)), Drop(PRIVATE6, "routing-header")),
         ("atomic fragment", send(fragment(syn(443), 0)), Forward("[fd00:0:0:1::5]:443")),
-        ("first fragment", send(fragment(syn(443), 1)), Drop(PRIVATE6, "fragment")),
-        ("later fragment", send(fragment(syn(443), 8)), Drop(PRIVATE6, "fragment")),
+        ("later fragment", send(fragment(syn(443), 16)), Drop(PRIVATE6, "fragment-early")),
+        ("first fragment", send(fragment(syn(443).data(&[0; 4]), 1)), Forward("[fd00:0:0:1::5]:443")),
+        (
+            "fragment of a fragment",
+            send(fragment(fragment(syn(443).data(&[0; 4]), 1), 1)),
+            Drop(PRIVATE6, "bad-header"),
+        ),
         ("cut in an extension", send(Packet::raw(0, &[6, 0])), Drop(PRIVATE6, "truncated")),
         (
             "extension past the end",
