@@ -155,7 +155,8 @@ fn ingress<'b, T: Tables>(
     let slot = Interface::slot(index, block.config.interface_multiplier) & (INTERFACES - 1);
     let interface = &block.interfaces[slot as usize];
     if interface.index != index || interface.sides & vip.sides == 0 {
-        return Err(Stop::Drop(Reason::Interface));
+        // An empty slot has the address `::`, which is nobody's; seen here, where no packet on its way comes by.
+        return Err(if vip.scope == 0 { Stop::Pass } else { Stop::Drop(Reason::Interface) });
     }
     let destination = link.ethernet.destination & ADDRESS;
     if destination == interface.mac {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::{
     builder::{ACK, Packet, SYN, forwarded},
+    parity::now,
     targets::{Action, Counted, Kernel, desired, host, mac, model, name, run_on_host},
 };
 
@@ -32,6 +33,7 @@ impl Both {
 
     /// The instance that a frame reaches, by number; the frame is otherwise untouched.
     fn send(&mut self, frame: &[u8]) -> Option<u8> {
+        self.tables.now = now();
         let outcome = self.kernel.run(frame);
         let (verdict, on_host) = run_on_host(&self.tables, frame);
         assert_eq!(outcome, on_host, "kernel and host, {verdict:?}");

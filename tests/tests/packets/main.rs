@@ -3,6 +3,7 @@
 
 mod builder;
 mod fragments;
+mod fuzz;
 mod object;
 mod parity;
 mod samples;

@@ -62,7 +62,7 @@ fn seed_bytes(seed: u64) -> [u8; 16] {
 }
 
 /// What the kernel's coarse monotonic clock says, in nanoseconds.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).unwrap();
     time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }

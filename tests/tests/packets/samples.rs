@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::SystemTime};
 use gateway_userspace::dataplane::Shown;
 
 use super::{
-    builder::{Packet, SYN},
+    builder::{ACK, Packet, SYN},
     targets::{Action, Kernel, desired, model},
 };
 
@@ -90,6 +90,7 @@ fn what_the_slow_programs_drop_is_shown_too() {
     let mut lost = desired(model());
     lost.ways.clear();
     kernel.step(&lost);
-    kernel.run(&Packet::tcp(9, 3443, SYN, 1).ip("198.51.100.7", "203.0.113.5").ethernet(&[(0x8100, 7)]));
+    // An established flow: a new one would find nobody in service.
+    kernel.run(&Packet::tcp(9, 3443, ACK, 1).ip("198.51.100.7", "203.0.113.5").ethernet(&[(0x8100, 7)]));
     assert!(shown(&kernel, "neighbour").line.starts_with("VLAN 7 198.51.100.7:9 > "));
 }

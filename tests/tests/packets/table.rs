@@ -388,6 +388,7 @@ fn r24_what_is_not_for_a_vip_passes_untouched() {
             syn(443).ip(INSIDE6, "ffff:ffff:ffff:ffff::a00:5").ethernet(&[]),
             Pass,
         ),
+        ("to the unspecified address", syn(443).ip(INSIDE6, "::").ethernet(&[]), Pass),
         ("ARP", arp, Pass),
         ("LLDP", [&[1, 0x80, 0xc2, 0, 0, 0xe, 2, 0, 0, 0, 0, 9, 0x88, 0xcc][..], &[0; 46]].concat(), Pass),
         ("a bare Ethernet header", vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0], Pass),
