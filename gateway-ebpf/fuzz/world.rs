@@ -10,7 +10,8 @@ use gateway_ebpf::{
         Vip, WAY_GUE4, WAY_GUE6, WAY_IPIP4, WAY_IPIP6, WAY_LINK, WAY_LOCAL,
     },
     reason::Reason,
-    tables::{NoteLine, Tables},
+    tables::{Answered, NoteLine, Route, Tables},
+    word::Word,
 };
 
 pub(crate) const OURS: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -73,12 +74,21 @@ impl Tables for World {
         Some(&self.fragments)
     }
 
+    /// No answers: what is dropped stays as it is.
+    fn allowance(&self, _: u32) -> Option<&Word> {
+        None
+    }
+
     fn now(&self) -> u64 {
         1 << 40
     }
 
     fn interface(&self) -> u32 {
         self.interface
+    }
+
+    fn route(&self, _: Address, _: Address, _: u8, _: u16) -> Route {
+        Route::Unknown
     }
 
     fn count(&self, scope: u16, instance: u16, bytes: u64, syn: u64) {
@@ -95,6 +105,10 @@ impl Tables for World {
 
     fn count_drop(&self, scope: u16, reason: Reason) {
         *self.counters.borrow_mut().drops.entry((scope, reason)).or_default() += 1;
+    }
+
+    fn count_answer(&self, answered: Answered) {
+        *self.counters.borrow_mut().answers.entry(answered).or_default() += 1;
     }
 }
 
@@ -124,10 +138,11 @@ fn block(choice: Choice) -> Box<Block> {
     });
     let services: Vec<_> = services.collect();
     let interfaces = [(1, SIDE_INSIDE | SIDE_OUTSIDE), (2, SIDE_OUTSIDE)].map(|(index, sides)| Interface {
-        mac: u64::from_le_bytes([2, 0, 0, 0, 0, 1, 0, 0]),
         index,
+        mac: u32::from_le_bytes([2, 0, 0, 0]),
+        mac_rest: u16::from_le_bytes([0, 1]),
         sides,
-        port: 0,
+        ..Interface::default()
     });
 
     let config = &mut block.config;

@@ -7,7 +7,7 @@ use crate::{
     frame::Frame,
     headers::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Tcp, Udp},
     icmp,
-    layout::{self, BOUNDS, Block, SLOTS, SOURCE_SETS, Service, SourceSet, Vip},
+    layout::{self, BOUNDS, Block, SLOTS, SOURCE_SETS, Service, SourceSet, VIP_ECHO, Vip},
     parse::{Packet, Stop},
     reason::Reason,
     steer::Segment,
@@ -58,6 +58,19 @@ pub fn admit<'b, F: Frame, const FULL: bool>(
         return Err(Stopped { scope: service.scope, stop: Stop::Drop(Reason::Source) });
     }
     Ok(Admitted { service, flow, segment })
+}
+
+/// Whether an echo request to a VIP is answered: one of those VIPs, from whom it may be reached, without options or extension
+/// headers, which a reply would have to carry on (RFC 1122 §3.2.2.6).
+#[inline(always)]
+pub fn may_ping(block: &Block, vip: &Vip, packet: &Packet, plain: usize) -> Result<bool, Stopped> {
+    if vip.flags & VIP_ECHO == 0 || packet.payload != packet.start + plain {
+        return Ok(false);
+    }
+    if !may_reach(block, vip.sources, packet.source) {
+        return Err(Stopped { scope: vip.scope, stop: Stop::Drop(Reason::Source) });
+    }
+    Ok(true)
 }
 
 /// The flow that a packet belongs to.

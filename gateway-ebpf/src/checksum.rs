@@ -11,11 +11,37 @@ pub const fn fold(sum: u64) -> u16 {
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
+/// A checksum after one 16-bit word of what it covers has become another (RFC 1624, equation 3). A wrong one stays wrong.
+#[inline(always)]
+pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
+    adjust(checksum, change(old, new))
+}
+
 /// The sum of an address's words, folded as far as four bytes.
 #[inline(always)]
 pub const fn of_address(address: Address) -> u64 {
     let hi = if address.hi == V4 { 0 } else { address.hi };
     (hi >> 32) + (hi & 0xffff_ffff) + (address.lo >> 32) + (address.lo & 0xffff_ffff)
+}
+
+/// By how much a sum is different when an address in it becomes another one: a number that is congruent to it and not negative.
+#[inline(always)]
+pub const fn change_of_address(before: Address, after: Address) -> u64 {
+    // A multiple of 0xffff, as every word's complement is: it adds up to nothing.
+    4 * 0xffff_ffff - of_address(before) + of_address(after)
+}
+
+/// The same of one word.
+#[inline(always)]
+pub const fn change(before: u16, after: u16) -> u64 {
+    0xffff - before as u64 + after as u64
+}
+
+/// As [`update`], where the sum of what is covered has changed by so much. It is the one that a full computation gives, since no sum of
+/// data with an address in it is zero.
+#[inline(always)]
+pub const fn adjust(checksum: u16, change: u64) -> u16 {
+    !fold(!checksum as u64 + change)
 }
 
 #[cfg(test)]
@@ -32,6 +58,24 @@ mod tests {
         // RFC 1071 §3: 00 01 f2 03 f4 f5 f6 f7
         assert_eq!(fold(0x0001 + 0xf203 + 0xf4f5 + 0xf6f7), 0xddf2);
         assert_eq!(fold(0x0001_f203 + 0xf4f5_f6f7), 0xddf2);
+    }
+
+    #[test]
+    fn an_update_is_what_a_new_sum_would_be() {
+        // RFC 1624 §4: where the older equation gave 0xffff.
+        assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);
+        for (old, new) in [(0, 0xffff), (0xffff, 0), (0x0800, 0), (7, 7)] {
+            let rest = 0x1234;
+            assert_eq!(
+                update(!fold(rest + u64::from(old)), old, new),
+                !fold(rest + u64::from(new)),
+                "{old} {new}"
+            );
+        }
+        let (a, b) = (Address::v4(0x0a00_0005), Address::v4(0xffff_ffff));
+        let sum = |address| fold(0x1234_5678 + of_address(address));
+        assert_eq!(adjust(!sum(a), change_of_address(a, b)), !sum(b));
+        assert_eq!(adjust(!sum(b), change_of_address(b, a)), !sum(a));
     }
 
     #[test]

@@ -16,12 +16,12 @@ use crate::{
 };
 
 /// Hops that an outer header begins with (RFC 1700).
-const HOPS: u8 = 64;
+pub const HOPS: u8 = 64;
 /// RFC 791 §3.1: the flag that forbids to cut.
-const DONT_FRAGMENT: u16 = 0x4000;
+pub const DONT_FRAGMENT: u16 = 0x4000;
 
 /// Where VLAN tags are, two at most.
-const TAGS: usize = 12;
+pub const TAGS: usize = 12;
 
 /// What stands between the link's header and the packet.
 #[derive(Debug, Clone, Copy)]

@@ -2,10 +2,11 @@
 
 use crate::{
     admit::Stopped,
+    answer::{self, Cause, Version},
     frame::Frame,
     headers::{Ethernet, Ipv4, Ipv6},
-    layout::{self, INSTANCES},
-    parse::{IpHeader, Link, Packet, Part, Stop},
+    layout::{self, Block, INSTANCES, Instance},
+    parse::{FARTHEST, IpHeader, Link, Packet, Part, Stop},
     pipeline::{self, Verdict},
     reason::Reason,
     rewrite,
@@ -18,7 +19,7 @@ use crate::{
 pub struct Job {
     /// Of the flow.
     pub hash: u64,
-    /// [`TASK_FORWARD`]
+    /// [`TASK_FORWARD`], [`TASK_ECHO`], [`TASK_RESET`]
     pub task: u8,
     /// 1 for IPv4, 0 for IPv6.
     pub is_v4: u8,
@@ -40,19 +41,20 @@ pub struct Job {
     pub payload: u16,
     /// As [`Packet::end`].
     pub end: u16,
-    /// As [`Part::field`]: a later fragment has no transport header.
-    pub part: u16,
+    /// [`layout::Service::backend_port`]; 0: the packet has no ports (a later fragment).
+    pub backend_port: u16,
 }
 
 const _: () = assert!(size_of::<Job>() == 32);
 
 /// [`Job::task`]: to its instance.
 pub const TASK_FORWARD: u8 = 0;
+/// [`Job::task`]: an echo request is answered.
+pub const TASK_ECHO: u8 = 1;
+/// [`Job::task`]: its flow is at an end, and the sender is told so.
+pub const TASK_RESET: u8 = 2;
 
-/// No header begins further back in a frame than this: what the verifier has to know of an offset.
-const FARTHEST: u16 = 1023;
-
-/// Does what the slow program decided on this frame.
+/// Does what the slow program decided on this frame, and counts it. What is dropped may have an [`answer`].
 #[inline(always)]
 pub fn finish<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job) -> Verdict {
     let done = if job.is_v4 != 0 {
@@ -63,12 +65,76 @@ pub fn finish<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job) -> Verd
     done.unwrap_or_else(|stop| pipeline::stop(tables, Stopped { scope: job.scope, stop }))
 }
 
+/// Answers a packet that [`finish`] has dropped, if its reason has an answer. The frame is as it came: where a rewrite finds
+/// no way, it has not begun.
 #[inline(always)]
-fn on<F: Frame, T: Tables, H: IpHeader>(frame: &mut F, tables: &T, job: &Job) -> Result<Verdict, Stop> {
+pub fn answer<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job, verdict: Verdict) -> Verdict {
+    let Verdict::Drop(reason) = verdict else { return verdict };
+    let Some(block) = tables.block() else { return verdict };
+    if !answer::has_answer(reason) {
+        return verdict;
+    }
+    // The verifier would else walk each answer once for every reason.
+    let number = u64::from(reason as u8) * block.config.one;
+    let answered = if job.is_v4 != 0 {
+        refuse::<_, _, Ipv4>(frame, tables, block, job, number)
+    } else {
+        refuse::<_, _, Ipv6>(frame, tables, block, job, number)
+    };
+    if answered.is_some() { Verdict::Transmit } else { verdict }
+}
+
+#[inline(always)]
+fn on<F: Frame, T: Tables, H: Version>(frame: &mut F, tables: &T, job: &Job) -> Result<Verdict, Stop> {
     let block = tables.block().ok_or(Stop::Pass)?;
+    if job.payload > FARTHEST {
+        return Err(Stop::Drop(Reason::ExtensionDepth));
+    }
+    let cause = read::<_, H>(frame, job).ok_or(Stop::Drop(Reason::Truncated))?;
+    match job.task {
+        TASK_ECHO => answer::echo(frame, tables, block, &cause).map(|()| Verdict::Transmit),
+        TASK_RESET => Err(Stop::Drop(Reason::Gone)),
+        _ => {
+            let Cause { link, header, packet } = &cause;
+            let instance = instance::<H>(block, job);
+            let bytes = frame.length() as u64;
+            rewrite::rewrite::<_, _, true>(
+                frame,
+                link,
+                header,
+                packet,
+                instance,
+                (job.hash, job.backend_port),
+            )?;
+            tables.count(job.scope, job.instance, bytes, job.syns.into());
+            Ok(rewrite::egress(instance, job.port))
+        }
+    }
+}
+
+#[inline(always)]
+fn refuse<F: Frame, T: Tables, H: Version>(
+    frame: &mut F,
+    tables: &T,
+    block: &Block,
+    job: &Job,
+    reason: u64,
+) -> Option<()> {
+    let cause = read::<_, H>(frame, job)?;
+    answer::refuse(frame, tables, block, &cause, instance::<H>(block, job), reason)
+}
+
+#[inline(always)]
+fn instance<'b, H: IpHeader>(block: &'b Block, job: &Job) -> &'b Instance {
+    &block.instances[(u32::from(job.instance) & (INSTANCES - 1)) as usize][layout::family(H::IS_V4)]
+}
+
+/// The headers of the packet that the slow program decided on.
+#[inline(always)]
+fn read<F: Frame, H: IpHeader>(frame: &F, job: &Job) -> Option<Cause<H>> {
     let start = usize::from(job.start & FARTHEST);
-    let ethernet = frame.read::<Ethernet>(0).ok_or(Stop::Drop(Reason::Truncated))?;
-    let header = frame.read::<H>(start).ok_or(Stop::Drop(Reason::Truncated))?;
+    let ethernet = frame.read::<Ethernet>(0)?;
+    let header = frame.read::<H>(start)?;
     let link = Link { ethernet, ethertype: 0, type_at: usize::from(job.type_at & FARTHEST), end: start };
     let packet = Packet {
         source: header.source(),
@@ -77,12 +143,7 @@ fn on<F: Frame, T: Tables, H: IpHeader>(frame: &mut F, tables: &T, job: &Job) ->
         payload: usize::from(job.payload & FARTHEST),
         end: usize::from(job.end),
         hop_limit: 0,
-        part: Part { field: job.part, id: 0 },
+        part: Part::WHOLE,
     };
-    let instance =
-        &block.instances[(u32::from(job.instance) & (INSTANCES - 1)) as usize][layout::family(H::IS_V4)];
-    let bytes = frame.length() as u64;
-    rewrite::rewrite::<_, _, true>(frame, &link, &header, &packet, instance, job.hash)?;
-    tables.count(job.scope, job.instance, bytes, job.syns.into());
-    Ok(rewrite::egress(instance, job.port))
+    Some(Cause { link, header, packet })
 }

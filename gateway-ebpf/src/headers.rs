@@ -17,9 +17,13 @@ macro_rules! wire {
 wire! {
     /// Ethernet II.
     Ethernet, 14 {
-        /// Destination, and the first two bytes of the source.
-        destination: u64,
-        /// The rest of the source.
+        /// The destination's first four bytes.
+        destination: u32,
+        /// The other two.
+        destination_rest: u16,
+        /// The source's first two bytes.
+        source: u16,
+        /// The other four.
         source_rest: u32,
         /// Big-endian.
         ethertype: u16,

@@ -3,11 +3,14 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use crate::{
+    address::Address,
     frame::{Frame, Pod},
     layout::{Block, FRAGMENT_LINES, NOTE_LINES, Traffic},
+    limit,
     parse::ETHERNET,
     reason::Reason,
-    tables::{NoteLine, Tables},
+    tables::{Answered, NoteLine, Route, Tables},
+    word::Word,
 };
 
 impl Frame for Vec<u8> {
@@ -59,10 +62,14 @@ pub struct HostTables {
     pub notes: Vec<NoteLine>,
     /// Fragmented datagrams.
     pub fragments: Vec<NoteLine>,
+    /// The token buckets of answers.
+    pub allowances: Vec<Word>,
     /// What [`Tables::now`] tells.
     pub now: u64,
     /// What [`Tables::interface`] tells.
     pub interface: u32,
+    /// What [`Tables::route`] tells, by destination; to others no route is known.
+    pub routes: BTreeMap<Address, Route>,
     /// What was counted.
     pub counters: RefCell<Counters>,
 }
@@ -76,6 +83,8 @@ pub struct Counters {
     pub instances: BTreeMap<u16, Traffic>,
     /// By scope and reason.
     pub drops: BTreeMap<(u16, Reason), u64>,
+    /// By kind.
+    pub answers: BTreeMap<Answered, u64>,
 }
 
 impl Default for HostTables {
@@ -85,8 +94,10 @@ impl Default for HostTables {
             block: unsafe { Box::new_zeroed().assume_init() },
             notes: lines(NOTE_LINES),
             fragments: lines(FRAGMENT_LINES),
+            allowances: std::iter::repeat_with(Word::default).take(limit::BUCKETS as usize).collect(),
             now: 0,
             interface: 0,
+            routes: BTreeMap::new(),
             counters: RefCell::default(),
         }
     }
@@ -105,12 +116,20 @@ impl Tables for HostTables {
         self.fragments.get(line as usize)
     }
 
+    fn allowance(&self, index: u32) -> Option<&Word> {
+        self.allowances.get(index as usize)
+    }
+
     fn now(&self) -> u64 {
         self.now
     }
 
     fn interface(&self) -> u32 {
         self.interface
+    }
+
+    fn route(&self, _: Address, destination: Address, _: u8, _: u16) -> Route {
+        self.routes.get(&destination).copied().unwrap_or(Route::Unknown)
     }
 
     fn count(&self, scope: u16, instance: u16, bytes: u64, syn: u64) {
@@ -121,6 +140,10 @@ impl Tables for HostTables {
 
     fn count_drop(&self, scope: u16, reason: Reason) {
         *self.counters.borrow_mut().drops.entry((scope, reason)).or_default() += 1;
+    }
+
+    fn count_answer(&self, answered: Answered) {
+        *self.counters.borrow_mut().answers.entry(answered).or_default() += 1;
     }
 }
 

@@ -15,12 +15,9 @@ use crate::{
 #[inline(always)]
 pub fn v4<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<(Flow, Segment), Stop> {
     const ECHO: u8 = 8;
-    const UNREACHABLE: u8 = 3;
-    const TIME_EXCEEDED: u8 = 11;
-    const PARAMETER_PROBLEM: u8 = 12;
 
     match header(frame, packet)?.kind {
-        UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM => {}
+        kind if is_error_v4(kind) => {}
         ECHO => return Err(Stop::Drop(Reason::IcmpEcho)),
         _ => return Err(Stop::Drop(Reason::IcmpType)),
     }
@@ -35,14 +32,12 @@ pub fn v4<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<(Flow, S
 /// ICMP for IPv6 (RFC 4443), neighbour discovery (RFC 4861).
 #[inline(always)]
 pub fn v6<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<(Flow, Segment), Stop> {
-    const UNREACHABLE: u8 = 1;
-    const PARAMETER_PROBLEM: u8 = 4;
     const ECHO: u8 = 128;
     const ROUTER_SOLICITATION: u8 = 133;
     const REDIRECT: u8 = 137;
 
     match header(frame, packet)?.kind {
-        UNREACHABLE..=PARAMETER_PROBLEM => {}
+        kind if is_error_v6(kind) => {}
         // RFC 4861: valid only with hop limit 255, so it comes from this link. Neighbours check a VIP's MAC by unicast.
         ROUTER_SOLICITATION..=REDIRECT if packet.hop_limit == 255 => return Err(Stop::Pass),
         ECHO => return Err(Stop::Drop(Reason::IcmpEcho)),
@@ -58,6 +53,18 @@ pub fn v6<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<(Flow, S
         return Err(Stop::Drop(Reason::IcmpQuote));
     }
     quote(frame, packet, chain.payload, chain.protocol, quoted.destination())
+}
+
+/// An ICMP message that quotes the packet it is about: unreachable, time exceeded, parameter problem.
+#[inline(always)]
+pub const fn is_error_v4(kind: u8) -> bool {
+    matches!(kind, 3 | 11 | 12)
+}
+
+/// The same in ICMPv6: unreachable, packet too big, time exceeded, parameter problem.
+#[inline(always)]
+pub const fn is_error_v6(kind: u8) -> bool {
+    matches!(kind, 1..=4)
 }
 
 #[inline(always)]

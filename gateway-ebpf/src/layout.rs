@@ -97,14 +97,18 @@ pub const FLAG_NAT: u64 = 1;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Interface {
-    /// Its MAC, followed by two zero bytes, as they lie in memory.
-    pub mac: u64,
     /// The kernel's index; an empty slot has 0.
     pub index: u32,
+    /// Its MAC's first four bytes, as they lie in memory.
+    pub mac: u32,
+    /// The other two.
+    pub mac_rest: u16,
     /// [`SIDE_INSIDE`], [`SIDE_OUTSIDE`] or both.
     pub sides: u16,
     /// Its place in the device map.
     pub port: u16,
+    /// Zero.
+    pub pad: u16,
 }
 
 /// Where the operator's networks are.

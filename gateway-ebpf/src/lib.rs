@@ -12,10 +12,16 @@
 //!
 //! Everything on the packet's way is `#[inline(always)]`: the verifier then sees one function, and LLVM cannot outline a
 //! piece that takes packet pointers as integers (which the verifier refuses).
-#![cfg_attr(target_arch = "bpf", no_std, feature(asm_experimental_arch))]
+#![cfg_attr(
+    target_arch = "bpf",
+    no_std,
+    feature(asm_experimental_arch, core_intrinsics),
+    expect(internal_features, reason = "no stable way to tell LLVM what is rare")
+)]
 
 pub mod address;
 pub mod admit;
+pub mod answer;
 pub mod checksum;
 pub mod encapsulate;
 pub mod finish;
@@ -24,10 +30,13 @@ pub mod frame;
 pub mod headers;
 pub mod icmp;
 pub mod layout;
+pub mod limit;
+pub mod nat;
 pub mod note;
 pub mod parse;
 pub mod pipeline;
 pub mod reason;
+pub mod reply;
 pub mod rewrite;
 pub mod steer;
 pub mod tables;
@@ -37,3 +46,10 @@ pub mod word;
 pub mod host;
 #[cfg(target_arch = "bpf")]
 pub mod kernel;
+
+/// Says that few packets come here: registers are then given to those that do not.
+#[inline(always)]
+pub(crate) const fn rare() {
+    #[cfg(target_arch = "bpf")]
+    core::intrinsics::cold_path();
+}

@@ -1,4 +1,7 @@
 //! The kernel programs. Built for the host, this file is empty: see the library.
+//!
+//! All inlined: in a program that calls another function, verifiers before Linux 6.3 hold every number for worth knowing exactly,
+//! and give up at a million instructions.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
@@ -7,18 +10,21 @@ mod programs {
 
     /// On the balancer's interfaces: spreads the VIPs' traffic, drops what no service wants, passes everything else.
     #[xdp]
+    #[inline(always)]
     fn gateway(context: XdpContext) -> u32 {
         gateway_ebpf::kernel::fast(&context)
     }
 
     /// What `gateway` hands over.
     #[xdp]
+    #[inline(always)]
     fn gateway_slow(context: XdpContext) -> u32 {
         gateway_ebpf::kernel::slow(&context)
     }
 
     /// What `gateway_slow` decided.
     #[xdp]
+    #[inline(always)]
     fn gateway_finish(context: XdpContext) -> u32 {
         gateway_ebpf::kernel::finish(&context)
     }
@@ -27,6 +33,12 @@ mod programs {
     #[xdp]
     fn gateway_sample(context: XdpContext) -> u32 {
         gateway_ebpf::kernel::sample(&context)
+    }
+
+    /// What an instance sends to a client in nat mode.
+    #[xdp]
+    fn gateway_reply(context: XdpContext) -> u32 {
+        gateway_ebpf::kernel::reply(&context)
     }
 
     /// The kernel lets GPL-compatible programs use all helpers.

@@ -9,6 +9,7 @@ use crate::{
     checksum,
     frame::{Frame, Pod},
     headers::{Ethernet, Extension, Ipv4, Ipv6, Udp, Vlan},
+    nat::End,
     reason::Reason,
 };
 
@@ -23,6 +24,8 @@ const DOT1AD: u16 = u16::from_be(EtherType::Ieee8021ad as u16);
 const EXTENSIONS: usize = 4;
 /// Bytes of an Ethernet header.
 pub const ETHERNET: usize = 14;
+/// No payload that is rewritten begins further back in a frame than this: what the verifier has to know of an offset.
+pub const FARTHEST: u16 = 1023;
 
 /// A link-layer header and what it carries.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +45,8 @@ pub struct Link {
 pub enum Stop {
     /// The fast program leaves it to the slow one, which decides anew.
     Slow,
+    /// A peer's: the reply program finds out whether it has to get its VIP back.
+    Reply,
     /// For the kernel.
     Pass,
     /// Counted under its reason.
@@ -124,10 +129,11 @@ pub fn link<F: Frame, const FULL: bool>(frame: &F, one: u64) -> Result<Link, Sto
     let mut ethertype = u16::from_be(ethernet.ethertype);
     let mut end = ETHERNET;
     if !FULL {
-        return if is_vlan(ethertype) {
-            Err(Stop::Slow)
-        } else {
+        let is_ip = ethertype == IPV4 || ethertype == IPV6;
+        return if is_ip || !is_vlan(ethertype) {
             Ok(Link { ethernet, ethertype, type_at: end - 2, end })
+        } else {
+            Err(Stop::Slow)
         };
     }
     for _ in 0..2 {
@@ -171,6 +177,17 @@ pub trait IpHeader: Pod {
 
     /// One hop less, in the frame at `offset`; `None` where no hop is left.
     fn age<F: Frame>(&self, frame: &mut F, offset: usize) -> Option<()>;
+
+    /// Another address at one end, `hops` hops later, in the frame at `offset`: by how much the sum of the pseudo-header is
+    /// different now. `None`, and nothing written, where no hop is left.
+    fn readdress<F: Frame>(&self, frame: &mut F, offset: usize, end: (End, Address), hops: u8)
+    -> Option<u64>;
+
+    /// Routers may cut the packet where it is too big.
+    fn may_be_cut(&self) -> bool;
+
+    /// In a header that an ICMP error quotes from `offset` on: what follows it, and where. `None` where that is not known.
+    fn quoted<F: Frame>(&self, frame: &F, offset: usize) -> Option<(u8, usize)>;
 
     /// What all 16-bit words of the packet add up to once it has [aged](Self::age), known without reading its data: a segment
     /// with a right checksum adds up to the complement of its pseudo-header. `None` where that is not so.
@@ -237,6 +254,45 @@ impl IpHeader for Ipv4 {
     }
 
     #[inline(always)]
+    fn readdress<F: Frame>(
+        &self,
+        frame: &mut F,
+        offset: usize,
+        (end, to): (End, Address),
+        hops: u8,
+    ) -> Option<u64> {
+        // A word that is 0x100 less makes the sum as much less as 0xfeff makes it more.
+        const HOP: u64 = 0xffff - 0x100;
+        if hops != 0 && self.ttl <= hops {
+            return None;
+        }
+        let (before, place) = match end {
+            End::Source => (self.source(), offset_of!(Self, source)),
+            End::Destination => (self.destination(), offset_of!(Self, destination)),
+        };
+        let change = checksum::change_of_address(before, to);
+        let checksum = checksum::adjust(u16::from_be(self.checksum), change + u64::from(hops) * HOP);
+        frame.write(offset + offset_of!(Self, ttl), self.ttl - hops)?;
+        frame.write(offset + offset_of!(Self, checksum), checksum.to_be())?;
+        frame.write(offset + place, (to.lo as u32).to_be())?;
+        Some(change)
+    }
+
+    #[inline(always)]
+    fn may_be_cut(&self) -> bool {
+        const DONT_FRAGMENT: u16 = 0x4000;
+        u16::from_be(self.fragment) & DONT_FRAGMENT == 0
+    }
+
+    #[inline(always)]
+    fn quoted<F: Frame>(&self, _: &F, offset: usize) -> Option<(u8, usize)> {
+        if !self.is_valid() || u16::from_be(self.fragment) & 0x1fff != 0 {
+            return None;
+        }
+        Some((self.protocol, offset + self.header_length()))
+    }
+
+    #[inline(always)]
     fn sum<F: Frame>(&self, frame: &F, packet: &Packet) -> Option<u16> {
         // The header itself adds up to zero.
         if packet.protocol == IpProto::Icmp as u8 {
@@ -299,6 +355,41 @@ impl IpHeader for Ipv6 {
             return None;
         }
         frame.write(offset + offset_of!(Self, hop_limit), self.hop_limit - 1)
+    }
+
+    #[inline(always)]
+    fn readdress<F: Frame>(
+        &self,
+        frame: &mut F,
+        offset: usize,
+        (end, to): (End, Address),
+        hops: u8,
+    ) -> Option<u64> {
+        if hops != 0 && self.hop_limit <= hops {
+            return None;
+        }
+        let (before, place) = match end {
+            End::Source => (self.source(), offset_of!(Self, source_hi)),
+            End::Destination => (self.destination(), offset_of!(Self, destination_hi)),
+        };
+        frame.write(offset + offset_of!(Self, hop_limit), self.hop_limit - hops)?;
+        frame.write(offset + place, to.hi.to_be())?;
+        frame.write(offset + place + size_of::<u64>(), to.lo.to_be())?;
+        Some(checksum::change_of_address(before, to))
+    }
+
+    #[inline(always)]
+    fn may_be_cut(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn quoted<F: Frame>(&self, frame: &F, offset: usize) -> Option<(u8, usize)> {
+        if !self.is_valid() {
+            return None;
+        }
+        let chain = extensions(frame, self.next_header, offset + Self::LENGTH).ok()?;
+        if chain.part.is_later() { None } else { Some((chain.protocol, chain.payload)) }
     }
 
     #[inline(always)]

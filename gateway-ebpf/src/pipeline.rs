@@ -4,23 +4,25 @@
 //! or fragments. Whatever else concerns a VIP it hands to the *slow* program ([`Verdict::Slow`]), which knows everything and decides
 //! anew from the frame, so nothing is carried over. That one does not rewrite: what has to be done is a [`Job`], which a third
 //! program does ([`crate::finish`]). So the verifier walks all ways to decide and all ways to rewrite, and not their product.
+//! In nat mode a fourth one takes what instances send to clients ([`crate::reply`]).
 
-#[cfg(not(target_arch = "bpf"))]
-use crate::finish;
 use crate::{
     address::V4,
     admit::{self, Admitted, Stopped},
-    finish::{Job, TASK_FORWARD},
+    answer::{self, Version},
+    finish::{Job, TASK_ECHO, TASK_FORWARD, TASK_RESET},
     fragment,
     frame::Frame,
-    headers::{Ipv4, Ipv6},
-    layout::{self, Block, INSTANCES, INTERFACES, Interface, SLOTS, Vip},
+    headers::{Ethernet, Ipv4, Ipv6},
+    layout::{self, Block, FLAG_NAT, INSTANCES, INTERFACES, Interface, SLOTS, Vip},
     parse::{self, IpHeader, Link, Packet, Stop},
     reason::Reason,
     rewrite,
     steer::{self, Steered},
     tables::Tables,
 };
+#[cfg(not(target_arch = "bpf"))]
+use crate::{finish, reply};
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,22 +35,28 @@ pub enum Verdict {
     Transmit,
     /// Rewritten: out of the interface at this place in the device map.
     Redirect(u16),
-    /// Its instance is this host: untouched, up the stack.
+    /// Up the stack: its instance is this host and it is untouched, or it is a reply with its VIP that the kernel finds the way for.
     Deliver,
     /// Untouched and not counted: the slow program's.
     Slow,
+    /// Untouched and not counted: the reply program's ([`crate::reply`]).
+    Reply,
 }
 
 /// Decides on one packet, and rewrites it where it is forwarded: what the programs together do.
 #[cfg(not(target_arch = "bpf"))]
 pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
-    match fast(frame, tables) {
-        Verdict::Slow => match slow(frame, tables) {
-            Ok(job) => finish::finish(frame, tables, &job),
+    let mut verdict = fast(frame, tables);
+    if verdict == Verdict::Slow {
+        verdict = match slow(frame, tables) {
+            Ok(job) => {
+                let verdict = finish::finish(frame, tables, &job);
+                finish::answer(frame, tables, &job, verdict)
+            }
             Err(verdict) => verdict,
-        },
-        verdict => verdict,
+        };
     }
+    if verdict == Verdict::Reply { reply::reply(frame, tables) } else { verdict }
 }
 
 /// What nearly every packet needs.
@@ -62,7 +70,11 @@ pub fn fast<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
             _ => Err(NOT_OURS),
         }
     });
-    decided.unwrap_or_else(|stopped| stop(tables, stopped))
+    decided.unwrap_or_else(|stopped| match stopped.stop {
+        // The slow way finds it out again, counts and answers.
+        Stop::Drop(reason) if answer::has_answer(reason) => Verdict::Slow,
+        _ => stop(tables, stopped),
+    })
 }
 
 /// Decides on everything: what is to be done, or what has become of the packet.
@@ -84,8 +96,10 @@ const NOT_OURS: Stopped = Stopped { scope: 0, stop: Stop::Pass };
 /// One exit for all that is not forwarded: what counts drops, and raises the event of a first one, is there once.
 #[inline(always)]
 pub(crate) fn stop<T: Tables>(tables: &T, stopped: Stopped) -> Verdict {
+    crate::rare();
     match stopped.stop {
         Stop::Slow => Verdict::Slow,
+        Stop::Reply => Verdict::Reply,
         Stop::Pass => Verdict::Pass,
         Stop::Drop(reason) => {
             tables.count_drop(stopped.scope, reason);
@@ -102,8 +116,8 @@ fn link<F: Frame, const FULL: bool>(frame: &F, block: &Block) -> Result<Link, St
 /// Four extension headers of 2 KiB, and what is in front, end before.
 const FARTHEST_PAYLOAD: usize = 0x3fff;
 
-/// A packet for a VIP.
-struct Found<'b, H> {
+/// A sound packet for a VIP.
+struct Arrived<'b, H> {
     interface: &'b Interface,
     vip: &'b Vip,
     header: H,
@@ -111,19 +125,19 @@ struct Found<'b, H> {
 }
 
 #[inline(always)]
-fn find<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
+fn arrive<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
     frame: &F,
     tables: &T,
     block: &'b Block,
     link: &Link,
-) -> Result<Found<'b, H>, Stopped> {
+) -> Result<Arrived<'b, H>, Stopped> {
     // The VIP is looked up before anything is judged: what is not for one is none of ours, however odd (R24).
     let Some(header) = frame.read::<H>(link.end) else { return Err(NOT_OURS) };
     let destination = header.destination();
     let vip = &block.vips[(destination.slot(block.config.vip_multiplier) & (SLOTS - 1)) as usize];
     // An IPv6 destination that has the form of an IPv4 one (`address::V4`) is multicast and no VIP.
     if vip.address != destination || (destination.hi == V4) != H::IS_V4 {
-        return Err(NOT_OURS);
+        return Err(not_for_a_vip(block, &header));
     }
     let of_vip = |stop| Stopped { scope: vip.scope, stop };
     let interface = ingress(tables, block, vip, link).map_err(of_vip)?;
@@ -135,7 +149,18 @@ fn find<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
         packet.payload = any(packet.payload) & FARTHEST_PAYLOAD;
     }
     fragment::check(vip, &packet).map_err(|reason| of_vip(reason.into()))?;
-    Ok(Found { interface, vip, header, packet })
+    Ok(Arrived { interface, vip, header, packet })
+}
+
+/// Foreign traffic, unless it is from an instance whose replies come this way.
+#[inline(always)]
+fn not_for_a_vip<H: IpHeader>(block: &Block, header: &H) -> Stopped {
+    if block.config.flags & FLAG_NAT == 0 {
+        return NOT_OURS;
+    }
+    let source = header.source();
+    let peer = block.peers[(source.slot(block.config.peer_multiplier) & (SLOTS - 1)) as usize];
+    if peer == source { Stopped { scope: 0, stop: Stop::Reply } } else { NOT_OURS }
 }
 
 /// The interface by which the frame came, if it is one for this VIP and the frame is addressed to it. A frame for another host
@@ -148,21 +173,37 @@ fn ingress<'b, T: Tables>(
     vip: &Vip,
     link: &Link,
 ) -> Result<&'b Interface, Stop> {
-    const ADDRESS: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
     // The group bit is the lowest of the first byte on the wire (IEEE 802 §8.2).
-    const GROUP: u64 = u64::from_ne_bytes([1, 0, 0, 0, 0, 0, 0, 0]);
-    let index = tables.interface();
-    let slot = Interface::slot(index, block.config.interface_multiplier) & (INTERFACES - 1);
-    let interface = &block.interfaces[slot as usize];
-    if interface.index != index || interface.sides & vip.sides == 0 {
-        // An empty slot has the address `::`, which is nobody's; seen here, where no packet on its way comes by.
-        return Err(if vip.scope == 0 { Stop::Pass } else { Stop::Drop(Reason::Interface) });
+    const GROUP: u32 = u32::from_ne_bytes([1, 0, 0, 0]);
+    // An empty slot has the address `::`, which is nobody's; seen here, where no packet on its way comes by.
+    let elsewhere = || if vip.scope == 0 { Stop::Pass } else { Stop::Drop(Reason::Interface) };
+    let Some(interface) = interface(block, tables.interface()) else { return Err(elsewhere()) };
+    if interface.sides & vip.sides == 0 {
+        return Err(elsewhere());
     }
-    let destination = link.ethernet.destination & ADDRESS;
-    if destination == interface.mac {
+    if is_for(link, interface) {
         return Ok(interface);
     }
-    Err(Stop::Drop(if destination & GROUP != 0 { Reason::LinkMulticast } else { Reason::OtherHost }))
+    Err(Stop::Drop(if link.ethernet.destination & GROUP != 0 {
+        Reason::LinkMulticast
+    } else {
+        Reason::OtherHost
+    }))
+}
+
+/// The interface of this index, if it is one of ours.
+#[inline(always)]
+pub(crate) fn interface(block: &Block, index: u32) -> Option<&Interface> {
+    let slot = Interface::slot(index, block.config.interface_multiplier) & (INTERFACES - 1);
+    let interface = &block.interfaces[slot as usize];
+    if interface.index == index { Some(interface) } else { None }
+}
+
+/// The frame is addressed to the interface.
+#[inline(always)]
+pub(crate) fn is_for(link: &Link, interface: &Interface) -> bool {
+    let Ethernet { destination, destination_rest, .. } = link.ethernet;
+    destination == interface.mac && destination_rest == interface.mac_rest
 }
 
 /// The fast program's way: decide and rewrite at once.
@@ -173,57 +214,73 @@ fn forward<F: Frame, T: Tables, H: IpHeader>(
     block: &Block,
     link: &Link,
 ) -> Result<Verdict, Stopped> {
-    let found = find::<_, _, H, false>(frame, tables, block, link)?;
-    let admitted = admit::admit::<_, false>(frame, block, found.vip, &found.packet)?;
-    let Admitted { service, segment, .. } = &admitted;
-    let steered = steer(tables, block, found.vip, &admitted)?;
+    let Arrived { interface, vip, header, packet } = arrive::<_, _, H, false>(frame, tables, block, link)?;
+    let admitted = admit::admit::<_, false>(frame, block, vip, &packet)?;
+    let steered = steer(tables, block, vip, &admitted)?;
     let number = u32::from(steered.instance) & (INSTANCES - 1);
     let instance = &block.instances[number as usize][layout::family(H::IS_V4)];
     let bytes = frame.length() as u64;
-    rewrite::rewrite::<_, _, false>(frame, link, &found.header, &found.packet, instance, steered.hash)
-        .map_err(|stop| Stopped { scope: service.scope, stop })?;
-    tables.count(service.scope, steered.instance, bytes, segment.syns());
-    Ok(rewrite::egress(instance, found.interface.port))
+    let scope = admitted.service.scope;
+    let how = (steered.hash, admitted.service.backend_port);
+    rewrite::rewrite::<_, _, false>(frame, link, &header, &packet, instance, how)
+        .map_err(|stop| Stopped { scope, stop })?;
+    tables.count(scope, steered.instance, bytes, admitted.segment.syns());
+    Ok(rewrite::egress(instance, interface.port))
 }
 
 /// The slow program's: what is to be done.
 #[inline(always)]
-fn job<F: Frame, T: Tables, H: IpHeader>(
+fn job<F: Frame, T: Tables, H: Version>(
     frame: &F,
     tables: &T,
     block: &Block,
     link: &Link,
 ) -> Result<Job, Stopped> {
-    let found = find::<_, _, H, true>(frame, tables, block, link)?;
-    let Found { vip, packet, .. } = &found;
-    let (hash, scope, instance, syns) = if packet.part.is_later() {
-        let (note, hash) = fragment::follow(tables, block, vip, packet)
-            .map_err(|reason| Stopped { scope: vip.scope, stop: reason.into() })?;
-        (hash, note.scope(), note.instance(), 0)
-    } else {
-        let admitted = admit::admit::<_, true>(frame, block, vip, packet)?;
-        let steered = steer(tables, block, vip, &admitted)?;
-        let scope = admitted.service.scope;
-        if !packet.part.is_whole() {
-            fragment::note(tables, block, vip, packet, scope, steered.instance);
-        }
-        (steered.hash, scope, steered.instance, admitted.segment.syns())
-    };
-    Ok(Job {
-        hash,
-        task: TASK_FORWARD,
+    let Arrived { interface, vip, packet, .. } = arrive::<_, _, H, true>(frame, tables, block, link)?;
+    let job = Job {
         is_v4: H::IS_V4.into(),
         protocol: packet.protocol,
-        syns: syns as u8,
-        scope,
-        instance,
-        port: found.interface.port,
+        port: interface.port,
         type_at: link.type_at as u16,
         start: packet.start as u16,
         payload: packet.payload as u16,
         end: packet.end as u16,
-        part: packet.part.field,
-    })
+        ..Job::default()
+    };
+    if packet.part.is_later() {
+        let (note, hash) = fragment::follow(tables, block, vip, &packet)
+            .map_err(|reason| Stopped { scope: vip.scope, stop: reason.into() })?;
+        return Ok(Job { hash, task: TASK_FORWARD, scope: note.scope(), instance: note.instance(), ..job });
+    }
+    let admitted = match admit::admit::<_, true>(frame, block, vip, &packet) {
+        Ok(admitted) => admitted,
+        Err(stopped) if stopped.stop == Stop::Drop(Reason::IcmpEcho) => {
+            return if admit::may_ping(block, vip, &packet, H::BYTES)? {
+                Ok(Job { task: TASK_ECHO, scope: stopped.scope, ..job })
+            } else {
+                Err(stopped)
+            };
+        }
+        Err(stopped) => return Err(stopped),
+    };
+    let job = Job { scope: admitted.service.scope, ..job };
+    match steer(tables, block, vip, &admitted) {
+        Ok(steered) => {
+            if !packet.part.is_whole() {
+                fragment::note(tables, block, vip, &packet, job.scope, steered.instance);
+            }
+            Ok(Job {
+                hash: steered.hash,
+                task: TASK_FORWARD,
+                syns: admitted.segment.syns() as u8,
+                instance: steered.instance,
+                backend_port: admitted.service.backend_port,
+                ..job
+            })
+        }
+        Err(stopped) if stopped.stop == Stop::Drop(Reason::Gone) => Ok(Job { task: TASK_RESET, ..job }),
+        Err(stopped) => Err(stopped),
+    }
 }
 
 /// The instance of an admitted packet: somebody.

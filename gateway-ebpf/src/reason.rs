@@ -39,11 +39,11 @@ reasons! {
     3 BadHeader "bad-header" "an IP or TCP header that contradicts itself" "sender: broken or hostile"
     4 BadLength "bad-length" "lengths that contradict each other or the frame" "sender: broken or hostile"
     5 Truncated "truncated" "the frame ends inside a header" "sender: broken or hostile"
-    6 ExtensionDepth "extension-depth" "more than four IPv6 extension headers" "sender: nothing legitimate needs that many"
+    6 ExtensionDepth "extension-depth" "more than four IPv6 extension headers, or a kilobyte of them" "sender: nothing legitimate needs that many"
     7 RoutingHeader "routing-header" "an IPv6 routing header with segments left" "sender: source routing is not followed (RFC 5095)"
     8 Fragment "fragment" "a fragment of an IP datagram" "path: lower the sender's MTU, or let ICMP through so that it finds out"
     9 Protocol "protocol" "neither TCP nor UDP nor ICMP" "by design: nothing else is served on a VIP"
-    10 IcmpEcho "icmp-echo" "an echo request" "by design: a VIP is not pinged; ask a service's status path"
+    10 IcmpEcho "icmp-echo" "an echo request that is not answered" "by design: only the private VIP is pinged, without IP options or extension headers; ask a service's status path"
     11 IcmpType "icmp-type" "an ICMP message of another type" "by design"
     12 IcmpQuote "icmp-quote" "an ICMP error about no flow of ours" "sender: stray or forged"
     13 NoService "no-service" "no service on this protocol and port of the VIP" "by design: the public VIP has TCP 3443 only; else name the right port"
@@ -56,6 +56,9 @@ reasons! {
     20 HopLimit "hop-limit" "no hops left for the way to the instance" "sender: a trace, or a loop in the network"
     21 NoRoom "no-room" "no room in the buffer for an outer header" "host: the interface's driver leaves too little headroom for XDP"
     30 FragmentEarly "fragment-early" "a later fragment of a datagram whose first one has not come" "path: it changes the order of fragments, or loses them; lower the sender's MTU"
+    22 Gone "gone" "a packet of a flow whose instance is gone" "instances: the host that had the flow does not answer; its clients are reset and connect anew"
+    23 RateLimit "rate-limit" "an echo request beyond what is answered in a second" "sender: pings too often, or somebody forges its address"
+    45 NatFragment "nat-fragment" "a fragment from an instance, which cannot get its VIP back" "instance: send no more than the path's MTU; in nat mode replies are not fragmented"
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ pub fn steer<T: Tables>(
     if !bucket.is_moved() {
         return Some(Steered { instance: bucket.current(), hash, moved: false });
     }
+    crate::rare();
     let instance = in_window(tables, block, salt, flow, segment, bucket)?;
     Some(Steered { instance, hash, moved: true })
 }

@@ -13,6 +13,13 @@ pub const HTTPS_PORT: u16 = 443;
 /// The TCP port that answers with a redirect to https (R13).
 pub const HTTP_PORT: u16 = 80;
 
+/// What separates a private VIP's port from its port on the instances, with `nat`.
+const PRIVATE_BACKEND: u32 = 10_000;
+/// The same for a public VIP.
+const PUBLIC_BACKEND: u32 = 20_000;
+/// What each further VIP of the same kind and family adds to it.
+const NEXT_BACKEND: u32 = 20_000;
+
 /// A whole, valid `gateway.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
@@ -88,15 +95,42 @@ impl Vips {
     pub fn all(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.private.iter().chain(&self.public).copied()
     }
+
+    /// Those that belong on an interface of that side, in the order of [`Self::all`].
+    pub fn on(&self, side: Side) -> Vec<IpAddr> {
+        match side {
+            Side::Both => self.all().collect(),
+            Side::Inside => self.private.clone(),
+            Side::Outside => self.public.clone(),
+        }
+    }
+
+    /// With `nat`, the port of an instance's own address that stands for `port` of `vip`: 443 of the first private VIP
+    /// is 10443, 3443 of the first public one 23443. Each VIP has ports of its own, so the balancer can tell from a
+    /// reply's source port which VIP and port the client spoke to, without a state for each flow.
+    ///
+    /// None if `vip` is no VIP, or if the port would be above 65,535: from the fourth VIP of a kind and family on.
+    pub fn backend_port(&self, vip: IpAddr, port: u16) -> Option<u16> {
+        let kinds = [(&self.private, PRIVATE_BACKEND), (&self.public, PUBLIC_BACKEND)];
+        let (nth, first) = kinds.into_iter().find_map(|(vips, first)| {
+            let mut family = vips.iter().filter(|other| other.is_ipv4() == vip.is_ipv4());
+            Some((family.position(|other| *other == vip)?, first))
+        })?;
+        let offset = first.checked_add(NEXT_BACKEND.checked_mul(u32::try_from(nth).ok()?)?)?;
+        u16::try_from(u32::from(port).checked_add(offset)?).ok()
+    }
 }
 
 /// `[balancer]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balancer {
-    /// The interface on which clients' packets arrive.
-    pub interface: String,
+    /// Where clients' packets arrive.
+    pub interfaces: Interfaces,
     /// How a packet travels to its instance.
     pub forwarding: Forwarding,
+    /// The own addresses of all balancers of the service: the only outer sources from which instances decapsulate, and
+    /// the instances' way back with `nat`. At least one of each family that DIPs have, unless `forwarding` is `l2`.
+    pub address: Vec<IpAddr>,
     /// Which fields of a packet choose the instance (R80).
     pub affinity: Affinity,
     /// Who may reach the public VIP's port 3443 (R20f); empty: everyone.
@@ -107,6 +141,50 @@ pub struct Balancer {
     pub admin: SocketAddr,
     /// Seeds ring and flow hash; the same on every balancer of a service. Default: the service's name.
     pub seed: String,
+}
+
+/// Where clients' packets arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interfaces {
+    /// All VIPs on one interface.
+    One(String),
+    /// Private VIPs on one, public VIPs on the other (R14).
+    Two {
+        /// Of the private VIPs.
+        inside: String,
+        /// Of the public VIPs. What comes here for a private VIP is dropped.
+        outside: String,
+    },
+}
+
+/// What an interface of the balancer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The only one: all VIPs.
+    Both,
+    /// The private VIPs.
+    Inside,
+    /// The public VIPs.
+    Outside,
+}
+
+impl Interfaces {
+    /// Their names, the inner one first.
+    pub fn sides(&self) -> Vec<(Side, &str)> {
+        match self {
+            Self::One(name) => vec![(Side::Both, name)],
+            Self::Two { inside, outside } => vec![(Side::Inside, inside), (Side::Outside, outside)],
+        }
+    }
+}
+
+impl fmt::Display for Interfaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(name) => f.write_str(name),
+            Self::Two { inside, outside } => write!(f, "{inside} inside, {outside} outside"),
+        }
+    }
 }
 
 /// The way from balancer to instance.
@@ -120,6 +198,18 @@ pub enum Forwarding {
     Gue,
     /// Destination address rewritten; replies through the balancer.
     Nat,
+}
+
+impl fmt::Display for Forwarding {
+    /// As written in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::L2 => "l2",
+            Self::Ipip => "ipip",
+            Self::Gue => "gue",
+            Self::Nat => "nat",
+        })
+    }
 }
 
 /// R80
@@ -345,5 +435,49 @@ impl Model {
     /// The names of all instances, sorted: for messages.
     pub fn instance_names(&self) -> BTreeSet<&InstanceName> {
         self.instances.iter().map(|i| &i.name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vips(private: &[&str], public: &[&str]) -> Vips {
+        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        Vips { private: parse(private), public: parse(public) }
+    }
+
+    #[test]
+    fn each_vip_has_ports_of_its_own_on_the_instances() {
+        let vips = vips(
+            &["10.0.0.5", "fd00::5", "10.0.0.6", "10.0.0.7", "10.0.0.8"],
+            &["203.0.113.5", "2001:db8::5", "203.0.113.6", "203.0.113.7"],
+        );
+        let port = |vip: &str, port| vips.backend_port(vip.parse().unwrap(), port);
+        for (vip, of, expected) in [
+            ("10.0.0.5", HTTPS_PORT, Some(10_443)),
+            ("10.0.0.5", HTTP_PORT, Some(10_080)),
+            ("10.0.0.5", MANAGEMENT_PORT, Some(13_443)),
+            ("fd00::5", HTTPS_PORT, Some(10_443)),
+            ("203.0.113.5", MANAGEMENT_PORT, Some(23_443)),
+            ("2001:db8::5", MANAGEMENT_PORT, Some(23_443)),
+            ("10.0.0.6", HTTPS_PORT, Some(30_443)),
+            ("203.0.113.6", MANAGEMENT_PORT, Some(43_443)),
+            ("10.0.0.7", HTTPS_PORT, Some(50_443)),
+            ("203.0.113.7", MANAGEMENT_PORT, Some(63_443)),
+            ("10.0.0.8", HTTP_PORT, None),
+            ("10.0.0.9", HTTPS_PORT, None),
+        ] {
+            assert_eq!(port(vip, of), expected, "{vip} {of}");
+        }
+    }
+
+    #[test]
+    fn r14_each_vip_is_on_the_interface_of_its_side() {
+        let vips = vips(&["10.0.0.5"], &["203.0.113.5"]);
+        let on = |side| vips.on(side).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(on(Side::Both), ["10.0.0.5", "203.0.113.5"]);
+        assert_eq!(on(Side::Inside), ["10.0.0.5"]);
+        assert_eq!(on(Side::Outside), ["203.0.113.5"]);
     }
 }

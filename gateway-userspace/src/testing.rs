@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::model::{
-    AdminState, Affinity, Balancer, Forwarding, Instance, InstanceName, Mode, Model, Network, NoSni, Probe,
-    ProbeKind, Proxy, Service, Vips,
+    AdminState, Affinity, Balancer, Forwarding, Instance, InstanceName, Interfaces, Mode, Model, Network,
+    NoSni, Probe, ProbeKind, Proxy, Service, Vips,
 };
 
 /// `gw-1` has 10.0.0.11, and so on.
@@ -27,8 +27,9 @@ pub(crate) fn model(instances: &[&str]) -> Model {
             public: vec!["203.0.113.5".parse().unwrap()],
         },
         balancer: Balancer {
-            interface: "eth0".into(),
+            interfaces: Interfaces::One("eth0".into()),
             forwarding: Forwarding::L2,
+            address: vec![],
             affinity: Affinity::FiveTuple,
             management_sources: vec![],
             drain: Duration::from_secs(3600),

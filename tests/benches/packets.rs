@@ -1,175 +1,298 @@
 //! Nanoseconds a packet, by BPF_PROG_TEST_RUN, above an empty program in the same rounds.
 //!
-//! `cargo xtask bench packets [--quick] [--json]`. The MACs of balancer and instances are all the same here, so that the
-//! rewritten frame, which the kernel feeds to the next repetition, is the frame it was.
+//! `cargo xtask bench packets [--quick] [--json]`. The kernel hands the frame to each repetition as the last one left it, so the program
+//! under test stands behind another one that makes it afresh (`wrap` in gateway-ebpf/src/bench.rs). The floor is an empty program
+//! behind the same one.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot measure ends")]
 
 #[path = "../tests/packets/builder.rs"]
 #[expect(dead_code, reason = "the tests use all of it")]
 mod builder;
+#[path = "forwarding/core.rs"]
+#[expect(dead_code, reason = "live frames need more of it")]
+mod core;
 #[path = "../tests/packets/targets.rs"]
 #[expect(dead_code, reason = "the tests use all of it")]
 mod targets;
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray, PerCpuValues, ProgramArray},
-    programs::{TestRun as _, TestRunOptions, Xdp},
+    maps::{Array, MapData, ProgramArray},
+    programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
 };
-use builder::{ACK, OURS, Packet, SYN};
+use builder::{ACK, Packet, SYN};
+use gateway_userspace::model::{Forwarding, Model};
+use lab::bench::{Run, Table};
 use targets::{Kernel, desired, model};
 
-/// `vary`'s state for one CPU: the next flow and how many there are.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Flows {
-    next: u32,
-    count: u32,
-}
-
-// SAFETY: repr(C), two integers without padding between or behind.
-unsafe impl aya::Pod for Flows {}
-
-/// What is measured, above which floor.
-struct Case {
-    name: &'static str,
-    frame: Vec<u8>,
-    /// One flow: the program is run by itself. More: behind `vary`, and the floor is an empty program behind it.
-    flows: u32,
-    /// In a ring all of whose buckets have changed hands.
-    moved: bool,
-    action: u32,
-}
+/// In front of the name of the case with which one with a table of connections is compared.
+const CLASSIC: &str = "classic table and ";
+/// 512 K
+const MANY: u32 = 512 * 1024;
+/// More flows than a run has frames of them.
+const ALWAYS_NEW: u32 = 1 << 28;
+/// Bytes of the frames, without Ethernet's checksum, over IPv4 and IPv6.
+const LENGTHS: [usize; 2] = [60, 80];
 
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
 
-fn cases() -> Vec<Case> {
-    let tcp =
-        |flags| Packet::tcp(50_000, 443, flags, 1).data(&[0; 6]).ip("10.0.7.7", "10.0.0.5").ethernet(&[]);
-    let case = |name, frame, flows, moved, action| Case { name, frame, flows, moved, action };
-    let public =
-        Packet::tcp(50_000, 443, SYN, 1).data(&[0; 6]).ip("198.51.100.7", "203.0.113.5").ethernet(&[]);
-    let foreign = Packet::tcp(50_000, 22, ACK, 1).data(&[0; 6]).ip("10.0.7.7", "10.0.0.2").ethernet(&[]);
-    let v6 =
-        Packet::tcp(50_000, 443, ACK, 1).data(&[0; 6]).ip("fd00:0:0:1::99", "fd00:0:0:1::5").ethernet(&[]);
-    let stranger =
-        Packet::tcp(50_000, 443, SYN, 1).data(&[0; 6]).ip("198.51.100.7", "10.0.0.5").ethernet(&[]);
-    vec![
-        case("established, one flow", tcp(ACK), 1, false, XDP_TX),
-        case("established, one flow, IPv6", v6, 1, false, XDP_TX),
-        case("SYN, one flow", tcp(SYN), 1, false, XDP_TX),
-        case("established, 500,000 flows", tcp(ACK), 500_000, false, XDP_TX),
-        case("SYN, always new", tcp(SYN), 500_000, false, XDP_TX),
-        case("moved bucket: established, one flow", tcp(ACK), 1, true, XDP_TX),
-        case("moved bucket: 500,000 flows", tcp(ACK), 500_000, true, XDP_TX),
-        case("moved bucket: SYN, always new", tcp(SYN), 500_000, true, XDP_TX),
-        case("closed port on the public VIP", public, 1, false, XDP_DROP),
-        case("source outside, private VIP", stranger, 1, false, XDP_DROP),
-        case("foreign traffic", foreign, 1, false, XDP_PASS),
-    ]
+/// What `wrap` hands on: `Wrapped` of bench.rs.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Wrapped {
+    frame: [u32; LENGTHS[1] / 4],
+    length: u32,
+    next: u32,
+    flows: u32,
 }
 
-fn main() {
+// SAFETY: repr(C), integers of one size.
+unsafe impl aya::Pod for Wrapped {}
+
+/// Which tables the program runs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tables {
+    Settled(Mode),
+    /// All buckets have changed hands, and the window is open.
+    Moved(Mode),
+}
+
+/// [`Forwarding`], in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Mode {
+    L2,
+    Ipip,
+    Gue,
+}
+
+const MODES: [(&str, Mode); 3] = [("l2", Mode::L2), ("ipip", Mode::Ipip), ("gue", Mode::Gue)];
+
+/// What is measured, above which floor.
+struct Case {
+    name: String,
+    frame: Vec<u8>,
+    /// A power of two.
+    flows: u32,
+    tables: Tables,
+    /// With a table of connections in front.
+    classic: bool,
+    action: u32,
+    /// Nanoseconds, the least of all rounds: of the empty program, and of this one.
+    best: (f64, f64),
+}
+
+fn cases() -> Vec<Case> {
+    let tcp = |flags, from: &str, to: &str, port| {
+        let data = [0; 6];
+        Packet::tcp(50_000, port, flags, 1).data(&data).ip(from, to).ethernet(&[])
+    };
+    let case = |name: String, frame, flows, tables, action| Case {
+        name,
+        frame,
+        flows,
+        tables,
+        classic: false,
+        action,
+        best: (f64::MAX, f64::MAX),
+    };
+    let inside = [("", "10.8.7.7", "10.0.0.5"), (", IPv6", "fd00:0:0:1::99", "fd00:0:0:1::5")];
+    let mut cases = Vec::new();
+    for (mode, number) in MODES {
+        for (family, from, to) in inside {
+            for (what, flags, flows) in
+                [("established", ACK, 1), ("512 K flows", ACK, MANY), ("SYN, always new", SYN, ALWAYS_NEW)]
+            {
+                let name = format!("{mode}: {what}{family}");
+                cases.push(case(name, tcp(flags, from, to, 443), flows, Tables::Settled(number), XDP_TX));
+            }
+        }
+    }
+    let l2 = Tables::Settled(Mode::L2);
+    let (_, from, to) = inside[0];
+    for (what, flags, flows) in
+        [("established", ACK, 1), ("512 K flows", ACK, MANY), ("SYN, always new", SYN, ALWAYS_NEW)]
+    {
+        let name = format!("l2, moved buckets: {what}");
+        cases.push(case(name, tcp(flags, from, to, 443), flows, Tables::Moved(Mode::L2), XDP_TX));
+    }
+    for (what, flags, flows) in
+        [("established", ACK, 1), ("512 K flows", ACK, MANY), ("SYN, always new", SYN, ALWAYS_NEW)]
+    {
+        let name = format!("{CLASSIC}l2: {what}");
+        let classic = case(name, tcp(flags, from, to, 443), flows, l2, XDP_TX);
+        cases.push(Case { classic: true, ..classic });
+    }
+    for (what, from, to, port, action) in [
+        ("closed port of the public VIP", "198.51.100.7", "203.0.113.5", 443, XDP_DROP),
+        ("source outside, private VIP", "198.51.100.7", "10.0.0.5", 443, XDP_DROP),
+        ("foreign traffic", "10.8.7.7", "10.0.0.2", 22, XDP_PASS),
+        ("foreign traffic, IPv6", "fd00:0:0:1::99", "fd00:0:0:1::2", 22, XDP_PASS),
+    ] {
+        cases.push(case(what.to_owned(), tcp(SYN, from, to, port), 1, l2, action));
+    }
+    cases
+}
+
+fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let (rounds, repeat) = if has("--quick") { (5, 300_000) } else { (25, 1_000_000) };
+    core::stay()?;
 
-    let mut bench = load_bench();
-    let mut settled = Kernel::new(&measured());
-    let mut moved = moved();
-    let mut best = vec![(f64::MAX, f64::MAX); cases().len()];
+    let mut cases = cases();
+    let mut bench = Bench::load()?;
+    let mut kernels: BTreeMap<Tables, Kernel> =
+        cases.iter().map(|case| (case.tables, kernel(case.tables))).collect();
     for round in 0..rounds {
-        for (case, best) in cases().iter().zip(&mut best) {
-            let kernel = if case.moved { &mut moved } else { &mut settled };
-            let (floor, cost) = measure(&mut bench, kernel, case, repeat);
-            *best = (best.0.min(floor), best.1.min(cost));
+        for case in &mut cases {
+            let kernel = kernels.get_mut(&case.tables).unwrap();
+            let (floor, cost) = bench.measure(kernel, case, repeat)?;
+            case.best = (case.best.0.min(floor), case.best.1.min(cost));
         }
         eprint!("\rround {} of {rounds}", round + 1);
     }
     eprintln!();
-    let info = settled.dataplane.program().unwrap().info().unwrap();
-    let verified = info.verified_instruction_count().unwrap_or_default();
-    let size = info.size_jitted();
-    if has("--json") {
-        let rows: Vec<_> = cases()
-            .iter()
-            .zip(&best)
-            .map(|(case, (floor, cost))| serde_json::json!({ "case": case.name, "floor_ns": floor, "ns": cost, "above_ns": cost - floor }))
-            .collect();
-        let text = serde_json::json!({ "schema_version": 1, "rows": rows, "verified_instructions": verified, "jited_bytes": size });
-        println!("{text:#}");
-        return;
-    }
-    println!("{:<40} {:>8} {:>8} {:>8}", "ns a packet, 64-byte frames, l2", "empty", "ours", "above");
-    for (case, (floor, cost)) in cases().iter().zip(&best) {
-        println!("{:<40} {floor:>8.1} {cost:>8.1} {:>8.1}", case.name, cost - floor);
-    }
-    println!("verified instructions {verified}, machine code {size} bytes");
+    let tables = vec![costs(&cases), sizes(kernels.get_mut(&Tables::Settled(Mode::L2)).unwrap())?];
+    let quick = if has("--quick") { " --quick" } else { "" };
+    Run::new(&format!("cargo xtask bench packets{quick}"), tables)?.publish("packets", has("--json"))
 }
 
-fn measured() -> gateway_userspace::plan::Desired {
-    let mut wish = desired(model());
-    wish.ways.values_mut().for_each(|way| way.mac = OURS);
-    wish
+fn costs(cases: &[Case]) -> Table {
+    let columns = [
+        ("above_ns", "ns above empty", 0),
+        ("ns", "ns", 0),
+        ("empty_ns", "ns of empty", 0),
+        ("of_gateway", "× gateway", 1),
+    ];
+    let mut table = Table::new("program", "the kernel program alone, smallest frames", &columns);
+    let above = |case: &Case| case.best.1 - case.best.0;
+    for case in cases {
+        let (floor, cost) = case.best;
+        let mut values = vec![("above_ns", above(case)), ("ns", cost), ("empty_ns", floor)];
+        if let Some(same) = case.name.strip_prefix(CLASSIC) {
+            let gateway = cases.iter().find(|case| case.name == same).unwrap();
+            values.push(("of_gateway", above(case) / above(gateway)));
+        }
+        table.add(&case.name, values);
+    }
+    table
 }
 
-/// Every bucket goes from one instance to the other.
-fn moved() -> Kernel {
-    let mut wish = measured();
-    let both = (*wish.model).clone();
-    let mut first = both.clone();
-    first.instances.truncate(1);
-    let mut second = both;
-    second.instances.remove(0);
-    wish.model = first.into();
+/// How large the programs are.
+fn sizes(kernel: &mut Kernel) -> anyhow::Result<Table> {
+    let columns = [("verified", "verified instructions", 0), ("jited", "bytes of machine code", 0)];
+    let mut table = Table::new("size", "size", &columns);
+    for (name, info) in kernel.dataplane.programs()? {
+        let verified = f64::from(info.verified_instruction_count().unwrap_or_default());
+        table.add(name, [("verified", verified), ("jited", f64::from(info.size_jitted()))]);
+    }
+    Ok(table)
+}
+
+fn kernel(tables: Tables) -> Kernel {
+    let (Tables::Settled(mode) | Tables::Moved(mode)) = tables;
+    let mut both = model();
+    both.balancer.forwarding = match mode {
+        Mode::L2 => Forwarding::L2,
+        Mode::Ipip => Forwarding::Ipip,
+        Mode::Gue => Forwarding::Gue,
+    };
+    let mut wish = desired(both.clone());
+    let Tables::Moved(_) = tables else { return Kernel::new(&wish) };
+    // Every bucket goes from one instance to the other.
+    let with = |keep: fn(&mut Model)| {
+        let mut model = both.clone();
+        keep(&mut model);
+        model.into()
+    };
+    wish.model = with(|model| model.instances.truncate(1));
     let mut kernel = Kernel::new(&wish);
-    wish.model = second.into();
+    wish.model = with(|model| drop(model.instances.remove(0)));
     kernel.step(&wish);
     kernel
 }
 
-fn load_bench() -> Ebpf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut ebpf = Ebpf::load_file(root.join("target/bpf/bpfel-unknown-none/release/gateway-bench")).unwrap();
-    for name in ["empty", "vary"] {
-        program(&mut ebpf, name).load().unwrap();
+/// The bench's own programs, loaded.
+struct Bench(Ebpf);
+
+impl Bench {
+    fn load() -> anyhow::Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut bench =
+            Self(Ebpf::load_file(root.join("target/bpf/bpfel-unknown-none/release/gateway-bench"))?);
+        for name in ["empty", "wrap", "wrap_classic"] {
+            bench.program(name)?.load()?;
+        }
+        Ok(bench)
     }
-    ebpf
-}
 
-fn program<'e>(ebpf: &'e mut Ebpf, name: &str) -> &'e mut Xdp {
-    ebpf.program_mut(name).unwrap().try_into().unwrap()
-}
-
-/// The floor and the whole, one after the other.
-fn measure(bench: &mut Ebpf, kernel: &mut Kernel, case: &Case, repeat: u32) -> (f64, f64) {
-    if case.flows == 1 {
-        let floor = run(program(bench, "empty"), &case.frame, repeat, XDP_TX);
-        return (floor, run(kernel.dataplane.program().unwrap(), &case.frame, repeat, case.action));
+    fn program(&mut self, name: &str) -> anyhow::Result<&mut Xdp> {
+        Ok(self.0.program_mut(name).unwrap().try_into()?)
     }
-    let mut flows: PerCpuArray<&mut MapData, Flows> = bench.map_mut("FLOWS").unwrap().try_into().unwrap();
-    let all = vec![Flows { next: 0, count: case.flows }; aya::util::nr_cpus().unwrap()];
-    flows.set(0, PerCpuValues::try_from(all).unwrap(), 0).unwrap();
-    let empty = program(bench, "empty").fd().unwrap().try_clone().unwrap();
-    under_test(bench, &empty);
-    let floor = run(program(bench, "vary"), &case.frame, repeat, XDP_TX);
-    under_test(bench, kernel.dataplane.program().unwrap().fd().unwrap());
-    (floor, run(program(bench, "vary"), &case.frame, repeat, case.action))
+
+    /// The floor and the whole, one after the other.
+    fn measure(&mut self, kernel: &mut Kernel, case: &Case, repeat: u32) -> anyhow::Result<(f64, f64)> {
+        let empty = self.program("empty")?.fd()?.try_clone()?;
+        let floor = self.run("wrap", &empty, case, XDP_TX, repeat)?;
+        let before = counted(kernel)?;
+        let gateway = kernel.dataplane.program()?.fd()?.try_clone()?;
+        let wrapper = if case.classic { "wrap_classic" } else { "wrap" };
+        let cost = self.run(wrapper, &gateway, case, case.action, repeat)?;
+        let after = counted(kernel)?;
+        // The kernel tells the last repetition's verdict alone; the program counts all.
+        let all = u64::from(repeat);
+        let expected = match case.action {
+            XDP_TX => [all, 0],
+            XDP_DROP => [0, all],
+            _ => [0, 0],
+        };
+        let [forwarded, dropped] = [after[0] - before[0], after[1] - before[1]];
+        anyhow::ensure!(
+            [forwarded, dropped] == expected,
+            "{}: of {all} packets {forwarded} were forwarded and {dropped} dropped",
+            case.name
+        );
+        Ok((floor, cost))
+    }
+
+    fn run(
+        &mut self,
+        wrapper: &str,
+        under_test: &ProgramFd,
+        case: &Case,
+        action: u32,
+        repeat: u32,
+    ) -> anyhow::Result<f64> {
+        let mut programs: ProgramArray<&mut MapData> = self.0.map_mut("UNDER_TEST").unwrap().try_into()?;
+        programs.set(0, under_test, 0)?;
+        let mut map: Array<&mut MapData, Wrapped> = self.0.map_mut("WRAPPED").unwrap().try_into()?;
+        let next = map.get(&0, 0)?.next;
+        map.set(0, Wrapped { next, ..wrapped(case) }, 0)?;
+        let options = TestRunOptions { data_in: Some(&case.frame), repeat, ..TestRunOptions::default() };
+        let result = self.program(wrapper)?.test_run(options)?;
+        anyhow::ensure!(result.return_value == action, "{}: XDP action {}", case.name, result.return_value);
+        // The kernel reports the mean, in whole nanoseconds.
+        Ok(result.duration.max(Duration::from_nanos(1)).as_nanos() as f64)
+    }
 }
 
-fn under_test(bench: &mut Ebpf, program: &aya::programs::ProgramFd) {
-    let mut programs: ProgramArray<&mut MapData> = bench.map_mut("UNDER_TEST").unwrap().try_into().unwrap();
-    programs.set(0, program, 0).unwrap();
+fn wrapped(case: &Case) -> Wrapped {
+    assert!(case.flows.is_power_of_two() && LENGTHS.contains(&case.frame.len()), "{}", case.name);
+    let mut frame = [0; LENGTHS[1] / 4];
+    for (word, bytes) in frame.iter_mut().zip(case.frame.chunks(4)) {
+        *word = u32::from_ne_bytes(bytes.try_into().unwrap());
+    }
+    Wrapped { frame, length: case.frame.len() as u32, next: 0, flows: case.flows - 1 }
 }
 
-fn run(program: &mut Xdp, frame: &[u8], repeat: u32, action: u32) -> f64 {
-    let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
-    let result = program.test_run(options).unwrap();
-    assert_eq!(result.return_value, action, "the last repetition's verdict");
-    // The kernel reports the mean, in whole nanoseconds.
-    result.duration.max(Duration::from_nanos(1)).as_nanos() as f64
+/// Packets that the program has forwarded and dropped until now.
+fn counted(kernel: &Kernel) -> anyhow::Result<[u64; 2]> {
+    let counters = kernel.dataplane.counters()?;
+    let forwarded = counters.instances.iter().map(|line| line.packets).sum();
+    let dropped = counters.drops.iter().map(|line| line.packets).sum();
+    Ok([forwarded, dropped])
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 use serde::Serialize;
 
 use crate::{
-    address::{PRIVATE, PRIVATE6, PUBLIC, PUBLIC6, Station},
+    address::{BALANCER, PRIVATE, PRIVATE6, PUBLIC, PUBLIC6, Station},
     ca::Leaf,
     service,
 };
@@ -63,10 +63,21 @@ pub struct Vip {
 /// `[balancer]`
 #[derive(Debug, Clone, Serialize)]
 pub struct Balancer {
-    /// Where XDP is attached.
+    /// Where XDP is attached; empty where there are two.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub interface: String,
+    /// In place of it, with the next.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub inside: String,
+    /// See [`Self::inside`].
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub outside: String,
     /// l2 and so on.
     pub forwarding: String,
+    /// The balancers' own addresses.
+    pub address: Vec<IpAddr>,
+    /// five-tuple and so on.
+    pub affinity: String,
     /// Empty: all.
     pub management_sources: Vec<String>,
     /// How long a drained instance keeps its flows, as in `30s`.
@@ -184,7 +195,11 @@ impl Config {
             },
             balancer: Balancer {
                 interface: "eth0".to_owned(),
+                inside: String::new(),
+                outside: String::new(),
                 forwarding: "l2".to_owned(),
+                address: BALANCER.addresses().to_vec(),
+                affinity: "five-tuple".to_owned(),
                 management_sources: Vec::new(),
                 drain: "1h".to_owned(),
             },

@@ -11,6 +11,15 @@ pub struct Counters {
     pub instances: Vec<Forwarded>,
     /// By VIP, or VIP and port, and reason; only what occurred.
     pub drops: Vec<Dropped>,
+    /// What the balancer answered itself.
+    pub answers: Answers,
+}
+
+/// What the balancer answered itself.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Answers {
+    /// Echo replies.
+    pub echo: u64,
 }
 
 /// What was forwarded.

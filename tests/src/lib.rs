@@ -22,6 +22,7 @@
 //! when the [`lab::Lab`] is dropped, or when the process ends in whatever way, and any number of labs stand side by side.
 
 pub mod address;
+pub mod bench;
 pub mod ca;
 pub mod config;
 pub mod counters;
@@ -29,6 +30,7 @@ pub mod curl;
 pub mod flows;
 pub mod frame;
 pub mod gateway;
+pub mod guest;
 pub mod host;
 pub mod inject;
 pub mod knock;

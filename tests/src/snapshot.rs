@@ -4,14 +4,18 @@ use std::collections::BTreeSet;
 
 use crate::host::Host;
 
-/// What is asked: addresses, interfaces with their XDP programs, routes of all tables, how ARP is answered and asked, and
-/// whatever is pinned on the machine's bpffs.
-const QUESTIONS: [&str; 6] = [
+/// What is asked: addresses, interfaces with their XDP programs, routes of all tables and the rules that choose one, how
+/// ARP is answered and asked and what is routed, and whatever is pinned on the machine's bpffs.
+const QUESTIONS: [&str; 9] = [
     "ip -oneline address show",
     "ip -oneline link show",
     "ip route show table all",
     "ip -6 route show table all",
-    "grep -r . /proc/sys/net/ipv4/conf --include=arp_ignore --include=arp_announce",
+    "ip rule show",
+    "ip -6 rule show",
+    "grep -r . /proc/sys/net/ipv4/conf --include=arp_ignore --include=arp_announce --include=forwarding \
+     --include=accept_local --include=rp_filter",
+    "grep -r . /proc/sys/net/ipv6/conf --include=forwarding --include=accept_ra",
     "find /sys/fs/bpf",
 ];
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use lab::{
-    address::{CLIENT, Net, OUTSIDE, PRIVATE, PRIVATE6, ROUTED, Station},
+    address::{CLIENT, Net, OUTSIDE, PRIVATE, PRIVATE6, PUBLIC, PUBLIC6, ROUTED, Station},
     config::default_host,
     curl::Curl,
     frame::flag,
@@ -61,4 +61,23 @@ fn r14_a_real_client_outside_gets_no_answer() {
         let outside = curl.with(["--connect-timeout", "1"]).send(&lab.hosts.outside).unwrap();
         assert_eq!((outside.status, outside.exit), (0, 28), "{outside:?}");
     }
+}
+
+#[test]
+fn r13_the_private_vip_answers_ping_and_the_public_one_does_not() {
+    let lab = Lab::raise(1).unwrap();
+    let mut balancer = lab.balance(&lab.write(&lab.config()).unwrap()).unwrap();
+    // ping compares the data that comes back, and its kernel has checked the sums.
+    for vip in VIPS {
+        for host in [&lab.hosts.client, &lab.hosts.routed] {
+            let ping = host.run(&format!("ping -n -c 3 -i 0.01 -W 5 -s 1400 {vip}")).unwrap();
+            assert!(ping.ok() && !ping.text().contains("wrong"), "{vip}: {}", ping.text());
+        }
+    }
+    for vip in [IpAddr::from(PUBLIC), PUBLIC6.into()] {
+        let ping = lab.hosts.outside.run(&format!("ping -n -c 1 -W 1 {vip}")).unwrap();
+        assert!(!ping.ok() && ping.text().contains(" 0 received"), "{vip}: {}", ping.text());
+    }
+    let counters = lab.counters(&mut balancer).unwrap();
+    assert_eq!((counters.answers.echo, counters.dropped("icmp-echo")), (12, 2), "{:?}", counters.drops);
 }

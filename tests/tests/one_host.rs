@@ -9,7 +9,7 @@ use std::{
 };
 
 use lab::{
-    address::{BALANCER, OUTSIDE, PRIVATE, PRIVATE6, PUBLIC, PUBLIC6},
+    address::{OUTSIDE, PRIVATE, PRIVATE6, PUBLIC, PUBLIC6},
     config::{Config, default_host},
     curl::Curl,
     gateway::{Gateway, gateway},
@@ -28,7 +28,7 @@ const VIPS: [IpAddr; 2] = [IpAddr::V4(PRIVATE), IpAddr::V6(PRIVATE6)];
 fn one_host() -> (Lab, Config) {
     let lab = Lab::raise(1).unwrap();
     let mut config = lab.config();
-    config.instance[0].dip = BALANCER.addresses().to_vec();
+    config.instance[0].dip = std::mem::take(&mut config.balancer.address);
     (lab, config)
 }
 

@@ -5,13 +5,16 @@ use clap::ValueEnum;
 
 use crate::{exec, setup};
 
+mod chart;
+mod report;
+
 /// What `cargo xtask bench` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What is measured
     #[arg(value_enum)]
     what: What,
-    /// Fewer rounds: seconds instead of a minute, and noisier
+    /// Fewer rounds: noisier, and a fraction of the time
     #[arg(long)]
     quick: bool,
     /// For programs
@@ -23,6 +26,10 @@ pub(crate) struct Args {
 enum What {
     /// Nanoseconds a packet in the kernel program, above an empty program in the same rounds
     Packets,
+    /// Live frames and real connections through gateway, a bare XDP program, nftables and HAProxy
+    Forwarding,
+    /// Measures nothing: writes docs/performance.md and its plots from the last results of both
+    Report,
 }
 
 /// Measures.
@@ -30,14 +37,16 @@ enum What {
 /// # Errors
 /// Not root; what could not be set up, built or run.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let (target, needs): (_, &[setup::Client]) = match args.what {
+        What::Packets => ("packets", &[]),
+        What::Forwarding => ("forwarding", setup::PEERS),
+        What::Report => return report::write(),
+    };
     ensure!(
         nix::unistd::geteuid().is_root(),
         "a bench loads programs into the kernel, which root may: sudo env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask bench"
     );
-    setup::ensure()?;
-    let target = match args.what {
-        What::Packets => "packets",
-    };
+    setup::ensure_with(needs)?;
     let mut cargo = exec::cargo();
     cargo.args(["bench", "--package", "lab", "--bench", target, "--"]);
     cargo.args(args.quick.then_some("--quick")).args(args.json.then_some("--json"));

@@ -99,7 +99,8 @@ pub(crate) fn watched(command: &mut Command, step: &Step, limit: Duration) -> Re
     }
 }
 
-fn forward(from: impl Read + Send + 'static, to: mpsc::Sender<String>) {
+/// Sends each line as it comes.
+pub(crate) fn forward(from: impl Read + Send + 'static, to: mpsc::Sender<String>) {
     thread::spawn(move || {
         for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
             if to.send(String::from_utf8_lossy(&line).into_owned()).is_err() {

@@ -11,9 +11,12 @@ use crate::{console::seconds, workspace};
 
 mod apt;
 mod clients;
+pub(crate) mod kernel;
 mod linker;
 mod rustup;
 mod toolchain;
+
+pub(crate) use clients::{Client, PEERS};
 
 /// What `cargo xtask setup` takes.
 #[derive(Debug, clap::Args)]
@@ -86,5 +89,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub(crate) fn ensure() -> Result<()> {
-    Setup::new(Mode::Bring).run()
+    ensure_with(&[])
+}
+
+/// As [`ensure`], and programs that one command alone needs.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn ensure_with(programs: &[Client]) -> Result<()> {
+    let mut setup = Setup::new(Mode::Bring);
+    setup.run()?;
+    clients::bring(&mut setup, programs)
 }

@@ -18,6 +18,11 @@ pub(crate) fn tool(name: &str) -> PathBuf {
     tools().join("bin").join(name)
 }
 
+/// Where images of other kernels are kept.
+pub(crate) fn kernels() -> PathBuf {
+    root().join("target/kernels")
+}
+
 /// One line, the name of the rustup toolchain that compiles the kernel programs: gateway-userspace's build script reads it.
 pub(crate) fn bpf_toolchain_file() -> PathBuf {
     tools().join("bpf-toolchain")

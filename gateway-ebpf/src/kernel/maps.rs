@@ -12,7 +12,8 @@ use crate::{
         Block, FRAGMENT_LINES, INSTANCES, INTERFACES, NOTE_LINES, NOTES, REASONS, SAMPLES_BYTES, SCOPES,
         Traffic,
     },
-    tables::NoteLine,
+    limit,
+    tables::{ANSWERED, NoteLine},
 };
 
 /// One value: all tables but the next.
@@ -26,13 +27,15 @@ pub static TRANSITIONS: Array<[u64; NOTES]> = Array::with_max_entries(NOTE_LINES
 pub static FRAGMENTS: Array<[u64; NOTES]> = Array::with_max_entries(FRAGMENT_LINES, BPF_F_MMAPABLE);
 /// The programs that another one goes on with.
 #[map]
-pub static NEXT: ProgramArray = ProgramArray::with_max_entries(3, 0);
+pub static NEXT: ProgramArray = ProgramArray::with_max_entries(4, 0);
 /// Index in [`NEXT`]: decides on odd packets.
 pub const NEXT_SLOW: u32 = 0;
 /// Index in [`NEXT`]: does what that one decided.
 pub const NEXT_FINISH: u32 = 1;
+/// Index in [`NEXT`]: what instances send to clients in nat mode.
+pub const NEXT_REPLY: u32 = 2;
 /// Index in [`NEXT`]: shows what is dropped.
-pub const NEXT_SAMPLE: u32 = 2;
+pub const NEXT_SAMPLE: u32 = 3;
 /// What is to be done with the frame at hand.
 #[map]
 pub static JOB: PerCpuArray<Job> = PerCpuArray::with_max_entries(1, 0);
@@ -55,5 +58,11 @@ pub static DUE: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 /// Drops that are shown, each a [`crate::layout::Sample`].
 #[map]
 pub static SAMPLES: RingBuf = RingBuf::with_byte_size(SAMPLES_BYTES, 0);
+/// By [`crate::tables::Answered`].
+#[map]
+pub static ANSWERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(ANSWERED, 0);
+/// The token buckets of answers: [`crate::limit`].
+#[map]
+pub static ALLOWANCES: PerCpuArray<u64> = PerCpuArray::with_max_entries(limit::BUCKETS, 0);
 
 const _: () = assert!(size_of::<NoteLine>() == size_of::<[u64; NOTES]>());

@@ -2,6 +2,7 @@
 
 mod frame;
 pub mod maps;
+mod route;
 mod sample;
 mod tables;
 
@@ -10,12 +11,13 @@ use aya_ebpf::{EbpfContext as _, bindings::xdp_action, programs::XdpContext};
 pub use self::sample::sample;
 use self::{
     frame::XdpFrame,
-    maps::{JOB, NEXT, NEXT_FINISH, NEXT_SLOW, PORTS},
+    maps::{JOB, NEXT, NEXT_FINISH, NEXT_REPLY, NEXT_SLOW, PORTS},
     tables::KernelTables,
 };
 use crate::{
     finish,
     pipeline::{self, Verdict},
+    reply,
 };
 
 /// Decides on the packet of an XDP program that knows what nearly every packet needs.
@@ -27,7 +29,7 @@ pub fn fast(context: &XdpContext) -> u32 {
         // SAFETY: on success it does not return; on failure nothing happened.
         unsafe { NEXT.tail_call(context, NEXT_SLOW) };
     }
-    action(&tables, verdict)
+    reply_or(context, &tables, verdict)
 }
 
 /// Decides on the packet of an XDP program that knows everything, and leaves what is to be done to the next one.
@@ -43,16 +45,38 @@ pub fn slow(context: &XdpContext) -> u32 {
             unsafe { NEXT.tail_call(context, NEXT_FINISH) };
             xdp_action::XDP_DROP
         }
-        Err(verdict) => action(&tables, verdict),
+        Err(verdict) => reply_or(context, &tables, verdict),
     }
+}
+
+#[inline(always)]
+fn reply_or(context: &XdpContext, tables: &KernelTables<'_>, verdict: Verdict) -> u32 {
+    if verdict == Verdict::Reply {
+        // SAFETY: on success it does not return; on failure nothing happened.
+        unsafe { NEXT.tail_call(context, NEXT_REPLY) };
+    }
+    action(tables, verdict)
+}
+
+/// Gives an instance's reply its VIP back.
+#[inline(always)]
+pub fn reply(context: &XdpContext) -> u32 {
+    let tables = KernelTables::new(context);
+    let verdict = reply::reply(&mut XdpFrame::<true>::new(context.as_ptr().cast()), &tables);
+    action(&tables, verdict)
 }
 
 /// Does what is to be done.
 #[inline(always)]
 pub fn finish(context: &XdpContext) -> u32 {
     let Some(job) = JOB.get(0) else { return xdp_action::XDP_DROP };
+    let frame = || XdpFrame::<true>::new(context.as_ptr().cast());
     let tables = KernelTables::new(context);
-    let verdict = finish::finish(&mut XdpFrame::<true>::new(context.as_ptr().cast()), &tables, job);
+    let verdict = finish::finish(&mut frame(), &tables, job);
+    // Frame and job are got anew: if they were kept while a drop is counted, the verifier would walk the counting, and then the
+    // answers, once for every place that drops.
+    let Some(job) = JOB.get(0) else { return xdp_action::XDP_DROP };
+    let verdict = finish::answer(&mut frame(), &tables, job, verdict);
     action(&tables, verdict)
 }
 
@@ -63,8 +87,8 @@ fn action(tables: &KernelTables<'_>, verdict: Verdict) -> u32 {
     }
     match verdict {
         Verdict::Pass | Verdict::Deliver => xdp_action::XDP_PASS,
-        // The slow program is not there: nothing of a VIP passes by it.
-        Verdict::Drop(_) | Verdict::Slow => xdp_action::XDP_DROP,
+        // The program that it is for is not there: nothing passes by it.
+        Verdict::Drop(_) | Verdict::Slow | Verdict::Reply => xdp_action::XDP_DROP,
         Verdict::Transmit => xdp_action::XDP_TX,
         Verdict::Redirect(port) => PORTS.redirect(u32::from(port), 0).unwrap_or(xdp_action::XDP_ABORTED),
     }

@@ -5,13 +5,19 @@ use core::cell::Cell;
 use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, programs::XdpContext};
 
 use super::{
-    maps::{DROPS, FRAGMENTS, INSTANCE_TRAFFIC, NEXT, NEXT_SAMPLE, SERVICE_TRAFFIC, TABLES, TRANSITIONS},
+    maps::{
+        ALLOWANCES, ANSWERS, DROPS, FRAGMENTS, INSTANCE_TRAFFIC, NEXT, NEXT_SAMPLE, SERVICE_TRAFFIC, TABLES,
+        TRANSITIONS,
+    },
+    route,
     sample::Due,
 };
 use crate::{
+    address::Address,
     layout::{Block, REASONS, Traffic},
     reason::Reason,
-    tables::{NoteLine, Tables},
+    tables::{Answered, NoteLine, Route, Tables},
+    word::Word,
 };
 
 /// And what has to be done once all is decided.
@@ -56,6 +62,12 @@ impl Tables for KernelTables<'_> {
     }
 
     #[inline(always)]
+    fn allowance(&self, index: u32) -> Option<&Word> {
+        // SAFETY: an aligned word that lives as long as the program, and is only accessed whole.
+        ALLOWANCES.get_ptr(index).map(|word| unsafe { &*word.cast::<Word>() })
+    }
+
+    #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: a helper without arguments (kernel 5.11).
         unsafe { bpf_ktime_get_coarse_ns() }
@@ -65,6 +77,11 @@ impl Tables for KernelTables<'_> {
     fn interface(&self) -> u32 {
         // SAFETY: the kernel hands every XDP program a valid context.
         unsafe { (*self.context.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn route(&self, source: Address, destination: Address, protocol: u8, length: u16) -> Route {
+        route::look_up(self.context, source, destination, protocol, length)
     }
 
     #[inline(always)]
@@ -82,6 +99,14 @@ impl Tables for KernelTables<'_> {
             *counter
         };
         self.due.set(Due::new(scope, reason, count));
+    }
+
+    #[inline(always)]
+    fn count_answer(&self, answered: Answered) {
+        if let Some(counter) = ANSWERS.get_ptr_mut(answered as u32) {
+            // SAFETY: this CPU's own counter, and an XDP program is not interrupted by itself.
+            unsafe { *counter += 1 };
+        }
     }
 }
 

@@ -1,14 +1,22 @@
 //! The owner task: it alone holds the state, and everything else reaches it as an event.
 
-use std::{collections::BTreeSet, net::IpAddr, ops::ControlFlow, sync::Arc, time::Instant};
+mod follow;
+mod start;
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::Context;
-use nix::sys::signal::{SigSet, SigmaskHow};
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Interval, sleep_until};
 
 use super::{
     Args,
-    neighbours::{self, Neighbours},
+    neighbours::Neighbours,
     preflight,
     reload::{self, VipChanges},
     report::report,
@@ -20,17 +28,16 @@ use super::{
 use crate::{
     config,
     dataplane::Dataplane,
-    model::InstanceName,
+    model::{Forwarding, InstanceName, Model, Side},
     net::{
         self, Netlink,
-        changes::{Changes, Role},
+        changes::Changes,
         claim::claim,
         events::{self, Events},
         link::Link,
-        mac_text,
-        neighbour::Neighbour,
+        router::{self, Family},
     },
-    plan::{self, Plan},
+    plan::{self, Desired, Plan},
 };
 
 /// What wakes the owner task.
@@ -48,15 +55,17 @@ struct Daemon<'a> {
     args: &'a Args,
     netlink: Netlink,
     events: Events,
-    link: Link,
+    /// The interfaces, the inner one first.
+    ports: Vec<Port>,
     local: Option<InstanceName>,
     neighbours: &'a mut Neighbours,
-    /// Instances' addresses that stopped answering; each is logged once.
-    silent: BTreeSet<IpAddr>,
+    /// Neighbours that stopped answering; each is logged once.
+    silent: BTreeSet<(u32, IpAddr)>,
+    /// Why the ways to some instances are not what they should be; each reason is logged once.
+    astray: String,
     tick: Interval,
     state: State,
     plan: Plan,
-    vips: Vips,
     /// The tables are behind the state, because the last apply failed.
     behind: bool,
     // These two in this order, in which they are dropped: a VIP is gone from the interface before the program that
@@ -65,7 +74,15 @@ struct Daemon<'a> {
     dataplane: Dataplane,
 }
 
-/// Runs until SIGINT or SIGTERM, or until the interface is gone.
+/// An interface of the balancer.
+#[derive(Debug)]
+struct Port {
+    link: Link,
+    side: Side,
+    vips: Vips,
+}
+
+/// Runs until SIGINT or SIGTERM, or until an interface is gone.
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let netlink = Netlink::open()?;
     let mut neighbours = Neighbours::default();
@@ -92,68 +109,6 @@ async fn run_with(args: &Args, neighbours: &mut Neighbours) -> anyhow::Result<()
 }
 
 impl<'a> Daemon<'a> {
-    /// The program is attached before the VIPs are claimed: from the first packet that comes for a VIP, everything
-    /// but the configured services is dropped (R20).
-    async fn start(args: &'a Args, neighbours: &'a mut Neighbours) -> anyhow::Result<Self> {
-        let model = Arc::new(config::load(&args.config)?);
-        let netlink = Netlink::open()?;
-        // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
-        let mut dataplane;
-        let mut changes = Changes::begin(&netlink, Role::Balance).await?;
-        let (link, interface) = preflight::interface(&netlink, &model.balancer.interface).await?;
-        let local = match &args.local {
-            Some(name) => Some(preflight::local(&netlink, &model, name).await?),
-            None => None,
-        };
-        let on_link = preflight::on_link(&netlink, &model, &link, local.as_ref()).await?;
-        dataplane = load().await?;
-        dataplane.log_events()?;
-
-        let mut state = State::new(&model, interface, local.clone(), on_link, Instant::now());
-        let mut events = Events::subscribe()?;
-        for entry in neighbours.ask(&netlink, link.index, state.wanted()).await? {
-            neighbours::learn(&mut state, &entry);
-        }
-        neighbours::wait_for_answers(&mut state, &mut events, &link).await?;
-
-        let plan = plan::plan(&state.desired(), None)?;
-        dataplane.apply(&plan)?;
-        let mode = dataplane.attach(&link.name)?;
-        let vips: Vec<_> = model.vip.all().collect();
-        claim(&mut changes, &netlink, &link, &vips).await?;
-        log::info!("balancing {} on {} ({mode:?} XDP)", status::list(&vips), link.name);
-        let links = netlink.links().await?;
-        let others = preflight::other_ways_in(&links, &link);
-        if !others.is_empty() {
-            log::warn!(
-                "{} can let packets for a VIP in, past the program on {}, to what listens on this host; drop them there, \
-                 for example with nftables (docs/operations.md, \"Other interfaces\")",
-                status::list(&others),
-                link.name
-            );
-        }
-
-        let mut tick = interval(neighbours::EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (silent, vips, behind) = (BTreeSet::new(), Vips::default(), false);
-        Ok(Self {
-            args,
-            netlink,
-            events,
-            link,
-            local,
-            neighbours,
-            silent,
-            tick,
-            state,
-            plan,
-            vips,
-            behind,
-            changes,
-            dataplane,
-        })
-    }
-
     async fn serve(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
         loop {
             let event = self.next_event(signals).await?;
@@ -192,13 +147,17 @@ impl<'a> Daemon<'a> {
                 status::reloaded(&self.args.config, outcome);
             }
             Event::Network(events::Event::Neighbour(entry)) => self.heard_of(&entry),
-            Event::Network(events::Event::Link(link)) if link.index == self.link.index => {
-                if self.link_changed(link) {
-                    self.settle(true).await;
+            Event::Network(events::Event::Link(link)) => {
+                if let Some(at) = self.port(link.index)
+                    && self.link_changed(at, link)
+                {
+                    self.settle(&[at]).await;
                 }
             }
-            Event::Network(events::Event::LinkGone(index)) if index == self.link.index => {
-                return Err(self.link_gone());
+            Event::Network(events::Event::LinkGone(index)) => {
+                if let Some(at) = self.port(index) {
+                    return Err(self.link_gone(at));
+                }
             }
             Event::Network(events::Event::Lost) | Event::Tick => self.catch_up().await?,
             Event::Network(_) => {}
@@ -222,27 +181,31 @@ impl<'a> Daemon<'a> {
                 "{local} runs on this host and is no longer in the file; stop `gateway run` to remove it"
             );
         }
-        let on_link = preflight::on_link(&self.netlink, &new, &self.link, self.local.as_ref()).await?;
+        let links: Vec<_> = self.ports.iter().map(|port| port.link.clone()).collect();
+        let hops = preflight::hops(&self.netlink, &new, &links, self.local.as_ref()).await?;
+        route_replies(&mut self.changes, &new, &links, &self.netlink.links().await?)?;
         let vips = VipChanges::between(&running, &new);
         let before = self.state.clone();
         let now = Instant::now();
 
         // Tables first, then addresses come; addresses go, then tables: a VIP's packets never reach the host's stack.
-        self.state.take_up(Arc::new(reload::with_both_vips(&running, &new)), on_link.clone(), now);
+        self.state.take_up(Arc::new(reload::with_both_vips(&running, &new)), hops.clone(), now);
         if let Err(error) = self.change_vips(&vips).await {
-            for vip in &vips.added {
-                if let Err(error) = self.changes.remove_address(&self.netlink, *vip).await {
-                    log::error!("{error:#}");
+            for port in &self.ports {
+                for vip in of(port.side, &vips.added) {
+                    if let Err(error) = self.changes.remove_address(&self.netlink, &port.link, vip).await {
+                        log::error!("{error:#}");
+                    }
                 }
             }
             self.state = before;
             self.apply_or_retry();
             // A VIP that was given up already comes back.
-            self.settle(false).await;
+            self.settle(&[]).await;
             return Err(error);
         }
         // From here on the file is taken up: tables that know the VIPs of both files serve either.
-        self.state.take_up(Arc::new(new), on_link, now);
+        self.state.take_up(Arc::new(new), hops, now);
         self.apply_or_retry();
         self.ask_neighbours().await;
         Ok(())
@@ -250,96 +213,19 @@ impl<'a> Daemon<'a> {
 
     async fn change_vips(&mut self, vips: &VipChanges) -> anyhow::Result<()> {
         self.apply()?;
-        claim(&mut self.changes, &self.netlink, &self.link, &vips.added).await?;
-        for vip in &vips.removed {
-            self.changes.remove_address(&self.netlink, *vip).await?;
+        for port in &self.ports {
+            claim(&mut self.changes, &self.netlink, &port.link, &of(port.side, &vips.added)).await?;
+        }
+        for port in &self.ports {
+            for vip in of(port.side, &vips.removed) {
+                self.changes.remove_address(&self.netlink, &port.link, vip).await?;
+            }
         }
         Ok(())
-    }
-
-    fn heard_of(&mut self, entry: &Neighbour) {
-        if entry.link != self.link.index {
-            return;
-        }
-        let Some(name) = self.state.instance_of(entry.ip).cloned() else { return };
-        match entry.mac {
-            Some(mac) => {
-                if self.silent.remove(&entry.ip) {
-                    log::info!("{name} ({}) answers again", entry.ip);
-                }
-                if self.state.learn(entry.ip, mac) {
-                    log::info!("{name} ({}) is at {}", entry.ip, mac_text(mac));
-                    self.apply_or_retry();
-                }
-            }
-            None if self.state.knows(entry.ip) && self.silent.insert(entry.ip) => {
-                log::warn!("{name} ({}) does not answer on {} any more", entry.ip, self.link.name);
-            }
-            None => {}
-        }
-    }
-
-    /// True if everybody on the link has to be told where the VIPs are.
-    fn link_changed(&mut self, link: Link) -> bool {
-        // Not when it is set up: the carrier may take seconds, and until then no claim can be decided.
-        let came_up = link.carrier && !self.link.carrier;
-        if came_up {
-            log::warn!("{} is up again", link.name);
-        } else if self.link.carrier && !link.carrier {
-            let why = if link.up { "has no carrier" } else { "is down" };
-            log::warn!("{} {why}: no VIP can be reached through it", link.name);
-        }
-        let moved = link.mac.is_some_and(|mac| self.state.set_interface_mac(mac));
-        if moved {
-            log::info!("{} has the address {} now", link.name, link.mac.map(mac_text).unwrap_or_default());
-            self.apply_or_retry();
-        }
-        self.link = link;
-        came_up || moved
-    }
-
-    fn link_gone(&self) -> anyhow::Error {
-        anyhow::anyhow!("the interface {} is gone; start again once it is back", self.link.name)
-    }
-
-    /// Reads what events may have missed, and does again what failed or what somebody has taken away.
-    async fn catch_up(&mut self) -> anyhow::Result<()> {
-        let changed = match self.netlink.link_at(self.link.index).await {
-            Ok(Some(link)) => self.link_changed(link),
-            Ok(None) => return Err(self.link_gone()),
-            Err(error) => {
-                log::warn!("{error:#}");
-                false
-            }
-        };
-        self.settle(changed).await;
-        Ok(())
-    }
-
-    /// Brings addresses, neighbours and tables to what they should be. With `announce` everybody on the link is told
-    /// where the VIPs are.
-    async fn settle(&mut self, announce: bool) {
-        if self.link.carrier {
-            let wanted = self.state.model().vip.all().collect();
-            self.vips.keep(&mut self.changes, &self.netlink, &self.link, &wanted, announce).await;
-        }
-        self.ask_neighbours().await;
-        if self.behind {
-            self.apply_or_retry();
-        }
-    }
-
-    /// Has the instances' MACs resolved or confirmed.
-    async fn ask_neighbours(&mut self) {
-        match self.neighbours.ask(&self.netlink, self.link.index, self.state.wanted()).await {
-            Ok(table) => table.iter().for_each(|entry| self.heard_of(entry)),
-            Err(error) if self.link.up => log::warn!("{error:#}"),
-            Err(_) => {}
-        }
     }
 
     fn apply(&mut self) -> anyhow::Result<()> {
-        let plan = plan::plan(&self.state.desired(), Some(&self.plan))?;
+        let plan = plan::plan(&stamped(self.state.desired()), Some(&self.plan))?;
         let changes = self.dataplane.apply(&plan)?;
         log::debug!("{} buckets and {} other entries written", changes.buckets, changes.entries);
         self.plan = plan;
@@ -365,14 +251,33 @@ impl<'a> Daemon<'a> {
     }
 }
 
-/// Apart from the owner task, which goes on hearing SIGTERM: the verifier may take seconds. And where no signal can come,
-/// which would make the kernel give up half-way with EAGAIN.
-async fn load() -> anyhow::Result<Dataplane> {
-    let loading = tokio::task::spawn_blocking(|| {
-        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        let loaded = Dataplane::load();
-        before.thread_set_mask()?;
-        Ok(loaded?)
-    });
-    loading.await.context("loading the program was broken off")?
+/// With the time.
+fn stamped(desired: Desired) -> Desired {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    // What the tables have room for; until 2106 nothing is lost.
+    Desired { now: u32::try_from(now).unwrap_or(u32::MAX), ..desired }
+}
+
+/// The VIPs of one interface.
+fn of(side: Side, vips: &[(Side, IpAddr)]) -> Vec<IpAddr> {
+    vips.iter().filter(|(on, _)| *on == side).map(|(_, vip)| *vip).collect()
+}
+
+/// With `nat` the host is the instances' way back.
+fn route_replies(
+    changes: &mut Changes,
+    model: &Model,
+    links: &[Link],
+    all: &[Link],
+) -> Result<(), net::Error> {
+    if model.balancer.forwarding != Forwarding::Nat {
+        return Ok(());
+    }
+    let mut families = Vec::new();
+    for (family, is_ipv4) in [(Family::V4, true), (Family::V6, false)] {
+        if model.vip.all().any(|vip| vip.is_ipv4() == is_ipv4) {
+            families.push(family);
+        }
+    }
+    router::route_replies(changes, links, all, &families)
 }

@@ -12,6 +12,7 @@ mod signals;
 mod state;
 mod status;
 mod vips;
+mod ways;
 
 use std::path::PathBuf;
 
@@ -20,7 +21,7 @@ use anyhow::Context;
 const EXAMPLES: &str = "\
 Examples:
   gateway balance --config /etc/gateway/gateway.toml
-      attach to balancer.interface, claim the VIPs, run until Ctrl-C
+      attach to the balancer's interface (or two), claim the VIPs, run until Ctrl-C
   kill -HUP PID
       take up the changed file without losing a flow; a file with faults is logged and changes nothing
   kill -USR1 PID

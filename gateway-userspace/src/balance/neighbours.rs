@@ -8,7 +8,6 @@ use super::state::State;
 use crate::net::{
     self, Netlink,
     events::{Event, Events},
-    link::Link,
     neighbour::Neighbour,
 };
 
@@ -60,21 +59,16 @@ impl Neighbours {
 /// Takes up an entry of the table.
 pub(super) fn learn(state: &mut State, entry: &Neighbour) {
     if let Some(mac) = entry.mac {
-        state.learn(entry.ip, mac);
+        state.learn(entry.link, entry.ip, mac);
     }
 }
 
 /// For a moment, and not for ever: an instance that is off must not keep the others from being served.
-pub(super) async fn wait_for_answers(
-    state: &mut State,
-    events: &mut Events,
-    link: &Link,
-) -> Result<(), net::Error> {
+pub(super) async fn wait_for_answers(state: &mut State, events: &mut Events) -> Result<(), net::Error> {
     let answers = async {
         while !state.unresolved().is_empty() {
-            match events.next().await.ok_or(net::Error::EventsEnded)? {
-                Event::Neighbour(entry) if entry.link == link.index => learn(state, &entry),
-                _ => {}
+            if let Event::Neighbour(entry) = events.next().await.ok_or(net::Error::EventsEnded)? {
+                learn(state, &entry);
             }
         }
         Ok::<_, net::Error>(())
@@ -83,7 +77,7 @@ pub(super) async fn wait_for_answers(
         outcome?;
     }
     for name in state.unresolved() {
-        log::warn!("{name} does not answer on {}; it takes no flows until it does", link.name);
+        log::warn!("{name} does not answer; it takes no flows until it, or the router to it, does");
     }
     Ok(())
 }

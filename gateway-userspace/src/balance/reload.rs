@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use crate::model::Model;
+use crate::model::{Model, Side};
 
 /// Why a file is not taken up.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,28 +19,26 @@ pub(super) struct Refusal {
 pub(super) fn check(running: &Model, new: &Model) -> Result<(), Refusal> {
     let (old, new) = (&running.balancer, &new.balancer);
     let keys = [
-        ("balancer.interface", old.interface.clone(), new.interface.clone()),
-        ("balancer.forwarding", format!("{:?}", old.forwarding), format!("{:?}", new.forwarding)),
-        ("balancer.affinity", format!("{:?}", old.affinity), format!("{:?}", new.affinity)),
+        ("[balancer] interface", old.interfaces.to_string(), new.interfaces.to_string()),
+        ("balancer.forwarding", old.forwarding.to_string(), new.forwarding.to_string()),
         ("balancer.seed", old.seed.clone(), new.seed.clone()),
     ];
     match keys.into_iter().find(|(_, from, to)| from != to) {
         None => Ok(()),
-        Some((key, from, to)) => Err(Refusal { key, from: from.to_lowercase(), to: to.to_lowercase() }),
+        Some((key, from, to)) => Err(Refusal { key, from, to }),
     }
 }
 
-/// VIPs that come and go with a file.
+/// VIPs that come to an interface and go from it with a file; with two interfaces, one that changes its kind does both.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct VipChanges {
-    pub(super) added: Vec<IpAddr>,
-    pub(super) removed: Vec<IpAddr>,
+    pub(super) added: Vec<(Side, IpAddr)>,
+    pub(super) removed: Vec<(Side, IpAddr)>,
 }
 
 impl VipChanges {
     pub(super) fn between(running: &Model, new: &Model) -> Self {
-        let before: BTreeSet<_> = running.vip.all().collect();
-        let after: BTreeSet<_> = new.vip.all().collect();
+        let [before, after] = [running, new].map(placed);
         Self {
             added: after.difference(&before).copied().collect(),
             removed: before.difference(&after).copied().collect(),
@@ -48,20 +46,29 @@ impl VipChanges {
     }
 }
 
+/// Each VIP and the interface that it is on.
+fn placed(model: &Model) -> BTreeSet<(Side, IpAddr)> {
+    let sides = model.balancer.interfaces.sides().into_iter();
+    sides.flat_map(|(side, _)| model.vip.on(side).into_iter().map(move |vip| (side, vip))).collect()
+}
+
 /// `new` with the VIPs of `running` besides: what the tables must say while addresses come and go, so that no packet
 /// for a VIP is ever taken for ordinary traffic of this host.
 pub(super) fn with_both_vips(running: &Model, new: &Model) -> Model {
     let mut both = new.clone();
-    let VipChanges { removed, .. } = VipChanges::between(running, new);
-    both.vip.private.extend(running.vip.private.iter().filter(|vip| removed.contains(vip)));
-    both.vip.public.extend(running.vip.public.iter().filter(|vip| removed.contains(vip)));
+    let gone = |vip: &&IpAddr| new.vip.all().all(|kept| kept != **vip);
+    both.vip.private.extend(running.vip.private.iter().filter(gone));
+    both.vip.public.extend(running.vip.public.iter().filter(gone));
     both
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::Forwarding, testing::model};
+    use crate::{
+        model::{Forwarding, Interfaces},
+        testing::model,
+    };
 
     #[test]
     fn instances_weights_and_networks_are_taken_up() {
@@ -88,10 +95,30 @@ mod tests {
         let mut new = model(&["gw-1"]);
         new.vip.public = vec!["203.0.113.6".parse().unwrap()];
         let changes = VipChanges::between(&running, &new);
-        assert_eq!(changes.added, new.vip.public);
-        assert_eq!(changes.removed, running.vip.public);
+        assert_eq!(changes.added, [(Side::Both, new.vip.public[0])]);
+        assert_eq!(changes.removed, [(Side::Both, running.vip.public[0])]);
         let both = with_both_vips(&running, &new);
         assert_eq!(both.vip.private, running.vip.private);
         assert_eq!(both.vip.public, [new.vip.public[0], running.vip.public[0]]);
+    }
+
+    #[test]
+    fn r14_a_vip_that_changes_its_kind_changes_the_interface_where_there_are_two() {
+        let mut running = model(&["gw-1"]);
+        let mut new = running.clone();
+        let vip: IpAddr = "10.0.0.6".parse().unwrap();
+        running.vip.private.push(vip);
+        new.vip.public.push(vip);
+        assert_eq!(VipChanges::between(&running, &new), VipChanges::default());
+        for model in [&mut running, &mut new] {
+            let (inside, outside) = ("eth1".into(), "eth0".into());
+            model.balancer.interfaces = Interfaces::Two { inside, outside };
+        }
+        let changes = VipChanges::between(&running, &new);
+        assert_eq!(
+            (&changes.added[..], &changes.removed[..]),
+            (&[(Side::Outside, vip)][..], &[(Side::Inside, vip)][..])
+        );
+        assert_eq!(with_both_vips(&running, &new).vip, new.vip, "no VIP is in the tables twice");
     }
 }

@@ -8,28 +8,25 @@ use std::{
     time::Instant,
 };
 
+use super::ways::Hops;
 use crate::{
-    model::{AdminState, InstanceName, Model},
+    model::{AdminState, Forwarding, InstanceName, Model},
     plan::{Desired, Interface, Mac, Way},
 };
-
-/// IP over Ethernet.
-const ETHERNET_MTU: u16 = 1500;
-
-/// The DIPs of each instance that are on the balancer's link, in the order of the file.
-pub(super) type OnLink = BTreeMap<InstanceName, Vec<IpAddr>>;
 
 /// The owner task's state.
 #[derive(Debug, Clone)]
 pub(super) struct State {
     model: Arc<Model>,
-    interface: Interface,
+    interfaces: Vec<Interface>,
     local: Option<InstanceName>,
     /// Also of instances that are removed but still drained.
-    on_link: OnLink,
-    /// What each address of `on_link` last resolved to. An entry that fails later keeps its MAC here: whether the
-    /// instance lives is for its probe to say.
-    macs: BTreeMap<IpAddr, Mac>,
+    hops: Hops,
+    /// What each neighbour of `hops` last resolved to, by its interface.
+    macs: BTreeMap<(u32, IpAddr), Mac>,
+    /// The hops that were resolved. An entry that fails later keeps its MAC here: whether the instance lives is for its
+    /// probe to say. A hop that leads elsewhere now goes the old way until the new one is resolved.
+    ways: BTreeMap<(InstanceName, IpAddr), Way>,
     /// Removed or `down` instances, with the end of their drain; none if the clock cannot tell it.
     draining: BTreeMap<InstanceName, Option<Instant>>,
     ended: BTreeSet<InstanceName>,
@@ -39,17 +36,18 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(
         model: &Arc<Model>,
-        interface: Interface,
+        interfaces: Vec<Interface>,
         local: Option<InstanceName>,
-        on_link: OnLink,
+        hops: Hops,
         now: Instant,
     ) -> Self {
         let mut state = Self {
             model: Arc::clone(model),
-            interface,
+            interfaces,
             local,
-            on_link,
+            hops,
             macs: BTreeMap::new(),
+            ways: BTreeMap::new(),
             draining: BTreeMap::new(),
             ended: BTreeSet::new(),
             // Its keys come from the operating system.
@@ -65,70 +63,104 @@ impl State {
     }
 
     /// True if the tables have to follow.
-    pub(super) fn set_interface_mac(&mut self, mac: Mac) -> bool {
-        let changed = self.interface.mac != mac;
-        self.interface.mac = mac;
-        changed
+    pub(super) fn set_interface_mac(&mut self, index: u32, mac: Mac) -> bool {
+        let ours =
+            self.interfaces.iter_mut().find(|interface| interface.index == index && interface.mac != mac);
+        let Some(interface) = ours else { return false };
+        interface.mac = mac;
+        true
     }
 
-    /// Every address that has to be resolved, and stay so.
-    pub(super) fn wanted(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.on_link.values().flatten().copied()
+    /// Every neighbour on an interface that has to be resolved, and stay so.
+    pub(super) fn wanted(&self, interface: u32) -> BTreeSet<IpAddr> {
+        let there = self.hops.values().filter(|hop| hop.interface == interface);
+        there.map(|hop| hop.neighbour).collect()
     }
 
-    /// The instance of an address on the link: rather one of the file than one that is drained under an older name.
-    pub(super) fn instance_of(&self, ip: IpAddr) -> Option<&InstanceName> {
-        let drained = |name: &&InstanceName| self.model.instance(&name.0).is_none();
-        self.with_address(ip).min_by_key(drained)
+    /// Who a neighbour is, for people; none where nobody is reached by it.
+    pub(super) fn who(&self, interface: u32, neighbour: IpAddr) -> Option<String> {
+        let mut names = self.by(interface, neighbour).peekable();
+        names.peek()?;
+        let own = names.filter(|(_, dip)| *dip == neighbour).map(|(name, _)| name);
+        // Rather one of the file than one that is drained under an older name.
+        let instance = own.min_by_key(|name| self.model.instance(&name.0).is_none());
+        Some(instance.map_or_else(|| "the router".to_owned(), ToString::to_string))
     }
 
-    fn with_address(&self, ip: IpAddr) -> impl Iterator<Item = &InstanceName> {
-        self.on_link.iter().filter(move |(_, dips)| dips.contains(&ip)).map(|(name, _)| name)
+    fn by(&self, interface: u32, neighbour: IpAddr) -> impl Iterator<Item = &(InstanceName, IpAddr)> {
+        let there =
+            self.hops.iter().filter(move |(_, hop)| hop.interface == interface && hop.neighbour == neighbour);
+        there.map(|(key, _)| key)
     }
 
-    /// Whether `ip` was resolved before.
-    pub(super) fn knows(&self, ip: IpAddr) -> bool {
-        self.macs.contains_key(&ip)
+    /// Whether the neighbour was resolved before.
+    pub(super) fn knows(&self, interface: u32, neighbour: IpAddr) -> bool {
+        self.macs.contains_key(&(interface, neighbour))
     }
 
-    /// True if an instance's MAC changed by this, so that the tables have to follow.
-    pub(super) fn learn(&mut self, ip: IpAddr, mac: Mac) -> bool {
-        let names: Vec<_> = self.with_address(ip).cloned().collect();
-        if names.is_empty() {
+    /// True if a way changed by this, so that the tables have to follow.
+    pub(super) fn learn(&mut self, interface: u32, neighbour: IpAddr, mac: Mac) -> bool {
+        let keys: Vec<_> = self.by(interface, neighbour).cloned().collect();
+        if keys.is_empty() {
             return false;
         }
-        let macs = |state: &Self| names.iter().map(|name| state.mac_of(name)).collect::<Vec<_>>();
-        let before = macs(self);
-        self.macs.insert(ip, mac);
-        before != macs(self)
+        self.macs.insert((interface, neighbour), mac);
+        // Not `any`, which would stop at the first.
+        keys.into_iter().filter(|key| self.follow(key)).count() > 0
     }
 
-    /// By its first address that is resolved: they are all on one link.
-    fn mac_of(&self, name: &InstanceName) -> Option<Mac> {
-        self.on_link.get(name)?.iter().find_map(|dip| self.macs.get(dip)).copied()
+    /// Takes up what the routes say now. Where there is none any more, the last one stays. True if the tables have to
+    /// follow.
+    pub(super) fn reroute(&mut self, hops: Hops) -> bool {
+        let moved = |(key, hop): &(_, _)| self.hops.get(key) != Some(hop);
+        let moved: Vec<_> = hops.into_iter().filter(moved).collect();
+        let keys: Vec<_> = moved.iter().map(|(key, _)| key.clone()).collect();
+        self.hops.extend(moved);
+        self.forget_what_is_not_wanted();
+        keys.into_iter().filter(|key| self.follow(key)).count() > 0
     }
 
-    /// Instances of the file that wait for their MAC.
-    pub(super) fn unresolved(&self) -> Vec<InstanceName> {
-        let waiting =
-            |name: &&InstanceName| self.model.instance(&name.0).is_some() && self.mac_of(name).is_none();
-        self.on_link.keys().filter(waiting).cloned().collect()
+    /// Brings a way to what its hop and MAC say, if that is known. True if it changed.
+    fn follow(&mut self, key: &(InstanceName, IpAddr)) -> bool {
+        let Some(hop) = self.hops.get(key) else { return false };
+        let Some(&mac) = self.macs.get(&(hop.interface, hop.neighbour)) else { return false };
+        let way = Way { interface: hop.interface, mac, mtu: hop.mtu, source: hop.source };
+        self.ways.insert(key.clone(), way) != Some(way)
+    }
+
+    /// Instances of the file that wait for a MAC: for that of each address with `nat`, where a packet goes to the one of
+    /// its own family, else for any.
+    pub(super) fn unresolved(&self) -> BTreeSet<InstanceName> {
+        let served: BTreeSet<_> = self.ways.keys().map(|(name, _)| name).collect();
+        let nat = self.model.balancer.forwarding == Forwarding::Nat;
+        let used = |dip: IpAddr| self.model.vip.all().any(|vip| vip.is_ipv4() == dip.is_ipv4());
+        let waiting = |key: &&(InstanceName, IpAddr)| match nat {
+            true => used(key.1) && !self.ways.contains_key(key),
+            false => !served.contains(&key.0),
+        };
+        let names = self.hops.keys().filter(waiting).map(|(name, _)| name);
+        names.filter(|name| self.model.instance(&name.0).is_some()).cloned().collect()
     }
 
     /// Goes over to another file. What served before and does not any more is drained from `now` on.
-    pub(super) fn take_up(&mut self, model: Arc<Model>, mut on_link: OnLink, now: Instant) {
+    pub(super) fn take_up(&mut self, model: Arc<Model>, mut hops: Hops, now: Instant) {
         let served: Vec<_> = self.model.instances.iter().map(|i| i.name.clone()).collect();
         self.model = model;
         self.drain_what_is_not_served(served, now);
         // A drained instance is still followed, also where another one has its address now: a new name must not cut
         // the flows of the host that it is given to.
-        for name in self.draining.keys() {
-            if let Some(dips) = self.on_link.get(name).filter(|_| !on_link.contains_key(name)) {
-                on_link.insert(name.clone(), dips.clone());
+        for (key, hop) in &self.hops {
+            if self.draining.contains_key(&key.0) && self.model.instance(&key.0.0).is_none() {
+                hops.insert(key.clone(), *hop);
             }
         }
-        self.on_link = on_link;
+        self.hops = hops;
         self.forget_what_is_not_wanted();
+        // A new one may be reached by a neighbour that is known.
+        let keys: Vec<_> = self.hops.keys().cloned().collect();
+        for key in keys {
+            self.follow(&key);
+        }
     }
 
     fn drain_what_is_not_served(&mut self, before: impl IntoIterator<Item = InstanceName>, now: Instant) {
@@ -147,8 +179,9 @@ impl State {
     }
 
     fn forget_what_is_not_wanted(&mut self) {
-        let wanted: BTreeSet<_> = self.wanted().collect();
-        self.macs.retain(|ip, _| wanted.contains(ip));
+        let wanted: BTreeSet<_> = self.hops.values().map(|hop| (hop.interface, hop.neighbour)).collect();
+        self.macs.retain(|neighbour, _| wanted.contains(neighbour));
+        self.ways.retain(|key, _| self.hops.contains_key(key));
     }
 
     /// When the next drain is over.
@@ -164,7 +197,7 @@ impl State {
         for name in &ended {
             self.draining.remove(name);
             if self.model.instance(&name.0).is_none() {
-                self.on_link.remove(name);
+                self.hops.retain(|(one, _), _| one != name);
             }
         }
         self.forget_what_is_not_wanted();
@@ -174,17 +207,10 @@ impl State {
 
     /// What the tables are made from.
     pub(super) fn desired(&self) -> Desired {
-        let way = |dip: &IpAddr| {
-            let mac = *self.macs.get(dip)?;
-            Some(Way { interface: self.interface.index, mac, mtu: ETHERNET_MTU, source: *dip })
-        };
-        let ways = self.on_link.iter().flat_map(|(name, dips)| {
-            dips.iter().filter_map(move |dip| Some(((name.clone(), *dip), way(dip)?)))
-        });
         Desired {
             model: Arc::clone(&self.model),
-            interfaces: vec![self.interface],
-            ways: ways.collect(),
+            interfaces: self.interfaces.clone(),
+            ways: self.ways.clone(),
             local: self.local.clone(),
             ended: self.ended.clone(),
             gone: BTreeSet::new(),
@@ -198,31 +224,41 @@ impl State {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
-    use crate::testing::{instance, model};
+    use super::{super::ways::Hop, *};
+    use crate::{
+        model::Side,
+        testing::{instance, model},
+    };
 
     const MAC: Mac = [2, 0, 0, 0, 0, 11];
     const OTHER_MAC: Mac = [2, 0, 0, 0, 0, 12];
-    const INTERFACE: Interface =
-        Interface { index: 2, mac: [2, 0, 0, 0, 0, 1], side: crate::plan::Side::Both };
+    const LINK: u32 = 2;
+    const INTERFACE: Interface = Interface { index: LINK, mac: [2, 0, 0, 0, 0, 1], side: Side::Both };
 
-    fn macs(state: &State) -> BTreeMap<InstanceName, Mac> {
-        state.desired().ways.into_iter().rev().map(|((name, _), way)| (name, way.mac)).collect()
+    fn hop(neighbour: IpAddr) -> Hop {
+        Hop { interface: LINK, neighbour, mtu: 1500, source: "10.0.0.1".parse().unwrap() }
     }
 
-    fn on_link(model: &Model) -> OnLink {
-        model.instances.iter().map(|i| (i.name.clone(), i.dip.clone())).collect()
+    /// Each instance is on the link.
+    fn hops(model: &Model) -> Hops {
+        let dips = model.instances.iter().flat_map(|i| i.dip.iter().map(|dip| (i.name.clone(), *dip)));
+        dips.map(|key| (key.clone(), hop(key.1))).collect()
     }
 
     fn state(names: &[&str], now: Instant) -> State {
         let model = model(names);
-        let on_link = on_link(&model);
-        State::new(&Arc::new(model), INTERFACE, None, on_link, now)
+        let hops = hops(&model);
+        State::new(&Arc::new(model), vec![INTERFACE], None, hops, now)
     }
 
     fn take_up(state: &mut State, model: Model, now: Instant) {
-        let on_link = on_link(&model);
-        state.take_up(Arc::new(model), on_link, now);
+        let hops = hops(&model);
+        state.take_up(Arc::new(model), hops, now);
+    }
+
+    /// Where the tables say that each instance is.
+    fn macs(state: &State) -> BTreeMap<InstanceName, Mac> {
+        state.desired().ways.into_iter().map(|((name, _), way)| (name, way.mac)).collect()
     }
 
     fn name(text: &str) -> InstanceName {
@@ -236,19 +272,67 @@ mod tests {
     #[test]
     fn a_new_mac_is_followed_and_the_same_one_is_no_change() {
         let mut state = state(&["gw-1", "gw-2"], Instant::now());
-        assert!(state.learn(dip("gw-1"), MAC));
-        assert!(!state.learn(dip("gw-1"), MAC));
-        assert!(state.learn(dip("gw-1"), OTHER_MAC));
+        assert!(state.learn(LINK, dip("gw-1"), MAC));
+        assert!(!state.learn(LINK, dip("gw-1"), MAC));
+        assert!(state.learn(LINK, dip("gw-1"), OTHER_MAC));
         assert_eq!(macs(&state), BTreeMap::from([(name("gw-1"), OTHER_MAC)]));
-        assert_eq!(state.unresolved(), [name("gw-2")]);
-        assert!(!state.learn("192.0.2.1".parse().unwrap(), MAC), "a stranger");
+        assert_eq!(state.unresolved(), BTreeSet::from([name("gw-2")]));
+        assert!(!state.learn(LINK, "192.0.2.1".parse().unwrap(), MAC), "a stranger");
+    }
+
+    #[test]
+    fn instances_behind_a_router_follow_its_mac() {
+        let model = model(&["gw-1", "gw-2"]);
+        let router = "10.0.0.254".parse().unwrap();
+        let hops = hops(&model).into_keys().map(|key| (key, hop(router))).collect();
+        let mut state = State::new(&Arc::new(model), vec![INTERFACE], None, hops, Instant::now());
+        assert_eq!(state.wanted(LINK), BTreeSet::from([router]));
+        assert!(state.wanted(LINK + 1).is_empty());
+        assert!(!state.learn(LINK + 1, router, MAC), "another interface");
+        assert!(state.learn(LINK, router, MAC));
+        assert_eq!(macs(&state), BTreeMap::from([(name("gw-1"), MAC), (name("gw-2"), MAC)]));
+        assert_eq!(state.who(LINK, router).as_deref(), Some("the router"));
+        assert_eq!(state.who(LINK, dip("gw-1")), None);
+    }
+
+    #[test]
+    fn r12_a_way_that_changes_is_gone_once_its_next_hop_is_known_and_one_that_is_lost_stays() {
+        let mut state = state(&["gw-1"], Instant::now());
+        state.learn(LINK, dip("gw-1"), MAC);
+        let before = state.desired().ways;
+        assert!(!state.reroute(Hops::new()), "no route any more");
+        assert_eq!(state.desired().ways, before);
+        let router: IpAddr = "10.0.0.254".parse().unwrap();
+        let (key, _) = hops(state.model()).pop_first().unwrap();
+        let moved = Hops::from([(key.clone(), Hop { mtu: 1400, ..hop(router) })]);
+        assert!(!state.reroute(moved.clone()), "its MAC is not known yet");
+        assert_eq!(state.desired().ways, before);
+        assert_eq!(state.wanted(LINK), BTreeSet::from([router]));
+        assert!(state.learn(LINK, router, OTHER_MAC));
+        let way = state.desired().ways[&key];
+        assert_eq!((way.mac, way.mtu), (OTHER_MAC, 1400));
+        assert!(!state.reroute(moved), "nothing has changed");
+    }
+
+    #[test]
+    fn in_nat_every_address_is_waited_for() {
+        for (mode, waiting) in [(Forwarding::Ipip, 0), (Forwarding::Nat, 1)] {
+            let mut model = model(&["gw-1"]);
+            model.balancer.forwarding = mode;
+            model.vip.private.push("fd00:0:0:1::5".parse().unwrap());
+            model.instances[0].dip.push("fd00:0:0:1::11".parse().unwrap());
+            let hops = hops(&model);
+            let mut state = State::new(&Arc::new(model), vec![INTERFACE], None, hops, Instant::now());
+            state.learn(LINK, dip("gw-1"), MAC);
+            assert_eq!(state.unresolved().len(), waiting, "{mode}");
+        }
     }
 
     #[test]
     fn r12_a_removed_instance_keeps_its_mac_until_its_drain_is_over() {
         let now = Instant::now();
         let mut state = state(&["gw-1", "gw-2"], now);
-        state.learn(dip("gw-1"), MAC);
+        state.learn(LINK, dip("gw-1"), MAC);
         take_up(&mut state, model(&["gw-2"]), now);
         assert_eq!(macs(&state).get(&name("gw-1")), Some(&MAC));
         assert!(state.desired().ended.is_empty());
@@ -291,17 +375,17 @@ mod tests {
     fn r12_an_instance_that_gets_another_name_keeps_its_flows() {
         let now = Instant::now();
         let mut state = state(&["gw-9"], now);
-        state.learn(dip("gw-9"), MAC);
+        state.learn(LINK, dip("gw-9"), MAC);
         // In the order of names the new one may come before the old one and after it.
         for (old, new) in [("gw-9", "gw-1"), ("gw-1", "gw-2")] {
             let mut renamed = model(&[new]);
             renamed.instances[0].dip = vec![dip("gw-9")];
             take_up(&mut state, renamed, now);
-            assert_eq!(state.instance_of(dip("gw-9")), Some(&name(new)));
+            assert_eq!(state.who(LINK, dip("gw-9")).as_deref(), Some(new));
             assert_eq!(macs(&state).get(&name(old)), Some(&MAC));
             assert_eq!(macs(&state).get(&name(new)), Some(&MAC));
         }
-        assert!(state.learn(dip("gw-9"), OTHER_MAC));
+        assert!(state.learn(LINK, dip("gw-9"), OTHER_MAC));
         let followed = ["gw-1", "gw-2", "gw-9"].map(|text| (name(text), OTHER_MAC));
         assert_eq!(macs(&state), BTreeMap::from(followed));
         state.end_drains(state.next_drain_end().unwrap());

@@ -98,7 +98,7 @@ mod tests {
             let mut vips = Vips::default();
             vips.keep(&mut changes, netlink, &link, &wanted, false).await;
             assert_eq!(present(netlink, &link, &wanted).await.unwrap(), wanted);
-            assert_eq!(changes.addresses().collect::<BTreeSet<_>>(), wanted);
+            assert_eq!(changes.addresses(&link).collect::<BTreeSet<_>>(), wanted);
             assert_eq!(vips.trouble, None);
             changes.undo(netlink).await.unwrap();
         });

@@ -77,7 +77,7 @@ codes! {
     ReservedAddress = 16, Fault, "address that no host can have",
         "R10: network and broadcast addresses, the subnet-router anycast address, loopback, multicast, unspecified, link-local and IPv4-mapped addresses.";
     AddressClash = 17, Fault, "address with two uses",
-        "R10: a VIP is neither an instance's DIP nor a VIP of the other kind.";
+        "R10: a VIP is neither an instance's DIP nor a VIP of the other kind, and a balancer's own address is none of them.";
     DipOutsideSubnet = 18, Fault, "DIP outside the subnet",
         "R33: an instance's own address comes from `network.subnet`.";
     DipTaken = 19, Fault, "DIP of another instance",
@@ -105,13 +105,21 @@ codes! {
     Upstream = 30, Fault, "upstream",
         "Write `http://IP:port`, an IPv6 address in brackets, without a path: the request's path is kept.";
     ProbePort = 31, Fault, "probe port taken",
-        "Ports 80, 443 and 3443 serve clients; probes need one of their own.";
+        "Ports 80, 443 and 3443 serve clients, and so do those that stand for them with `nat`; probes need one of their own.";
     ProbePath = 32, Fault, "probe path",
         "It begins with `/` and has visible ASCII characters only.";
     ProbeTimeout = 33, Fault, "probe timeout above its interval",
         "A probe has to be over before the next one begins.";
     DefaultCertificate = 34, Fault, "no certificate for clients without SNI",
         "`no_sni = \"default-certificate\"` shows the certificate of the `gateway` endpoint, so there has to be one.";
+    Interfaces = 35, Fault, "the balancer's interfaces",
+        "R14: either `interface`, or both `inside` and `outside`, which are two different ones.";
+    BalancerAddress = 36, Fault, "a balancer's own address",
+        "With `ipip`, `gue` and `nat` instances have to know their balancers: `balancer.address` has at least one address of each family that DIPs have, from `network.*`.";
+    BackendPort = 37, Fault, "too many VIPs for nat",
+        "With `nat` each VIP has ports of its own on the instances (its port + 10,000 on the first private VIP, + 20,000 on the first public one, + 20,000 more on each next one of the kind and family), and there are only 65,535.";
+    DipFamilyMissing = 38, Fault, "no DIP of a VIP's address family",
+        "With `nat` an address takes another's place, so an instance needs a DIP of each address family that VIPs have.";
     CertificateUnreadable = 40, Fault, "certificate or key cannot be read",
         "Relative paths are relative to the folder of the configuration file. `gateway check` needs to be able to read the files.";
     CertificateNotPem = 41, Fault, "not a PEM certificate or key",

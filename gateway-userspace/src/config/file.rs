@@ -143,6 +143,8 @@ pub(super) struct Balancer {
     pub outside: Key<String>,
     /// The way to the instances.
     pub forwarding: Key<Forwarding>,
+    /// The balancers' own.
+    pub address: Key<List<IpAddr>>,
     /// R80
     pub affinity: Key<Affinity>,
     /// R20f
@@ -174,6 +176,7 @@ impl Balancer {
             inside: table.text("inside", value::interface_name),
             outside: table.text("outside", value::interface_name),
             forwarding: table.word("forwarding", &forwardings),
+            address: table.texts("address", value::address),
             affinity: table.word("affinity", &affinities),
             management_sources: table.texts("management_sources", value::prefix),
             drain: table.duration("drain"),

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use crate::model::{Instance, Model, UpstreamScheme};
+use crate::model::{Forwarding, Instance, Model, UpstreamScheme};
 
 /// Instances that are listed one by one; of more, the number is told.
 const LISTED: usize = 20;
@@ -23,7 +23,10 @@ impl Display for Summary<'_> {
             sources => format!(", TCP 3443 from {}", joined(sources)),
         };
         writeln!(f, "public VIP   {}{doors}", joined(&vip.public))?;
-        writeln!(f, "interface    {}", balancer.interface)?;
+        writeln!(f, "interface    {}", balancer.interfaces)?;
+        if balancer.forwarding != Forwarding::L2 {
+            writeln!(f, "forwarding   {} from {}", balancer.forwarding, joined(&balancer.address))?;
+        }
         writeln!(f, "probes on    port {}, {}", probe.port, probe.path)?;
         for instance in instances.iter().take(LISTED) {
             writeln!(f, "instance     {}", described(instance))?;

@@ -6,6 +6,7 @@ use aya::maps::{MapData, PerCpuArray};
 use gateway_ebpf::{
     layout::{REASONS, Traffic},
     reason::Reason,
+    tables::Answered,
 };
 use serde::Serialize;
 
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::plan::Plan;
 
-/// Everything counted since the program was loaded. As JSON: `{schema_version, services, instances, drops}`.
+/// Everything counted since the program was loaded. As JSON: `{schema_version, services, instances, drops, answers}`.
 #[derive(Debug, Clone, Default, Serialize, PartialEq, Eq)]
 pub struct Counters {
     /// Of this structure; grows when a field changes its meaning.
@@ -26,6 +27,8 @@ pub struct Counters {
     pub instances: Vec<Forwarded>,
     /// Reasons that occurred.
     pub drops: Vec<Dropped>,
+    /// What the balancer answered itself.
+    pub answers: Answers,
 }
 
 /// What was forwarded.
@@ -59,12 +62,26 @@ pub struct Dropped {
     pub sample: Option<Shown>,
 }
 
+/// What the balancer answered itself, for all VIPs together.
+#[derive(Debug, Clone, Copy, Default, Serialize, PartialEq, Eq)]
+pub struct Answers {
+    /// Echo replies.
+    pub echo: u64,
+    /// ICMP errors. What they are about is among the drops.
+    pub error: u64,
+    /// TCP resets. Likewise.
+    pub reset: u64,
+    /// Answers that were not given, since there had been too many.
+    pub limited: u64,
+}
+
 pub(super) fn read(
     plan: &Plan,
     services: &PerCpuArray<MapData, Traffic>,
     instances: &PerCpuArray<MapData, Traffic>,
     drops: &PerCpuArray<MapData, u64>,
     shown: &Ring,
+    answers: &PerCpuArray<MapData, u64>,
 ) -> Result<Counters, Error> {
     let mut counters = Counters { schema_version: 1, ..Counters::default() };
     for (scope, &number) in &plan.scopes {
@@ -93,6 +110,15 @@ pub(super) fn read(
             }
         }
     }
+    let answered = |kind: Answered| -> Result<u64, Error> {
+        Ok(answers.get(&(kind as u32), 0).map_err(Error::map("ANSWERS"))?.iter().sum())
+    };
+    counters.answers = Answers {
+        echo: answered(Answered::Echo)?,
+        error: answered(Answered::Error)?,
+        reset: answered(Answered::Reset)?,
+        limited: answered(Answered::Limited)?,
+    };
     Ok(counters)
 }
 
@@ -117,6 +143,8 @@ impl fmt::Display for Counters {
         for line in self.services.iter().chain(&self.instances) {
             writeln!(f, "{:<28} {:>12} {:>15} {:>10}", line.name, line.packets, line.bytes, line.syns)?;
         }
+        let Answers { echo, error, reset, limited } = self.answers;
+        writeln!(f, "{:<28} {echo:>12} echo, {error} error, {reset} reset, {limited} withheld", "ANSWERED")?;
         if self.drops.is_empty() {
             return write!(f, "DROPPED                                 0");
         }

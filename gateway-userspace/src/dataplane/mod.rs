@@ -25,7 +25,7 @@ use gateway_ebpf::{
 
 pub use self::{
     attach::XdpMode,
-    counters::{Counters, Dropped, Forwarded},
+    counters::{Answers, Counters, Dropped, Forwarded},
     error::Error,
     refusal::Refusal,
     ring::Shown,
@@ -42,8 +42,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ga
 
 /// The program that is attached.
 const PROGRAM: &str = "gateway";
-/// Those that go on with odd packets and drops, in the order of the map `NEXT`.
-const NEXT: [&str; 3] = ["gateway_slow", "gateway_finish", "gateway_sample"];
+/// Those that go on where it leaves off, in the order of the map `NEXT`.
+const NEXT: [&str; 4] = ["gateway_slow", "gateway_finish", "gateway_reply", "gateway_sample"];
 
 /// The loaded program and its maps. Dropping it detaches.
 pub struct Dataplane {
@@ -61,6 +61,7 @@ pub struct Dataplane {
     service_traffic: PerCpuArray<MapData, Traffic>,
     instance_traffic: PerCpuArray<MapData, Traffic>,
     drops: PerCpuArray<MapData, u64>,
+    answers: PerCpuArray<MapData, u64>,
     applied: Option<Plan>,
     /// For events.
     scopes: Arc<ScopeNames>,
@@ -108,6 +109,7 @@ impl Dataplane {
             service_traffic: per_cpu(&mut ebpf, "SERVICE_TRAFFIC")?,
             instance_traffic: per_cpu(&mut ebpf, "INSTANCE_TRAFFIC")?,
             drops: per_cpu(&mut ebpf, "DROPS")?,
+            answers: per_cpu(&mut ebpf, "ANSWERS")?,
             applied: None,
             scopes: Arc::default(),
             events: None,
@@ -222,7 +224,7 @@ impl Dataplane {
         let Some(plan) = &self.applied else { return Ok(Counters::default()) };
         let mut ring = ring::lock(&self.ring);
         ring.drain();
-        counters::read(plan, &self.service_traffic, &self.instance_traffic, &self.drops, &ring)
+        counters::read(plan, &self.service_traffic, &self.instance_traffic, &self.drops, &ring, &self.answers)
     }
 }
 

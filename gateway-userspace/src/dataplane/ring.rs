@@ -89,9 +89,11 @@ pub(super) struct Reader(JoinHandle<()>);
 
 impl Reader {
     pub(super) fn start(ring: Arc<Mutex<Ring>>) -> Result<Self, Error> {
-        let event = |error| Error::Events(Box::new(error));
-        let descriptor = lock(&ring).ring.as_fd().try_clone_to_owned().map_err(event)?;
-        let ready = AsyncFd::with_interest(descriptor, Interest::READABLE).map_err(event)?;
+        let descriptor = lock(&ring).ring.as_fd().try_clone_to_owned();
+        let descriptor = descriptor.map_err(|error| Error::Events(Box::new(error)))?;
+        // SAFETY: the descriptor moves into the registration, which ends before it closes.
+        let ready = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
+        let ready = ready.map_err(|error| Error::Events(Box::new(error)))?;
         Ok(Self(tokio::spawn(async move {
             while let Ok(mut guard) = ready.readable().await {
                 // Before reading: what comes meanwhile wakes it again.

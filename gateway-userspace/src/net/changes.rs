@@ -64,6 +64,40 @@ impl Changes {
         netlink.add_address(link.index, &link.name, ip).await.inspect_err(|_| self.forget_last())
     }
 
+    /// Adds the route of [`super::reply`].
+    pub(super) async fn add_route_back(
+        &mut self,
+        netlink: &Netlink,
+        link: u32,
+        through: IpAddr,
+    ) -> Result<(), Error> {
+        self.note(Change::RouteBack { link, through })?;
+        netlink.add_route_back(link, through).await.inspect_err(|_| self.forget_last())
+    }
+
+    /// Adds again what the kernel took away with its interface.
+    pub(super) async fn restore_routes_back(&self, netlink: &Netlink) -> Result<(), Error> {
+        for change in &self.made {
+            if let Change::RouteBack { link, through } = change
+                && netlink.restore_route_back(*link, *through).await?
+            {
+                log::warn!("the route through the balancer {through} was gone; it is back");
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a rule of [`super::reply`].
+    pub(super) async fn add_reply_rule(
+        &mut self,
+        netlink: &Netlink,
+        from: IpAddr,
+        port: u16,
+    ) -> Result<(), Error> {
+        self.note(Change::ReplyRule { from, port })?;
+        netlink.add_reply_rule(from, port).await.inspect_err(|_| self.forget_last())
+    }
+
     /// Sets a setting under `/proc/sys`, unless it has one of the values in `enough` already.
     pub(super) fn set(&mut self, path: &Path, value: &str, enough: &[&str]) -> Result<(), Error> {
         let previous = sysctl::read(path)?;
@@ -74,12 +108,12 @@ impl Changes {
         sysctl::write(path, value).inspect_err(|_| self.forget_last())
     }
 
-    /// Takes back one address before the end; does nothing if it was not added here.
+    /// Takes back one address of an interface before the end; does nothing if it was not added here.
     ///
     /// # Errors
     /// No privileges.
-    pub async fn remove_address(&mut self, netlink: &Netlink, ip: IpAddr) -> Result<(), Error> {
-        let ours = |change: &Change| matches!(change, Change::Address { ip: added, .. } if *added == ip);
+    pub async fn remove_address(&mut self, netlink: &Netlink, link: &Link, ip: IpAddr) -> Result<(), Error> {
+        let ours = |change: &Change| matches!(change, Change::Address { link: on, ip: added, .. } if *on == link.index && *added == ip);
         if let Some(at) = self.made.iter().position(ours) {
             undo(netlink, &self.made[at]).await?;
             self.made.remove(at);
@@ -88,11 +122,11 @@ impl Changes {
         Ok(())
     }
 
-    /// The addresses that were added and not taken back.
-    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+    /// The addresses that were added to an interface and not taken back.
+    pub fn addresses(&self, link: &Link) -> impl Iterator<Item = IpAddr> {
         self.made.iter().filter_map(|change| match change {
-            Change::Address { ip, .. } => Some(*ip),
-            Change::Setting { .. } => None,
+            Change::Address { link: on, ip, .. } if *on == link.index => Some(*ip),
+            _ => None,
         })
     }
 
@@ -175,6 +209,8 @@ fn undo_now(changes: &mut Changes) -> anyhow::Result<()> {
 async fn undo(netlink: &Netlink, change: &Change) -> Result<(), Error> {
     match change {
         Change::Address { link, name, ip } => netlink.remove_address(*link, name, *ip).await,
+        Change::RouteBack { link, through } => netlink.remove_route_back(*link, *through).await,
+        Change::ReplyRule { from, port } => netlink.remove_reply_rule(*from, *port).await,
         Change::Setting { path, previous, set } => sysctl::restore(path, set, previous),
     }
 }
@@ -201,7 +237,7 @@ mod tests {
                 // The answer to the first request cannot be there yet: nothing else of this runtime has run.
                 assert!(undoing.poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
             }
-            assert_eq!(changes.addresses().collect::<Vec<_>>(), vips);
+            assert_eq!(changes.addresses(&link).collect::<Vec<_>>(), vips);
             drop(changes);
             let left = netlink.addresses().await.unwrap();
             assert!(left.iter().all(|address| !vips.contains(&address.ip)), "{left:?}");

@@ -48,16 +48,16 @@ pub async fn claim(
     let present = netlink.addresses().await?;
     let mut fresh = BTreeSet::new();
     for vip in vips {
-        let ours = changes.addresses().any(|ip| ip == *vip);
+        let ours = changes.addresses(link).any(|ip| ip == *vip);
         match present.iter().find(|a| a.link == link.index && a.ip == *vip) {
             None => {
                 // One that was claimed before has been lost: an interface that goes down loses its IPv6 addresses.
-                changes.remove_address(netlink, *vip).await?;
+                changes.remove_address(netlink, link, *vip).await?;
                 fresh.insert(*vip);
             }
             // Another host had it when the interface came up again; the kernel does not look a second time.
             Some(address) if address.duplicate && ours => {
-                changes.remove_address(netlink, *vip).await?;
+                changes.remove_address(netlink, link, *vip).await?;
                 fresh.insert(*vip);
             }
             Some(address) if address.duplicate => return Err(in_use(link, *vip, None)),
@@ -68,7 +68,7 @@ pub async fn claim(
     let outcome = claim_fresh(changes, netlink, link, &fresh).await;
     if outcome.is_err() {
         for vip in fresh {
-            if let Err(error) = changes.remove_address(netlink, vip).await {
+            if let Err(error) = changes.remove_address(netlink, link, vip).await {
                 log::error!("{error}");
             }
         }
@@ -360,9 +360,9 @@ mod tests {
             let (link, _) = netlink.add_pair("eth0", "peer").await;
             let mut changes = Changes::begin(netlink, Role::Balance).await.unwrap();
             claim(&mut changes, netlink, &link, &ips(&[V4, PUBLIC])).await.unwrap();
-            changes.remove_address(netlink, V4.parse().unwrap()).await.unwrap();
+            changes.remove_address(netlink, &link, V4.parse().unwrap()).await.unwrap();
             assert_eq!(on(netlink, &link).await, BTreeSet::from_iter(ips(&[PUBLIC])));
-            assert_eq!(changes.addresses().collect::<Vec<_>>(), ips(&[PUBLIC]));
+            assert_eq!(changes.addresses(&link).collect::<Vec<_>>(), ips(&[PUBLIC]));
         });
     }
 }

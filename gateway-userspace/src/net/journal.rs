@@ -28,6 +28,10 @@ const FOLDER: &str = "/run/gateway";
 pub(super) enum Change {
     /// An address was added.
     Address { link: u32, name: String, ip: IpAddr },
+    /// A default route was added to the table of replies.
+    RouteBack { link: u32, through: IpAddr },
+    /// A rule was added that sends a port's replies by that table.
+    ReplyRule { from: IpAddr, port: u16 },
     /// A setting was overwritten.
     Setting { path: PathBuf, previous: String, set: String },
 }

@@ -12,6 +12,7 @@ use super::{
     address::Address,
     changes::{Changes, Role},
     link::Link,
+    reply::{self, Replies},
     sysctl,
 };
 
@@ -71,6 +72,26 @@ fn links_with<'a>(dip: &[IpAddr], links: &'a [Link], present: &[Address]) -> Vec
 }
 
 impl Held {
+    /// Has an instance's replies go through its balancer besides, with `nat`.
+    ///
+    /// # Errors
+    /// There is no way to the balancer; somebody else uses the routing table; no privileges.
+    pub async fn send_back(&mut self, replies: &[Replies]) -> Result<(), Error> {
+        let netlink = Netlink::open()?;
+        for one in replies {
+            reply::send_back(&mut self.changes, &netlink, one).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts back what the kernel took away meanwhile: routes go with an interface that is set down.
+    ///
+    /// # Errors
+    /// No privileges.
+    pub async fn keep(&self) -> Result<(), Error> {
+        self.changes.restore_routes_back(&Netlink::open()?).await
+    }
+
     /// Takes away what [`hold`] added.
     ///
     /// # Errors

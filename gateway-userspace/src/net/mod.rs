@@ -13,7 +13,9 @@ pub mod loopback;
 mod namespace;
 pub mod neighbour;
 mod packet;
+pub mod reply;
 pub mod route;
+pub mod router;
 mod sysctl;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -76,6 +78,15 @@ pub enum Error {
     NotThisInstance {
         /// The instance's addresses.
         dip: String,
+    },
+    /// No route to `balancer.address`.
+    #[error(
+        "there is no route to the balancer {address}, through which replies have to go with forwarding = \"nat\"; add \
+         one (`ip route add`), or correct balancer.address"
+    )]
+    NoBalancer {
+        /// The balancer's.
+        address: IpAddr,
     },
     /// Not an Ethernet interface.
     #[error("{name} has no Ethernet address; VIPs and instances need an Ethernet interface")]

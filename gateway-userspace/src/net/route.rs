@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::{
     AddressFamily,
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia},
 };
 
 use super::{Error, Netlink, address::host_prefix_len, to_io};
@@ -15,42 +15,58 @@ use super::{Error, Netlink, address::host_prefix_len, to_io};
 pub enum Way {
     /// The destination is an address of this host.
     Local,
-    /// On the link of this interface: its MAC can be asked for.
-    OnLink(u32),
-    /// Through a router.
-    Via {
-        /// The interface towards the router.
-        link: u32,
-        /// The router.
-        gateway: IpAddr,
-    },
+    /// By an interface of this host.
+    Out(Route),
     /// There is no route, or one that forbids it.
     None,
 }
 
+/// A way out of this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The interface.
+    pub link: u32,
+    /// The router; none where the destination is on the interface's link, and its own MAC can be asked for.
+    pub gateway: Option<IpAddr>,
+    /// The address of this host that its own packets would have.
+    pub source: Option<IpAddr>,
+    /// The largest packet, where the route says so (`mtu`, or learned); else it is the interface's MTU.
+    pub mtu: Option<u32>,
+}
+
 impl Way {
-    fn parse(message: &RouteMessage) -> Self {
+    pub(super) fn parse(message: &RouteMessage) -> Self {
         let mut link = None;
-        let mut gateway = None;
+        let (mut gateway, mut source, mut mtu) = (None, None, None);
         for attribute in &message.attributes {
             match attribute {
                 RouteAttribute::Oif(index) => link = Some(*index),
-                RouteAttribute::Gateway(RouteAddress::Inet(ip)) | RouteAttribute::Via(RouteVia::Inet(ip)) => {
-                    gateway = Some(IpAddr::V4(*ip));
-                }
-                RouteAttribute::Gateway(RouteAddress::Inet6(ip))
-                | RouteAttribute::Via(RouteVia::Inet6(ip)) => {
-                    gateway = Some(IpAddr::V6(*ip));
+                RouteAttribute::Gateway(address) => gateway = ip(address),
+                RouteAttribute::Via(RouteVia::Inet(v4)) => gateway = Some(IpAddr::V4(*v4)),
+                RouteAttribute::Via(RouteVia::Inet6(v6)) => gateway = Some(IpAddr::V6(*v6)),
+                RouteAttribute::PrefSource(address) => source = ip(address),
+                RouteAttribute::Metrics(metrics) => {
+                    mtu = metrics.iter().find_map(|metric| match metric {
+                        RouteMetric::Mtu(mtu) => Some(*mtu),
+                        _ => None,
+                    });
                 }
                 _ => {}
             }
         }
-        match (message.header.kind, link, gateway) {
-            (RouteType::Local, ..) => Self::Local,
-            (RouteType::Unicast, Some(link), None) => Self::OnLink(link),
-            (RouteType::Unicast, Some(link), Some(gateway)) => Self::Via { link, gateway },
+        match (message.header.kind, link) {
+            (RouteType::Local, _) => Self::Local,
+            (RouteType::Unicast, Some(link)) => Self::Out(Route { link, gateway, source, mtu }),
             _ => Self::None,
         }
+    }
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
+        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
+        _ => None,
     }
 }
 
@@ -96,9 +112,13 @@ mod tests {
             netlink.add_default_route("10.0.0.254".parse().unwrap()).await;
             let way = async |ip: &str| netlink.way_to(ip.parse().unwrap()).await.unwrap();
             assert_eq!(way("10.0.0.1").await, Way::Local);
-            assert_eq!(way("10.0.0.11").await, Way::OnLink(link.index));
-            let gateway = "10.0.0.254".parse().unwrap();
-            assert_eq!(way("192.0.2.1").await, Way::Via { link: link.index, gateway });
+            let source = Some("10.0.0.1".parse().unwrap());
+            let on_link = Route { link: link.index, gateway: None, source, mtu: None };
+            assert_eq!(way("10.0.0.11").await, Way::Out(on_link));
+            let gateway = Some("10.0.0.254".parse().unwrap());
+            assert_eq!(way("192.0.2.1").await, Way::Out(Route { gateway, ..on_link }));
+            netlink.add_route_with_mtu("198.51.100.0".parse().unwrap(), link.index, 1400).await;
+            assert_eq!(way("198.51.100.1").await, Way::Out(Route { mtu: Some(1400), ..on_link }));
             assert_eq!(way("2001:db8::1").await, Way::None);
         });
     }

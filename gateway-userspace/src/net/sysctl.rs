@@ -13,6 +13,11 @@ pub(super) fn ipv4_conf(interface: &str, key: &str) -> PathBuf {
     ["/proc/sys/net/ipv4/conf", interface, key].iter().collect()
 }
 
+/// Likewise for `net/ipv6`.
+pub(super) fn ipv6_conf(interface: &str, key: &str) -> PathBuf {
+    ["/proc/sys/net/ipv6/conf", interface, key].iter().collect()
+}
+
 pub(super) fn read(path: &Path) -> Result<String, Error> {
     let text = fs::read_to_string(path)
         .map_err(|e| Error::refused(format!("read {}", path.display()), "CAP_NET_ADMIN", e))?;

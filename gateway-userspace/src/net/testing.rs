@@ -3,7 +3,13 @@
 use std::{env, fs::File, net::Ipv4Addr, os::fd::AsRawFd, panic, thread};
 
 use nix::sched::{CloneFlags, setns, unshare};
-use rtnetlink::{LinkUnspec, LinkVeth, RouteMessageBuilder, packet_route::address::AddressHeaderFlags};
+use rtnetlink::{
+    LinkUnspec, LinkVeth, RouteMessageBuilder,
+    packet_route::{
+        address::AddressHeaderFlags,
+        route::{RouteAttribute, RouteMetric, RouteScope},
+    },
+};
 
 use super::{Netlink, link::Link};
 
@@ -80,6 +86,16 @@ impl Netlink {
     pub(crate) async fn add_default_route(&self, gateway: Ipv4Addr) {
         let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build();
         self.handle.route().add(route).execute().await.unwrap();
+    }
+
+    /// A /24 on the link, with an MTU of its own.
+    pub(crate) async fn add_route_with_mtu(&self, network: Ipv4Addr, link: u32, mtu: u32) {
+        let mut route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(network, 24)
+            .output_interface(link)
+            .scope(RouteScope::Link);
+        route.get_mut().attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
+        self.handle.route().add(route.build()).execute().await.unwrap();
     }
 
     /// A pair of connected interfaces, both up, both in this namespace.

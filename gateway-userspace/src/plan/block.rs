@@ -31,6 +31,8 @@ impl Plan {
         }
         entries += put_slots(&mut block.interfaces, &self.interfaces);
         let buckets = block.ring.iter_mut().zip(&self.ring).map(|(place, bucket)| put(place, bucket.0)).sum();
+        entries += put_slots(&mut block.replies, &self.replies);
+        entries += put_slots(&mut block.peers, &self.peers);
         entries += put_slots(&mut block.services, &self.services);
         entries += put_slots(&mut block.vips, &self.vips);
         entries += put(&mut block.config, self.config);

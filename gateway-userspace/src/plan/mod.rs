@@ -3,6 +3,8 @@
 mod block;
 mod buckets;
 mod numbers;
+mod perfect;
+mod replies;
 mod services;
 mod sources;
 mod ways;
@@ -14,11 +16,12 @@ use std::{
 };
 
 use gateway_ebpf::{
-    address,
-    layout::{Bucket, Config, Instance, Service, SourceSet, Vip},
+    address::{self, Address},
+    layout::{Bucket, Config, Instance, Reply, Service, SourceSet, Vip},
 };
 
 pub use self::{block::Changes, services::Scope};
+pub use crate::model::Side;
 use crate::model::{AdminState, Affinity, InstanceName, Model};
 
 /// An Ethernet address.
@@ -57,17 +60,6 @@ pub struct Interface {
     pub side: Side,
 }
 
-/// Where an interface leads (R14).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// It is the only one.
-    Both,
-    /// To the operator's networks.
-    Inside,
-    /// To everyone else.
-    Outside,
-}
-
 /// How packets leave for an instance's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way {
@@ -94,6 +86,10 @@ pub struct Plan {
     pub sources: BTreeMap<u16, SourceSet>,
     /// By slot.
     pub interfaces: BTreeMap<u32, gateway_ebpf::layout::Interface>,
+    /// By slot: whose packets may be replies, in nat mode.
+    pub peers: BTreeMap<u32, Address>,
+    /// By slot; nat mode.
+    pub replies: BTreeMap<u32, Reply>,
     /// By number: for packets over IPv4, over IPv6.
     pub instances: BTreeMap<u16, [Instance; 2]>,
     /// By bucket.
@@ -144,6 +140,7 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
     let numbers = instance_numbers(desired, running)?;
     let sources = sources::sets(model, running.map(|plan| &plan.sources))?;
     let services = services::tables(model, &sources, running)?;
+    let replies = replies::tables(desired, &numbers, &services.scopes, running)?;
     let owners = buckets::owners(desired, &numbers);
     let ended: BTreeSet<u16> = running.map_or_else(BTreeSet::new, |plan| {
         plan.numbers
@@ -160,11 +157,14 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
         config: Config {
             vip_multiplier: services.vip_multiplier,
             service_multiplier: services.service_multiplier,
+            peer_multiplier: replies.peer_multiplier,
+            reply_multiplier: replies.reply_multiplier,
             interface_multiplier,
             generation: generation(running, &ring, desired.now),
             note_salt: desired.node_salt,
             affinity,
             affinity_before: affinity,
+            flags: replies.flags,
             one: 1,
             ..Config::default()
         },
@@ -172,6 +172,8 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
         services: services.services,
         sources: sources.sets,
         interfaces,
+        peers: replies.peers,
+        replies: replies.replies,
         instances: numbers.iter().map(|(name, &number)| (number, ways::entries(desired, name))).collect(),
         ring,
         numbers,

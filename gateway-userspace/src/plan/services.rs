@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use gateway_ebpf::{
     address::Address,
-    layout::{self, SCOPES, SIDE_INSIDE, SIDE_OUTSIDE, Service, VIP_FRAGMENTS, Vip},
+    layout::{self, SCOPES, SIDE_INSIDE, SIDE_OUTSIDE, Service, VIP_ECHO, VIP_FRAGMENTS, Vip},
 };
 use network_types::ip::IpProto;
 
-use super::{Error, Plan, numbers, sources::EVERYONE, sources::Sources, vip_salt};
-use crate::model::{HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Model};
+use super::{Error, Plan, numbers, perfect::perfect, sources::EVERYONE, sources::Sources, vip_salt};
+use crate::model::{Forwarding, HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Model};
 
 /// What is counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,8 +58,8 @@ pub(super) fn tables(model: &Model, sources: &Sources, running: Option<&Plan>) -
             } else {
                 SIDE_INSIDE | SIDE_OUTSIDE
             },
-            // R22: what carries no port is dropped on a public VIP.
-            flags: if model.vip.private.contains(&address) { VIP_FRAGMENTS } else { 0 },
+            // What the public VIP answers is for R20 to say: nothing but its port. And what carries no port is dropped there (R22).
+            flags: if model.vip.private.contains(&address) { VIP_ECHO | VIP_FRAGMENTS } else { 0 },
         })
         .collect();
     let services: Vec<Service> = ports(model)
@@ -67,7 +67,7 @@ pub(super) fn tables(model: &Model, sources: &Sources, running: Option<&Plan>) -
             key: Service::key(scopes[&Scope::Vip(vip)], IpProto::Tcp as u8, port),
             scope: scopes[&Scope::Tcp(vip, port)],
             sources: if is_public { sources.management } else { EVERYONE },
-            backend_port: 0,
+            backend_port: backend_port(model, vip, port).unwrap_or_default(),
             flags: 0,
         })
         .collect();
@@ -87,34 +87,16 @@ pub(super) fn tables(model: &Model, sources: &Sources, running: Option<&Plan>) -
     Ok(Tables { vips, services, scopes, vip_multiplier, service_multiplier })
 }
 
+/// Where a service is on the instances in nat mode. The configuration has no VIP without such a port then.
+pub(super) fn backend_port(model: &Model, vip: IpAddr, port: u16) -> Option<u16> {
+    (model.balancer.forwarding == Forwarding::Nat).then(|| model.vip.backend_port(vip, port)).flatten()
+}
+
 /// The TCP ports that are served: VIP, port, whether the VIP is public. In internal mode the public VIP has the management
 /// port and nothing else (R13, R20).
-fn ports(model: &Model) -> impl Iterator<Item = (IpAddr, u16, bool)> + '_ {
+pub(super) fn ports(model: &Model) -> impl Iterator<Item = (IpAddr, u16, bool)> + '_ {
     let private =
         [HTTPS_PORT, MANAGEMENT_PORT].into_iter().chain(model.proxy.redirect_http.then_some(HTTP_PORT));
     let private = private.flat_map(|port| model.vip.private.iter().map(move |&vip| (vip, port, false)));
     private.chain(model.vip.public.iter().map(|&vip| (vip, MANAGEMENT_PORT, true)))
-}
-
-/// A multiplier under which no two entries share a slot, and the entries by slot. The running one is kept: table and
-/// multiplier cannot be changed between two packets.
-fn perfect<E: Copy>(
-    entries: &[E],
-    slot: impl Fn(E, u64) -> u32,
-    running: Option<u64>,
-    what: &'static str,
-) -> Result<(u64, BTreeMap<u32, E>), Error> {
-    // Odd multiples of the golden ratio: a few tries do for some dozens of entries in 4,096 slots.
-    let candidates = (0..10_000u64).map(|n| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * n + 1));
-    let mut tries = running.map_or_else(
-        || Box::new(candidates) as Box<dyn Iterator<Item = u64>>,
-        |m| Box::new(std::iter::once(m)),
-    );
-    tries
-        .find_map(|multiplier| {
-            let table: BTreeMap<u32, E> =
-                entries.iter().map(|&entry| (slot(entry, multiplier), entry)).collect();
-            (table.len() == entries.len()).then_some((multiplier, table))
-        })
-        .ok_or(Error::Layout { what })
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use gateway_ebpf::{
     frame::Frame as _,
     host::HostTables,
-    layout::{Bucket, WAY_LINK},
+    layout::{Bucket, FLAG_NAT, WAY_LINK},
     pipeline::{Verdict, balance},
     reason::Reason,
 };
@@ -187,4 +187,39 @@ fn role_names_are_made_from_the_service() {
     let service = model(&[]).service;
     assert_eq!(model::Role::Gateway.default_host(&service), "contoso.azure-api.net");
     assert_eq!(model::Role::Scm.default_host(&service), "contoso.scm.azure-api.net");
+}
+
+#[test]
+fn with_nat_each_port_of_an_instance_stands_for_one_vip_and_port() {
+    let mut nat = model(&[("gw-1", 100, AdminState::Auto), ("gw-2", 100, AdminState::Down)]);
+    nat.balancer.forwarding = model::Forwarding::Nat;
+    let mut wish = desired(nat);
+    let first = plan(&wish, None).unwrap();
+    assert_eq!(first.config.flags, FLAG_NAT);
+    let peers: BTreeSet<Address> = first.peers.values().copied().collect();
+    let dips = wish.model.instances.iter().flat_map(|instance| &instance.dip);
+    assert_eq!(peers, dips.map(|&dip| dip.into()).collect());
+    for service in first.services.values() {
+        let stands_for = |reply: &&Reply| reply.scope == service.scope;
+        let reply = first.replies.values().find(stands_for).unwrap();
+        assert_eq!((service.key as u16, service.backend_port), (reply.port, reply.key as u16));
+    }
+    assert_eq!(first.replies.len(), first.services.len());
+
+    // An instance that is drained answers still; its addresses are forgotten with it.
+    let mut fewer = (*wish.model).clone();
+    fewer.instances.truncate(1);
+    wish.model = Arc::new(fewer);
+    let draining = plan(&wish, Some(&first)).unwrap();
+    assert_eq!(draining.peers, first.peers);
+    wish.ended.insert(InstanceName("gw-2".into()));
+    let ended = plan(&wish, Some(&draining)).unwrap();
+    assert_eq!(ended.peers.len(), wish.model.instances[0].dip.len());
+}
+
+#[test]
+fn without_nat_nobody_is_looked_at_for_replies() {
+    let plan = plan(&desired(model(&[("gw-1", 100, AdminState::Auto)])), None).unwrap();
+    assert_eq!((plan.config.flags, plan.peers.len(), plan.replies.len()), (0, 0, 0));
+    assert!(plan.services.values().all(|service| service.backend_port == 0));
 }

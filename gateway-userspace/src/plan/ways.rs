@@ -49,14 +49,16 @@ pub(super) fn interfaces(
 fn entry(port: u16, interface: &Interface) -> layout::Interface {
     let [a, b, c, d, e, f] = interface.mac;
     layout::Interface {
-        mac: u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]),
         index: interface.index,
+        mac: u32::from_ne_bytes([a, b, c, d]),
+        mac_rest: u16::from_ne_bytes([e, f]),
         sides: match interface.side {
             Side::Both => layout::SIDE_INSIDE | layout::SIDE_OUTSIDE,
             Side::Inside => layout::SIDE_INSIDE,
             Side::Outside => layout::SIDE_OUTSIDE,
         },
         port,
+        pad: 0,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which sockets a configuration asks for, and opening them: all or none, one of each for every worker.
 
 use std::{
+    collections::BTreeSet,
     fmt, io,
     net::{IpAddr, SocketAddr, TcpListener},
 };
@@ -8,7 +9,10 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::routes::Door;
-use crate::model::{HTTP_PORT, HTTPS_PORT, Instance, MANAGEMENT_PORT, Mode, Model};
+use crate::{
+    model::{Forwarding, HTTP_PORT, HTTPS_PORT, Instance, MANAGEMENT_PORT, Mode, Model},
+    net::reply::Replies,
+};
 
 /// Connections that may wait to be accepted; the kernel cuts it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -33,10 +37,17 @@ pub struct BindError {
 }
 
 /// R13, R20: 443, 80 and 3443 on private VIPs; on public ones only 3443 in internal mode; the probe's port on the DIPs.
+/// With `nat` the DIPs have the ports that stand for those of the VIPs too.
 pub fn addresses(model: &Model, instance: &Instance) -> Vec<Address> {
+    let nat = model.balancer.forwarding == Forwarding::Nat;
     let mut addresses = Vec::new();
-    let mut add =
-        |door, ip: IpAddr, port| addresses.push(Address { door, socket: SocketAddr::new(ip, port) });
+    let mut add = |door, ip: IpAddr, port| {
+        addresses.push(Address { door, socket: SocketAddr::new(ip, port) });
+        if let Some(port) = model.vip.backend_port(ip, port).filter(|_| nat) {
+            let same_family = instance.dip.iter().filter(|dip| dip.is_ipv4() == ip.is_ipv4());
+            addresses.extend(same_family.map(|dip| Address { door, socket: SocketAddr::new(*dip, port) }));
+        }
+    };
     for vip in model.vip.all() {
         let entrance = model.service.mode != Mode::Internal || model.vip.private.contains(&vip);
         if entrance {
@@ -51,6 +62,20 @@ pub fn addresses(model: &Model, instance: &Instance) -> Vec<Address> {
         add(Door::Probe, *dip, model.probe.port);
     }
     addresses
+}
+
+/// Which of `addresses` have to be answered through the balancer: with `nat` those on the instance's own addresses that
+/// stand for a VIP's.
+pub fn replies(model: &Model, instance: &Instance, addresses: &[Address]) -> Vec<Replies> {
+    let ports = |dip: IpAddr| {
+        let here = addresses.iter().filter(move |one| one.socket.ip() == dip && one.door != Door::Probe);
+        here.map(|one| one.socket.port()).collect::<BTreeSet<_>>()
+    };
+    let replies = instance.dip.iter().filter_map(|dip| {
+        let through = model.balancer.address.iter().find(|ip| ip.is_ipv4() == dip.is_ipv4())?;
+        Some(Replies { from: *dip, ports: ports(*dip), through: *through })
+    });
+    replies.filter(|replies| !replies.ports.is_empty()).collect()
 }
 
 /// Opens every address `workers` times.
@@ -125,5 +150,61 @@ impl fmt::Display for Address {
             Door::Probe => "probes",
         };
         write!(f, "{} ({purpose})", self.socket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::model;
+
+    /// What is served on each address, as text.
+    fn served(model: &Model) -> Vec<String> {
+        addresses(model, &model.instances[0]).iter().map(ToString::to_string).collect()
+    }
+
+    fn nat() -> Model {
+        let mut model = model(&["gw-1"]);
+        model.balancer.forwarding = Forwarding::Nat;
+        model.balancer.address = vec!["fd00:0:0:1::2".parse().unwrap(), "10.0.0.2".parse().unwrap()];
+        model
+    }
+
+    #[test]
+    fn r13_r20_vips_have_their_ports_and_the_dip_the_probes() {
+        let expected = [
+            "10.0.0.5:443 (https)",
+            "10.0.0.5:80 (redirect to https)",
+            "10.0.0.5:3443 (management)",
+            "203.0.113.5:3443 (management)",
+            "10.0.0.11:8080 (probes)",
+        ];
+        assert_eq!(served(&model(&["gw-1"])), expected);
+        assert_eq!(replies(&model(&["gw-1"]), &model(&["gw-1"]).instances[0], &[]), []);
+    }
+
+    #[test]
+    fn with_nat_each_port_of_a_vip_has_one_on_the_dip_that_serves_the_same() {
+        let expected = [
+            "10.0.0.5:443 (https)",
+            "10.0.0.11:10443 (https)",
+            "10.0.0.5:80 (redirect to https)",
+            "10.0.0.11:10080 (redirect to https)",
+            "10.0.0.5:3443 (management)",
+            "10.0.0.11:13443 (management)",
+            "203.0.113.5:3443 (management)",
+            "10.0.0.11:23443 (management)",
+            "10.0.0.11:8080 (probes)",
+        ];
+        assert_eq!(served(&nat()), expected);
+    }
+
+    #[test]
+    fn with_nat_what_stands_for_a_vips_port_is_answered_through_the_balancer_of_its_family() {
+        let model = nat();
+        let replies = replies(&model, &model.instances[0], &addresses(&model, &model.instances[0]));
+        let ports = BTreeSet::from([10_080, 10_443, 13_443, 23_443]);
+        let expected = Replies { from: model.instances[0].dip[0], ports, through: model.balancer.address[1] };
+        assert_eq!(replies, [expected]);
     }
 }

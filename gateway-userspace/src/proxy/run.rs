@@ -1,6 +1,6 @@
 //! The life of `gateway proxy`: addresses, sockets, workers, signals, and all of it undone at the end.
 
-use std::{path::Path, sync::Arc, thread};
+use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
@@ -11,6 +11,7 @@ use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
+    time::interval,
 };
 
 use super::{
@@ -28,8 +29,14 @@ use super::{
 use crate::{
     config,
     model::{Instance, Model},
-    net::loopback,
+    net::{
+        loopback::{self, Held},
+        reply::Replies,
+    },
 };
+
+/// How often it is seen to that replies still find their way back, as often as the balancer looks at its own.
+const KEEP: Duration = Duration::from_secs(5);
 
 /// What stays the same until the end.
 struct Proxy<'a> {
@@ -38,6 +45,7 @@ struct Proxy<'a> {
     tickets: Arc<dyn ProducesTickets>,
     current: Current,
     addresses: Vec<Address>,
+    replies: Vec<Replies>,
     workers: usize,
     instance: String,
 }
@@ -77,6 +85,7 @@ pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
     let tickets = tls::tickets().context("cannot make keys for session tickets")?;
     let state = State::load(&model, &tickets, &limits)?;
     let addresses = bind::addresses(&model, me);
+    let replies = bind::replies(&model, me, &addresses);
     let via = Via::new(instance)
         .ok_or_else(|| anyhow!("the instance's name {instance:?} cannot stand in a Via field"))?;
     let proxy = Proxy {
@@ -85,6 +94,7 @@ pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
         limits,
         tickets,
         addresses,
+        replies,
         workers,
         instance: instance.to_owned(),
     };
@@ -94,8 +104,9 @@ pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
     runtime.block_on(async {
         // Before the VIPs, so that no signal ends this process with them on lo.
         let mut signals = Signals::listen()?;
-        let held = loopback::hold(&vips, &me.dip).await.context("cannot take the VIPs")?;
-        let outcome = proxy.serve(&via, &mut signals).await;
+        let mut held = loopback::hold(&vips, &me.dip).await.context("cannot take the VIPs")?;
+        held.send_back(&proxy.replies).await.context("cannot send replies through the balancer")?;
+        let outcome = proxy.serve(&via, &held, &mut signals).await;
         let released = held.release().await.context("cannot give back the VIPs");
         outcome.and(released)
     })
@@ -118,7 +129,7 @@ fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
 }
 
 impl Proxy<'_> {
-    async fn serve(&self, via: &Via, signals: &mut Signals) -> anyhow::Result<()> {
+    async fn serve(&self, via: &Via, held: &Held, signals: &mut Signals) -> anyhow::Result<()> {
         let sockets = bind::bind(&self.addresses, self.workers)?;
         let (stop, stopped) = watch::channel(false);
         let mut workers = Vec::new();
@@ -147,8 +158,10 @@ impl Proxy<'_> {
                 log::info!("listening on {address}");
             }
             notify(&[NotifyState::Ready]);
+            let mut tick = interval(KEEP);
             loop {
                 tokio::select! {
+                    _ = tick.tick() => keep(held).await,
                     _ = signals.terminate.recv() => break,
                     _ = signals.interrupt.recv() => break,
                     _ = signals.hangup.recv() => self.reload(),
@@ -187,10 +200,13 @@ impl Proxy<'_> {
         let model = config::load(self.config)?;
         let me = find(&model, &self.instance)?;
         let state = State::load(&model, &self.tickets, &self.limits)?;
-        if bind::addresses(&model, me) != self.addresses {
+        let addresses = bind::addresses(&model, me);
+        if addresses != self.addresses {
             log::warn!(
-                "VIPs, DIPs, mode, probe port or redirect_http changed: restart the proxy to listen there"
+                "VIPs, DIPs, mode, forwarding, probe port or redirect_http changed: restart the proxy to listen there"
             );
+        } else if bind::replies(&model, me, &addresses) != self.replies {
+            log::warn!("balancer.address changed: restart the proxy to send replies there");
         }
         self.current.store(Arc::new(state));
         Ok(())
@@ -230,6 +246,12 @@ fn raise_descriptor_limit() -> Option<u64> {
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard))
         .inspect_err(|error| log::warn!("cannot raise the limit of open descriptors: {error}"));
     raised.or_else(|_| getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft)).ok()
+}
+
+async fn keep(held: &Held) {
+    if let Err(error) = held.keep().await {
+        log::warn!("{:#}", anyhow::Error::from(error));
+    }
 }
 
 /// To systemd, where there is one.

@@ -10,8 +10,8 @@ use arc_swap::ArcSwap;
 use gateway_userspace::{
     model::{
         AdminState, Affinity, Balancer, CertificateFiles, Endpoint, Forwarding, HostPattern, Instance,
-        InstanceName, Mode, Model, Network, NoSni, Probe, ProbeKind, Proxy, Role, Route, Service, Upstream,
-        UpstreamScheme, Vips,
+        InstanceName, Interfaces, Mode, Model, Network, NoSni, Probe, ProbeKind, Proxy, Role, Route, Service,
+        Upstream, UpstreamScheme, Vips,
     },
     proxy::{
         headers::Via,
@@ -158,7 +158,8 @@ impl Setup {
                 public: vec!["203.0.113.5".parse().unwrap()],
             },
             balancer: Balancer {
-                interface: "eth0".into(),
+                interfaces: Interfaces::One("eth0".into()),
+                address: vec![],
                 forwarding: Forwarding::L2,
                 affinity: Affinity::FiveTuple,
                 management_sources: vec![],

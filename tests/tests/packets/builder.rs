@@ -22,6 +22,8 @@ pub(crate) const ACK: u8 = 0x10;
 pub(crate) struct Packet {
     bytes: Vec<u8>,
     protocol: u8,
+    /// What the extension headers lead to, and how many bytes they are.
+    behind: Option<(u8, usize)>,
 }
 
 impl Packet {
@@ -35,7 +37,7 @@ impl Packet {
         bytes.extend([5 << 4, flags]);
         bytes.extend(64_240u16.to_be_bytes());
         bytes.extend([0; 4]);
-        Self { bytes, protocol: IpProto::Tcp as u8 }
+        Self { bytes, protocol: IpProto::Tcp as u8, behind: None }
     }
 
     /// UDP with some data.
@@ -46,19 +48,24 @@ impl Packet {
         bytes.extend((8 + data.len() as u16).to_be_bytes());
         bytes.extend([0; 2]);
         bytes.extend(data);
-        Self { bytes, protocol: IpProto::Udp as u8 }
+        Self { bytes, protocol: IpProto::Udp as u8, behind: None }
     }
 
     /// ICMP or ICMPv6: type, code, the word after the checksum, and the rest.
     pub(crate) fn icmp(protocol: IpProto, kind: u8, code: u8, rest: &[u8]) -> Self {
         let mut bytes = vec![kind, code, 0, 0, 0, 0, 0, 0];
         bytes.extend(rest);
-        Self { bytes, protocol: protocol as u8 }
+        Self { bytes, protocol: protocol as u8, behind: None }
     }
 
     /// Any bytes as any protocol.
     pub(crate) fn raw(protocol: u8, bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), protocol }
+        Self { bytes: bytes.to_vec(), protocol, behind: None }
+    }
+
+    /// A whole IP packet.
+    pub(crate) fn ready(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), protocol: bytes[0] >> 4, behind: None }
     }
 
     /// More data behind what is there.
@@ -72,7 +79,8 @@ impl Packet {
         let mut bytes = vec![self.protocol];
         bytes.extend(rest);
         bytes.extend(&self.bytes);
-        Self { bytes, protocol: kind as u8 }
+        let (protocol, length) = self.behind.unwrap_or((self.protocol, 0));
+        Self { bytes, protocol: kind as u8, behind: Some((protocol, length + 1 + rest.len())) }
     }
 
     /// IP between two addresses of one family.
@@ -91,33 +99,46 @@ impl Packet {
         }
     }
 
-    fn ipv4(mut self, source: Ipv4Addr, destination: Ipv4Addr, options: &[u8], fragment: u16) -> Self {
+    fn ipv4(self, source: Ipv4Addr, destination: Ipv4Addr, options: &[u8], fragment: u16) -> Self {
+        self.ipv4_of(source, destination, options, &Fields { fragment, ..Fields::default() })
+    }
+
+    /// IPv4 with options (whole words).
+    pub(crate) fn ipv4_of(
+        mut self,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        options: &[u8],
+        fields: &Fields,
+    ) -> Self {
         let mut pseudo = source.octets().to_vec();
         pseudo.extend(destination.octets());
         pseudo.extend([0, self.protocol]);
         pseudo.extend((self.bytes.len() as u16).to_be_bytes());
         self.fill_checksum(&pseudo);
         let length = 20 + options.len();
-        let mut header = vec![0x40 | (length / 4) as u8, 0];
+        let mut header = vec![0x40 | (length / 4) as u8, fields.service];
         header.extend(((length + self.bytes.len()) as u16).to_be_bytes());
-        header.extend([0x12, 0x34]);
-        header.extend(fragment.to_be_bytes());
-        header.extend([64, self.protocol, 0, 0]);
+        header.extend(fields.identification.to_be_bytes());
+        header.extend(fields.fragment.to_be_bytes());
+        header.extend([fields.ttl, self.protocol, 0, 0]);
         header.extend(source.octets());
         header.extend(destination.octets());
         header.extend(options);
         let sum = checksum(&[&header]);
         header[10..12].copy_from_slice(&sum.to_be_bytes());
         header.extend(&self.bytes);
-        Self { bytes: header, protocol: 4 }
+        Self { bytes: header, protocol: 4, behind: None }
     }
 
     /// IPv6 with a hop limit.
     pub(crate) fn ipv6(mut self, source: Ipv6Addr, destination: Ipv6Addr, hop_limit: u8) -> Self {
         let mut pseudo = source.octets().to_vec();
         pseudo.extend(destination.octets());
-        pseudo.extend((self.bytes.len() as u32).to_be_bytes());
-        pseudo.extend([0, 0, 0, self.protocol]);
+        // RFC 8200 §8.1: of the upper layer, without extension headers.
+        let (protocol, length) = self.behind.unwrap_or((self.protocol, 0));
+        pseudo.extend(((self.bytes.len() - length) as u32).to_be_bytes());
+        pseudo.extend([0, 0, 0, protocol]);
         self.fill_checksum(&pseudo);
         let mut header = vec![0x60, 0, 0, 0];
         header.extend((self.bytes.len() as u16).to_be_bytes());
@@ -125,19 +146,25 @@ impl Packet {
         header.extend(source.octets());
         header.extend(destination.octets());
         header.extend(&self.bytes);
-        Self { bytes: header, protocol: 6 }
+        Self { bytes: header, protocol: 6, behind: None }
     }
 
     fn fill_checksum(&mut self, pseudo: &[u8]) {
-        let (place, pseudo) = match self.protocol {
-            6 if self.bytes.len() >= 20 => (16, pseudo),
-            17 if self.bytes.len() >= 8 => (6, pseudo),
-            1 if self.bytes.len() >= 8 => (2, &[][..]),
-            58 if self.bytes.len() >= 8 => (2, pseudo),
+        let (protocol, start) = self.behind.unwrap_or((self.protocol, 0));
+        let bytes = &mut self.bytes[start..];
+        let (place, pseudo) = match protocol {
+            6 if bytes.len() >= 20 => (16, pseudo),
+            17 if bytes.len() >= 8 => (6, pseudo),
+            1 if bytes.len() >= 8 => (2, &[][..]),
+            58 if bytes.len() >= 8 => (2, pseudo),
             _ => return,
         };
-        let sum = checksum(&[pseudo, &self.bytes]);
-        self.bytes[place..place + 2].copy_from_slice(&sum.to_be_bytes());
+        let sum = match checksum(&[pseudo, bytes]) {
+            // RFC 768: zero says that there is none.
+            0 if protocol == 17 => 0xffff,
+            sum => sum,
+        };
+        bytes[place..place + 2].copy_from_slice(&sum.to_be_bytes());
     }
 
     /// The fragment of an IP packet that has these bytes of its payload (RFC 791 §3.2, RFC 8200 §4.5). IPv6: of one without
@@ -164,7 +191,7 @@ impl Packet {
             bytes.extend(id.to_be_bytes());
         }
         bytes.extend(data);
-        Self { bytes, protocol: self.protocol }
+        Self { bytes, ..self.clone() }
     }
 
     /// Ethernet from the client to the balancer, with VLAN tags (type, VLAN) from outside in.
@@ -193,11 +220,47 @@ impl Packet {
     }
 }
 
+/// Fields of an IPv4 header.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fields {
+    pub(crate) service: u8,
+    pub(crate) identification: u16,
+    /// Flags and offset.
+    pub(crate) fragment: u16,
+    pub(crate) ttl: u8,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self { service: 0, identification: 0x1234, fragment: 0, ttl: 64 }
+    }
+}
+
+/// A built frame on the way from the balancer to the client.
+pub(crate) fn sent_back(mut frame: Vec<u8>) -> Vec<u8> {
+    frame[..12].rotate_left(6);
+    frame
+}
+
 /// The same frame on its way to an instance: other MACs, nothing else.
 pub(crate) fn forwarded(frame: &[u8], to: [u8; 6]) -> Vec<u8> {
     let mut frame = frame.to_vec();
     frame[..6].copy_from_slice(&to);
     frame[6..12].copy_from_slice(&OURS);
+    frame
+}
+
+/// The same frame a hop later, without VLAN tags: the IPv4 header's checksum computed anew.
+pub(crate) fn aged(mut frame: Vec<u8>) -> Vec<u8> {
+    if frame[12..14] == [0x86, 0xdd] {
+        frame[14 + 7] -= 1;
+        return frame;
+    }
+    frame[14 + 8] -= 1;
+    frame[14 + 10..14 + 12].fill(0);
+    let end = 14 + usize::from(frame[14] & 15) * 4;
+    let sum = checksum(&[&frame[14..end]]);
+    frame[14 + 10..14 + 12].copy_from_slice(&sum.to_be_bytes());
     frame
 }
 

@@ -1,9 +1,11 @@
 //! Single packets through the loaded program, and the same ones through the pipeline on the host.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod answers;
 mod builder;
 mod fragments;
 mod fuzz;
+mod nat;
 mod object;
 mod parity;
 mod samples;

@@ -1,16 +1,31 @@
 //! The kernel object by itself: it loads, within a budget.
 
+use aya::util::KernelVersion;
+
 use super::targets::{Kernel, desired, model};
 
 /// Instructions that the verifier may process: a quarter more than it does today. The kernel's limit is a million.
-const BUDGETS: [(&str, u32); 4] =
-    [("gateway", 100_000), ("gateway_slow", 220_000), ("gateway_finish", 100_000), ("gateway_sample", 6_000)];
+const BUDGETS: [(&str, u32); 5] = [
+    ("gateway", 100_000),
+    ("gateway_slow", 220_000),
+    ("gateway_finish", 100_000),
+    ("gateway_reply", 100_000),
+    ("gateway_sample", 6_000),
+];
+
+/// The first kernel that says how many it has processed.
+const COUNTS: KernelVersion = KernelVersion::new(5, 16, 0);
 
 #[test]
 fn the_verifier_accepts_the_program_within_its_budget() {
     let mut kernel = Kernel::new(&desired(model()));
     for (name, info) in kernel.dataplane.programs().unwrap() {
-        let processed = info.verified_instruction_count().expect("kernel 5.16 or newer counts them");
+        let Some(processed) = info.verified_instruction_count() else {
+            let running = KernelVersion::current().unwrap();
+            assert!(running < COUNTS, "{name}: {running} gives no count, and kernels do since {COUNTS}");
+            println!("{name}: accepted by {running}, which does not count what it verifies");
+            continue;
+        };
         println!("{name}: {processed} verified instructions, {} bytes of machine code", info.size_jitted());
         let (_, budget) = BUDGETS.into_iter().find(|(of, _)| *of == name).unwrap();
         assert!(processed <= budget, "{name}: {processed} instructions are more than {budget}");

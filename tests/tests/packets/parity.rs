@@ -4,6 +4,7 @@
 //! table takes part. `GATEWAY_PARITY_FRAMES` says how many (default 100,000), `GATEWAY_PARITY_SEED` from which seed.
 
 use gateway_ebpf::{fragment, note};
+use gateway_userspace::model::{Forwarding, Model};
 use network_types::ip::IpProto;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -18,11 +19,22 @@ const SHORTEST: usize = 14;
 
 #[test]
 fn kernel_and_host_agree_on_every_frame() {
+    agree(model());
+}
+
+#[test]
+fn kernel_and_host_agree_on_every_frame_in_nat_mode() {
+    let mut model = model();
+    model.balancer.forwarding = Forwarding::Nat;
+    agree(model);
+}
+
+fn agree(model: Model) {
     let frames = number("GATEWAY_PARITY_FRAMES", 100_000);
     let seed = number("GATEWAY_PARITY_SEED", u64::from(std::process::id()));
     println!("seed {seed}");
 
-    let mut wish = desired(model());
+    let mut wish = desired(model);
     let mut kernel = Kernel::new(&wish);
     let mut alone = (*wish.model).clone();
     alone.instances.truncate(1);
@@ -100,7 +112,11 @@ impl Random {
     fn good(&mut self) -> Vec<u8> {
         // Few clients, ports and sequence numbers: notes are made, met again, proved and refused.
         let client = 1 + self.below(4);
-        let source_port = 40_000 + self.below(200) as u16;
+        // Some are what an instance answers from with nat.
+        let source_port = match self.below(8) {
+            0 => self.one_of(&[10_443, 10_080, 23_443]),
+            _ => 40_000 + self.below(200) as u16,
+        };
         let port = self.one_of(&[443, 443, 443, 80, 3443, 22]);
         let flags = self.one_of(&[SYN, SYN, ACK, ACK, ACK, FIN | ACK, RST, SYN | ACK, SYN | FIN, 0]);
         let sequence = self.one_of(&[1, 2, 0x1_0005, 0x7000_0000, 0x7000_0001]);
@@ -114,8 +130,10 @@ impl Random {
         };
         let source = match (is_v6, self.below(8)) {
             (false, 0) => format!("198.51.100.{client}"),
+            (false, 1) => "10.0.0.11".to_owned(),
             (false, _) => format!("10.0.9.{client}"),
             (true, 0) => format!("2001:db8::{client}"),
+            (true, 1) => "fd00:0:0:1::11".to_owned(),
             (true, _) => format!("fd00:0:0:1::{client}"),
         };
         let icmp = if is_v6 { IpProto::Ipv6Icmp } else { IpProto::Icmp };

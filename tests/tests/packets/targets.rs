@@ -10,10 +10,11 @@ use aya::programs::{TestRun as _, TestRunOptions};
 use gateway_ebpf::{
     host::HostTables,
     pipeline::{self, Verdict},
+    tables::Answered,
 };
 use gateway_userspace::{
     config,
-    dataplane::{Counters, Dataplane},
+    dataplane::{Answers, Counters, Dataplane},
     model::{InstanceName, Model},
     plan::{self, Desired, Interface, Mac, Plan, Side, Way},
 };
@@ -127,7 +128,7 @@ pub(crate) fn run_on_host(tables: &HostTables, frame: &[u8]) -> (Verdict, Outcom
         Verdict::Pass | Verdict::Deliver => Action::Pass,
         Verdict::Transmit => Action::Transmit,
         Verdict::Redirect(_) => Action::Redirect,
-        Verdict::Slow => unreachable!("`balance` asks both programs"),
+        Verdict::Slow | Verdict::Reply => unreachable!("`balance` asks all programs"),
     };
     (verdict, Outcome { action, frame })
 }
@@ -139,18 +140,28 @@ pub(crate) struct Counted {
     pub(crate) forwarded: BTreeMap<String, (u64, u64, u64)>,
     /// Packets by VIP or service, and reason.
     pub(crate) dropped: BTreeMap<(String, &'static str), u64>,
+    /// By kind.
+    pub(crate) answered: BTreeMap<Answered, u64>,
 }
 
 impl From<Counters> for Counted {
     fn from(counters: Counters) -> Self {
         let forwarded = counters.services.into_iter().chain(counters.instances);
         let dropped = counters.drops.into_iter();
+        let Answers { echo, error, reset, limited } = counters.answers;
+        let answered = [
+            (Answered::Echo, echo),
+            (Answered::Error, error),
+            (Answered::Reset, reset),
+            (Answered::Limited, limited),
+        ];
         Self {
             forwarded: forwarded
                 .filter(|line| line.packets > 0)
                 .map(|line| (line.name, (line.packets, line.bytes, line.syns)))
                 .collect(),
             dropped: dropped.map(|line| ((line.name, line.reason), line.packets)).collect(),
+            answered: answered.into_iter().filter(|&(_, count)| count > 0).collect(),
         }
     }
 }
@@ -174,6 +185,7 @@ impl Counted {
                 .iter()
                 .map(|(&(n, reason), &count)| ((scope(n), reason.name()), count))
                 .collect(),
+            answered: counters.answers.clone(),
         }
     }
 }

@@ -1,6 +1,14 @@
 //! Debian packages.
 
-use std::{collections::HashSet, path::Path, process::Command, time::Duration};
+use std::{
+    collections::HashSet,
+    fs::{self, OpenOptions},
+    io::{ErrorKind, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -11,7 +19,7 @@ use crate::{console::Step, exec};
 const LIMIT: Duration = Duration::from_mins(20);
 
 /// No answer in 20 s is none, and somebody else's apt run is waited for.
-const OPTIONS: [&str; 6] =
+pub(super) const OPTIONS: [&str; 6] =
     ["-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1", "-o", "DPkg::Lock::Timeout=300"];
 
 /// What is known of apt in this run.
@@ -68,8 +76,7 @@ impl Setup {
 
     /// Installs those of `packages` that are missing.
     ///
-    /// Recommended packages stay out, and no package that this crate asks for starts a service. One that did would
-    /// need a `policy-rc.d` for the time of its installation.
+    /// Recommended packages stay out, and no service is started.
     pub(super) fn install(&mut self, packages: &[&str], what_for: &str) -> Result<()> {
         let missing = missing(packages);
         if missing.is_empty() || !self.wants(&format!("install {} ({what_for})", missing.join(" "))) {
@@ -87,6 +94,7 @@ impl Setup {
             );
         }
         self.refresh_lists();
+        let _no_services = NoServices::begin()?;
         let step = Step::begin(format!("installing {} ({what_for})", missing.join(" ")));
         exec::watched(command.args(OPTIONS).env("DEBIAN_FRONTEND", "noninteractive"), &step, LIMIT)
             .map_err(|failure| anyhow!(failure.report()))
@@ -97,6 +105,39 @@ impl Setup {
             })?;
         step.done();
         Ok(())
+    }
+}
+
+/// What packages ask before they start a service (invoke-rc.d(8)).
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// While it lives, packages start no service. A policy that the machine has of its own is left to decide.
+struct NoServices {
+    ours: bool,
+}
+
+impl NoServices {
+    fn begin() -> Result<Self> {
+        let mut options = OpenOptions::new();
+        match options.write(true).create_new(true).mode(0o755).open(POLICY) {
+            // 101: the action is forbidden by policy.
+            Ok(mut file) => file
+                .write_all(b"#!/bin/sh\nexit 101\n")
+                .map(|()| Self { ours: true })
+                .with_context(|| format!("writing {POLICY}")),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Self { ours: false }),
+            Err(error) => Err(error).with_context(|| format!("writing {POLICY}")),
+        }
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.ours
+            && let Err(error) = fs::remove_file(POLICY)
+        {
+            eprintln!("{POLICY} is still there: {error}; remove it, or no package will start its service");
+        }
     }
 }
 

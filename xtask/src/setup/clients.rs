@@ -5,13 +5,14 @@ use anyhow::{Result, bail};
 use super::{Setup, apt};
 
 /// A program, the package that has it, and who runs it.
-struct Client {
-    program: &'static str,
-    package: &'static str,
-    what_for: &'static str,
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(super) program: &'static str,
+    pub(super) package: &'static str,
+    pub(super) what_for: &'static str,
 }
 
-const CLIENTS: [Client; 4] = [
+const CLIENTS: &[Client] = &[
     Client { program: "ip", package: "iproute2", what_for: "the lab's namespaces, links and addresses" },
     Client {
         program: "ethtool",
@@ -19,12 +20,24 @@ const CLIENTS: [Client; 4] = [
         what_for: "the lab's links: checksums that XDP can forward",
     },
     Client { program: "curl", package: "curl", what_for: "requests as clients make them" },
+    Client { program: "ping", package: "iputils-ping", what_for: "echo requests as clients make them" },
     Client { program: "openssl", package: "openssl", what_for: "TLS handshakes as clients make them" },
 ];
 
-/// Brings those that are not on the path.
+/// What gateway is compared with; only `cargo xtask bench forwarding` brings it.
+pub(crate) const PEERS: &[Client] = &[
+    Client { program: "nft", package: "nftables", what_for: "DNAT in the kernel, to compare with" },
+    Client { program: "haproxy", package: "haproxy", what_for: "a balancer in user space, to compare with" },
+];
+
+/// Brings those that tests and the lab run.
 pub(super) fn ensure(setup: &mut Setup) -> Result<()> {
-    let missing: Vec<&Client> = CLIENTS.iter().filter(|client| !is_on_path(client.program)).collect();
+    bring(setup, CLIENTS)
+}
+
+/// Brings those of `clients` that are not on the path.
+pub(super) fn bring(setup: &mut Setup, clients: &[Client]) -> Result<()> {
+    let missing: Vec<&Client> = clients.iter().filter(|client| !is_on_path(client.program)).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -11,30 +11,63 @@ use crate::{
         code::Code,
         fault::{Fault, Problem},
         file::{self, File},
+        read::Key,
     },
     model::{
-        Affinity, Balancer, Forwarding, HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Probe, ProbeKind, Service,
+        Affinity, Balancer, Forwarding, HTTP_PORT, HTTPS_PORT, Interfaces, MANAGEMENT_PORT, Probe, ProbeKind,
+        Service,
     },
 };
 
 /// None where the interface is not known or nothing to seed with.
 pub(super) fn balancer(file: &File, service: Option<&Service>, faults: &mut Vec<Fault>) -> Option<Balancer> {
     let written = &file.balancer;
-    let two = written.inside.span().is_some() || written.outside.span().is_some();
-    let interface = if two {
-        written.interface.value()
-    } else {
-        required(&written.interface, "balancer.interface", &written.at, faults)
-    };
     Some(Balancer {
-        interface: interface?.clone(),
+        interfaces: interfaces(written, faults)?,
         forwarding: written.forwarding.value_or(Forwarding::L2),
+        address: list(&written.address),
         affinity: written.affinity.value_or(Affinity::FiveTuple),
         management_sources: list(&written.management_sources),
         drain: written.drain.value_or(Duration::from_secs(3_600)),
         admin: written.admin.value_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))),
         seed: written.seed.value_or(service?.name.clone()),
     })
+}
+
+/// One, or two different ones.
+fn interfaces(written: &file::Balancer, faults: &mut Vec<Fault>) -> Option<Interfaces> {
+    let (inside, outside) = (&written.inside, &written.outside);
+    let problem = |message: &str, label: &str| Problem::new(Code::Interfaces, message).label(label);
+    let Some(first) = inside.span().or_else(|| outside.span()) else {
+        let name = required(&written.interface, "balancer.interface", &written.at, faults)?;
+        return Some(Interfaces::One(name.clone()));
+    };
+    if let Some(at) = written.interface.span() {
+        let both = problem(
+            "`interface` stands for both sides, `inside` and `outside` for one each",
+            "expected either",
+        )
+        .help("remove `interface`, or the other two");
+        faults.push(both.at(at).also(first, "the other"));
+        return None;
+    }
+    for (missing, there, name) in [(inside, outside, "inside"), (outside, inside, "outside")] {
+        if let (Key::Absent, Some(at)) = (missing, there.span()) {
+            let message = format!("`balancer.{name}` is missing");
+            let label = "one of two interfaces";
+            faults.push(
+                problem(&message, label).help("write `interface` if there is one for both sides").at(at),
+            );
+        }
+    }
+    let (inside, outside) = (inside.given()?, outside.given()?);
+    if inside.get_ref() == outside.get_ref() {
+        let same = problem("`inside` and `outside` are one interface", "expected another one than `inside`")
+            .help("write `interface` if there is one for both sides");
+        faults.push(same.at(outside.span()).also(inside.span(), "inside"));
+        return None;
+    }
+    Some(Interfaces::Two { inside: inside.get_ref().clone(), outside: outside.get_ref().clone() })
 }
 
 /// Defaults, and what port, interval and timeout must be.

@@ -3,6 +3,7 @@
 mod addresses;
 mod balancer;
 mod endpoints;
+mod forwarding;
 mod instances;
 mod unsupported;
 
@@ -61,6 +62,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     let vip = addresses::resolve(file, &network, &instances, faults);
     let balancer = balancer::balancer(file, service.as_ref(), faults);
     let probe = balancer::probe(file, faults);
+    forwarding::check(file, &network, &vip, &probe, faults);
     snat(file, faults);
     let (endpoints, certificates) = endpoints::resolve(file, service.as_ref(), folder, faults);
     let proxy = proxy(file, faults);

@@ -7,22 +7,15 @@ use crate::{
         file::File,
         read::Key,
     },
-    model::{Affinity, Forwarding, Mode, ProbeKind, Role},
+    model::{Mode, ProbeKind, Role},
 };
 
 /// Reports each use of a feature that is still to come.
 pub(super) fn refuse(file: &File, faults: &mut Vec<Fault>) {
-    let balancer = &file.balancer;
-    only(&file.service.mode, Mode::Internal, "internal", "this mode", faults);
-    only(&balancer.forwarding, Forwarding::L2, "l2", "this forwarding mode", faults);
-    only(&balancer.affinity, Affinity::FiveTuple, "five-tuple", "this affinity", faults);
-    for (key, name) in [(&balancer.inside, "inside"), (&balancer.outside, "outside")] {
-        if let Some(at) = key.span() {
-            let what = format!("`balancer.{name}`, one of two interfaces,");
-            faults.push(not_yet(&what).help("use `interface`, one for both sides").at(at));
-        }
+    if let Some(mode) = file.service.mode.given().filter(|mode| *mode.get_ref() != Mode::Internal) {
+        faults.push(not_yet("this mode").help("use `\"internal\"`").at(mode.span()));
     }
-    if let Some(at) = balancer.admin.span() {
+    if let Some(at) = file.balancer.admin.span() {
         faults.push(not_yet("`balancer.admin`, the API,").help("remove it").at(at));
     }
     if file.probe.kind.value() == Some(&ProbeKind::Https) {
@@ -57,12 +50,6 @@ pub(super) fn refuse(file: &File, faults: &mut Vec<Fault>) {
                 );
             }
         }
-    }
-}
-
-fn only<T: PartialEq + Copy>(key: &Key<T>, have: T, word: &str, what: &str, faults: &mut Vec<Fault>) {
-    if let Some(given) = key.given().filter(|given| *given.get_ref() != have) {
-        faults.push(not_yet(what).help(format!("use `\"{word}\"`")).at(given.span()));
     }
 }
 

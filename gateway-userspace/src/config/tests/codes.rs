@@ -50,6 +50,7 @@ const VNET: &str = r#"vnet   = ["10.0.0.0/16"]"#;
 const PRIVATE: &str = r#"private = ["10.0.0.5", "fd00:0:0:1::5"]"#;
 const PUBLIC: &str = r#"public  = ["203.0.113.5"]"#;
 const INTERFACE: &str = r#"interface  = "eth0""#;
+const FORWARDING: &str = r#"forwarding = "l2""#;
 const DRAIN: &str = r#"drain      = "1h""#;
 const DIP_2: &str = r#"dip  = ["10.0.0.12", "fd00:0:0:1::12"]"#;
 const NAME_2: &str = r#"name = "gw-2""#;
@@ -191,6 +192,77 @@ fn interface_name() {
     for name in ["", "sixteen-bytes-xx", "eth 0", "eth/0", "eth:0", ".."] {
         finds(Code::InterfaceName, INTERFACE, &format!("interface = «\"{name}\""));
     }
+}
+
+#[test]
+fn r14_one_interface_or_two_different_ones() {
+    finds_in(&[], &EXAMPLE.replace(INTERFACE, "inside = \"eth1\"\noutside = \"eth0\""));
+    finds(Code::Interfaces, INTERFACE, "interface = «\"eth0\"\ninside = \"eth1\"\noutside = \"eth0\"");
+    finds(Code::Interfaces, INTERFACE, "inside = \"eth0\"\noutside = «\"eth0\"");
+    finds(Code::Interfaces, INTERFACE, "inside = «\"eth0\"");
+    finds(Code::Interfaces, INTERFACE, "outside = «\"eth0\"");
+    finds(Code::InterfaceName, INTERFACE, "inside = «\"eth 0\"\noutside = \"eth0\"");
+}
+
+#[test]
+fn balancers_own_addresses() {
+    let with = |mode: &str, address: &str| format!("forwarding = \"{mode}\"\naddress = {address}");
+    for mode in ["l2", "ipip", "gue", "nat"] {
+        finds_in(
+            &[],
+            &EXAMPLE.replace(FORWARDING, &with(mode, r#"["10.0.0.2", "fd00:0:0:1::2", "10.8.0.2"]"#)),
+        );
+    }
+    for mode in ["ipip", "gue", "nat"] {
+        finds(Code::BalancerAddress, FORWARDING, &with(mode, r#"«["10.0.0.2"]"#));
+        finds(Code::BalancerAddress, FORWARDING, &with(mode, r#"«["fd00:0:0:1::2"]"#));
+        finds_all(&[Code::BalancerAddress; 2], FORWARDING, &with(mode, "««[]"));
+        let bare = format!("forwarding = \"{mode}\"");
+        finds_in(
+            &[Code::BalancerAddress; 2],
+            &EXAMPLE.replace(FORWARDING, &bare).replace("[balancer]", "««[balancer]"),
+        );
+    }
+    let ipip = |first: &str| with("ipip", &format!(r#"[{first}, "10.0.0.2", "fd00:0:0:1::2"]"#));
+    finds(Code::BalancerAddress, FORWARDING, &ipip(r#"«"192.0.2.2""#));
+    finds(Code::AddressClash, FORWARDING, &ipip(r#"«"10.0.0.5""#));
+    finds(Code::AddressClash, FORWARDING, &ipip(r#"«"203.0.113.5""#));
+    finds(Code::AddressClash, FORWARDING, &ipip(r#"«"10.0.0.11""#));
+    finds(Code::ReservedAddress, FORWARDING, &ipip(r#"«"10.0.0.255""#));
+    finds(Code::GivenTwice, FORWARDING, &with("ipip", r#"["10.0.0.2", «"10.0.0.2", "fd00:0:0:1::2"]"#));
+}
+
+#[test]
+fn r80_every_affinity_is_taken() {
+    for affinity in ["five-tuple", "three-tuple", "source-address"] {
+        finds_in(
+            &[],
+            &EXAMPLE.replace(r#"affinity   = "five-tuple""#, &format!("affinity = \"{affinity}\"")),
+        );
+    }
+}
+
+#[test]
+fn nat_needs_ports_and_dips_of_its_own() {
+    let nat =
+        EXAMPLE.replace(FORWARDING, "forwarding = \"nat\"\naddress = [\"10.0.0.2\", \"fd00:0:0:1::2\"]");
+    for taken in [10_080, 10_443, 13_443, 23_443] {
+        finds_in(&[Code::ProbePort], &nat.replace(PROBE, &format!("port = «{taken}")));
+    }
+    finds_in(&[], &nat.replace(PROBE, "port = 20443"));
+    finds_in(
+        &[Code::BackendPort],
+        &nat.replace(
+            PRIVATE,
+            r#"private = ["fd00:0:0:1::5", "10.0.0.5", "10.0.0.6", "10.0.0.7", «"10.0.0.8"]"#,
+        ),
+    );
+    finds_in(
+        &[Code::BackendPort],
+        &nat.replace(PUBLIC, r#"public = ["203.0.113.5", "203.0.113.6", "203.0.113.7", «"203.0.113.8"]"#),
+    );
+    finds_in(&[Code::DipFamilyMissing], &nat.replace(DIP_2, r#"dip = «["10.0.0.12"]"#));
+    finds_in(&[Code::DipFamilyMissing], &nat.replace(DIP_2, r#"dip = «["fd00:0:0:1::12"]"#));
 }
 
 #[test]
@@ -344,13 +416,6 @@ fn features_to_come_are_refused() {
     for mode in ["external", "none"] {
         finds(Code::NotSupported, r#"mode   = "internal""#, &format!("mode = «\"{mode}\""));
     }
-    for forwarding in ["ipip", "gue", "nat"] {
-        finds(Code::NotSupported, r#"forwarding = "l2""#, &format!("forwarding = «\"{forwarding}\""));
-    }
-    for affinity in ["three-tuple", "source-address"] {
-        finds(Code::NotSupported, r#"affinity   = "five-tuple""#, &format!("affinity = «\"{affinity}\""));
-    }
-    finds_all(&[Code::NotSupported; 2], INTERFACE, "inside = «\"eth1\"\noutside = «\"eth0\"");
     finds(Code::NotSupported, INTERFACE, "interface = \"eth0\"\nadmin = «\"127.0.0.1:9180\"");
     finds(Code::NotSupported, r#"kind = "http""#, "kind = «\"https\"");
     finds(Code::NotSupported, PROXY, "[snat]\nenabled = «true\n[proxy]");

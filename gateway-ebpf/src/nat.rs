@@ -1,0 +1,140 @@
+//! Another address and port at one end of a packet (RFC 3022), and the checksums that follow from it (RFC 1624): their cost does
+//! not grow with the packet.
+
+use core::mem::offset_of;
+
+use network_types::ip::IpProto;
+
+use crate::{
+    address::Address,
+    checksum,
+    frame::Frame,
+    headers::{Icmp, Ports, Tcp, Udp},
+    parse::{IpHeader, Packet, Stop},
+    reason::Reason,
+};
+
+/// Which end of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Where it comes from.
+    Source,
+    /// Where it goes.
+    Destination,
+}
+
+impl End {
+    /// The same end, as a packet that went the other way has it: an ICMP error quotes such a one.
+    #[inline(always)]
+    const fn of_quote(self) -> Self {
+        match self {
+            Self::Source => Self::Destination,
+            Self::Destination => Self::Source,
+        }
+    }
+
+    /// Where this end's port is in TCP and UDP.
+    #[inline(always)]
+    const fn port_at(self) -> usize {
+        match self {
+            Self::Source => offset_of!(Ports, source),
+            Self::Destination => offset_of!(Ports, destination),
+        }
+    }
+}
+
+/// What an end becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Of the packet's family.
+    pub address: Address,
+    /// 0: ports stay, for the packet has none (a later fragment).
+    pub port: u16,
+}
+
+/// Gives the packet another end, `hops` hops later: in its header, its ports, and what an ICMP error quotes (RFC 5508 §4.2).
+/// In the fast program (`!FULL`) there are only TCP and UDP.
+#[inline(always)]
+pub fn translate<F: Frame, H: IpHeader, const FULL: bool>(
+    frame: &mut F,
+    header: &H,
+    packet: &Packet,
+    (end, to): (End, Endpoint),
+    hops: u8,
+) -> Result<(), Stop> {
+    let change =
+        header.readdress(frame, packet.start, (end, to.address), hops).ok_or(Stop::Drop(Reason::HopLimit))?;
+    if FULL && to.port == 0 {
+        return Ok(());
+    }
+    match packet.protocol {
+        TCP | UDP => ports(frame, (packet.protocol, packet.payload, packet.end), (end, to.port), change)
+            .map(|_| ())
+            .ok_or(Stop::Drop(Reason::Truncated)),
+        ICMP | ICMPV6 if FULL => {
+            quote::<_, H>(frame, packet, (end.of_quote(), to), change).ok_or(Stop::Drop(Reason::Truncated))
+        }
+        _ => Ok(()),
+    }
+}
+
+const TCP: u8 = IpProto::Tcp as u8;
+const UDP: u8 = IpProto::Udp as u8;
+const ICMP: u8 = IpProto::Icmp as u8;
+const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
+
+/// Another port, and the segment's checksum, which covers the addresses too. By how much the segment's sum is different now.
+///
+/// A quoted segment may end before its checksum (RFC 792 asks for eight bytes), and then there is none to change.
+#[inline(always)]
+fn ports<F: Frame>(
+    frame: &mut F,
+    (protocol, start, end): (u8, usize, usize),
+    (which, port): (End, u16),
+    addresses: u64,
+) -> Option<u64> {
+    let port_at = start + which.port_at();
+    let before = u16::from_be(frame.read::<u16>(port_at)?);
+    frame.write(port_at, port.to_be())?;
+    let change = checksum::change(before, port);
+
+    let sum_at = start
+        + match protocol {
+            TCP => offset_of!(Tcp, checksum),
+            _ => offset_of!(Udp, checksum),
+        };
+    if sum_at + size_of::<u16>() > end {
+        return Some(change);
+    }
+    let before = u16::from_be(frame.read::<u16>(sum_at)?);
+    // RFC 768: zero is no checksum, and a checksum of zero is sent as its other form.
+    if protocol == UDP && before == 0 {
+        return Some(change);
+    }
+    let after = match checksum::adjust(before, addresses + change) {
+        0 if protocol == UDP => 0xffff,
+        after => after,
+    };
+    frame.write(sum_at, after.to_be())?;
+    Some(change + checksum::change(before, after))
+}
+
+/// The same end in the packet that an ICMP error quotes, and the checksum of the message, which covers the quote.
+#[inline(always)]
+fn quote<F: Frame, H: IpHeader>(
+    frame: &mut F,
+    packet: &Packet,
+    (end, to): (End, Endpoint),
+    outer: u64,
+) -> Option<()> {
+    let start = packet.payload + size_of::<Icmp>();
+    let header = frame.read::<H>(start)?;
+    let (protocol, payload) = header.quoted(frame, start)?;
+    let addresses = header.readdress(frame, start, (end, to.address), 0)?;
+    let segment = ports(frame, (protocol, payload, packet.end), (end, to.port), addresses)?;
+    // An IPv4 header adds up to the same as before, by its own checksum, and is not covered outside (RFC 792).
+    let change = if H::IS_V4 { segment } else { outer + addresses + segment };
+    let sum_at = packet.payload + offset_of!(Icmp, checksum);
+    let before = u16::from_be(frame.read::<u16>(sum_at)?);
+    frame.write(sum_at, checksum::adjust(before, change).to_be())
+}

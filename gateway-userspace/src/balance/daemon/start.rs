@@ -1,0 +1,121 @@
+//! The start, step by step; a step that fails undoes those before it.
+
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+
+use anyhow::Context;
+use nix::sys::signal::{SigSet, SigmaskHow};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Daemon, Port, route_replies, stamped};
+use crate::{
+    balance::{
+        Args,
+        neighbours::{self, Neighbours},
+        preflight,
+        state::State,
+        status,
+        vips::Vips,
+    },
+    config,
+    dataplane::Dataplane,
+    net::{
+        Netlink,
+        changes::{Changes, Role},
+        claim::claim,
+        events::Events,
+    },
+    plan::{self, Interface},
+};
+
+impl<'a> Daemon<'a> {
+    /// The program is attached before the VIPs are claimed: from the first packet that comes for a VIP, everything
+    /// but the configured services is dropped (R20).
+    pub(super) async fn start(args: &'a Args, neighbours: &'a mut Neighbours) -> anyhow::Result<Self> {
+        let model = Arc::new(config::load(&args.config)?);
+        let netlink = Netlink::open()?;
+        // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
+        let mut dataplane;
+        let mut changes = Changes::begin(&netlink, Role::Balance).await?;
+        let mut links = Vec::new();
+        let mut interfaces = Vec::new();
+        for (side, name) in model.balancer.interfaces.sides() {
+            let (link, mac) = preflight::interface(&netlink, name).await?;
+            interfaces.push(Interface { index: link.index, mac, side });
+            links.push(link);
+        }
+        let local = match &args.local {
+            Some(name) => Some(preflight::local(&netlink, &model, name).await?),
+            None => None,
+        };
+        let hops = preflight::hops(&netlink, &model, &links, local.as_ref()).await?;
+        dataplane = load().await?;
+        dataplane.log_events()?;
+
+        let sides: Vec<_> = interfaces.iter().map(|interface| interface.side).collect();
+        let mut state = State::new(&model, interfaces, local.clone(), hops, Instant::now());
+        let mut events = Events::subscribe()?;
+        for link in &links {
+            for entry in neighbours.ask(&netlink, link.index, state.wanted(link.index)).await? {
+                neighbours::learn(&mut state, &entry);
+            }
+        }
+        neighbours::wait_for_answers(&mut state, &mut events).await?;
+
+        let plan = plan::plan(&stamped(state.desired()), None)?;
+        dataplane.apply(&plan)?;
+        let all = netlink.links().await?;
+        route_replies(&mut changes, &model, &links, &all)?;
+        // All of them before the first VIP: it must not be reached past the program by another interface of ours.
+        let mut modes = Vec::new();
+        for link in &links {
+            modes.push(dataplane.attach(&link.name)?);
+        }
+        for ((link, side), mode) in links.iter().zip(&sides).zip(modes) {
+            let vips = model.vip.on(*side);
+            claim(&mut changes, &netlink, link, &vips).await?;
+            log::info!("balancing {} on {} ({mode:?} XDP)", status::list(&vips), link.name);
+        }
+        let others = preflight::other_ways_in(&all, &links);
+        if !others.is_empty() {
+            log::warn!(
+                "{} can let packets for a VIP in, past the program on {}, to what listens on this host; drop them there, \
+                 for example with nftables (docs/operations.md, \"Other interfaces\")",
+                status::list(&others),
+                status::list(links.iter().map(|link| &link.name))
+            );
+        }
+
+        let mut tick = interval(neighbours::EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ports = links.into_iter().zip(sides);
+        let ports = ports.map(|(link, side)| Port { link, side, vips: Vips::default() }).collect();
+        Ok(Self {
+            args,
+            netlink,
+            events,
+            ports,
+            local,
+            neighbours,
+            silent: BTreeSet::new(),
+            astray: String::new(),
+            tick,
+            state,
+            plan,
+            behind: false,
+            changes,
+            dataplane,
+        })
+    }
+}
+
+/// Apart from the owner task, which goes on hearing SIGTERM: the verifier may take seconds. And where no signal can come,
+/// which would make the kernel give up half-way with EAGAIN.
+async fn load() -> anyhow::Result<Dataplane> {
+    let loading = tokio::task::spawn_blocking(|| {
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        let loaded = Dataplane::load();
+        before.thread_set_mask()?;
+        Ok(loaded?)
+    });
+    loading.await.context("loading the program was broken off")?
+}

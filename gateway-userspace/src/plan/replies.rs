@@ -1,0 +1,68 @@
+//! Nat mode's way back: whose packets are replies, and what they come from in the clients' eyes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use gateway_ebpf::{
+    address::Address,
+    layout::{self, FLAG_NAT, Reply},
+};
+use network_types::ip::IpProto;
+
+use super::{Desired, Error, Plan, perfect::perfect, services, services::Scope};
+use crate::model::{Forwarding, InstanceName};
+
+pub(super) struct Tables {
+    pub(super) flags: u64,
+    pub(super) peers: BTreeMap<u32, Address>,
+    pub(super) replies: BTreeMap<u32, Reply>,
+    pub(super) peer_multiplier: u64,
+    pub(super) reply_multiplier: u64,
+}
+
+/// The tables; empty in other modes.
+pub(super) fn tables(
+    desired: &Desired,
+    numbers: &BTreeMap<InstanceName, u16>,
+    scopes: &BTreeMap<Scope, u16>,
+    running: Option<&Plan>,
+) -> Result<Tables, Error> {
+    let is_nat = desired.model.balancer.forwarding == Forwarding::Nat;
+    let peers: Vec<Address> =
+        if is_nat { dips(desired, numbers).into_iter().map(Address::from).collect() } else { Vec::new() };
+    let replies: Vec<Reply> = services::ports(&desired.model)
+        .filter_map(|(vip, port, _)| {
+            let backend_port = services::backend_port(&desired.model, vip, port)?;
+            let key = Reply::key(vip.is_ipv4(), IpProto::Tcp as u8, backend_port);
+            Some(Reply { key, vip: vip.into(), port, scope: scopes[&Scope::Tcp(vip, port)], pad: 0 })
+        })
+        .collect();
+    // A table with nothing in it can be laid out in any way.
+    let (peer_multiplier, peers) = perfect(
+        &peers,
+        Address::slot,
+        running.filter(|plan| !plan.peers.is_empty()).map(|plan| plan.config.peer_multiplier),
+        "instances' addresses",
+    )?;
+    let (reply_multiplier, replies) = perfect(
+        &replies,
+        |reply, multiplier| layout::slot(reply.key, multiplier),
+        running.filter(|plan| !plan.replies.is_empty()).map(|plan| plan.config.reply_multiplier),
+        "instances' ports",
+    )?;
+    let flags = if is_nat { FLAG_NAT } else { 0 };
+    Ok(Tables { flags, peers, replies, peer_multiplier, reply_multiplier })
+}
+
+/// The addresses of every instance that may have flows, drained and removed ones too.
+fn dips(desired: &Desired, numbers: &BTreeMap<InstanceName, u16>) -> BTreeSet<IpAddr> {
+    let configured = desired
+        .model
+        .instances
+        .iter()
+        .flat_map(|instance| instance.dip.iter().map(|&dip| (&instance.name, dip)));
+    let known = desired.ways.keys().map(|(name, dip)| (name, *dip));
+    configured.chain(known).filter(|(name, _)| numbers.contains_key(name)).map(|(_, dip)| dip).collect()
+}
