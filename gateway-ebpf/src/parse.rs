@@ -397,9 +397,9 @@ impl IpHeader for Ipv6 {
         if packet.payload != packet.start + Self::LENGTH || !has_checksum(frame, packet) {
             return None;
         }
-        // Addresses, length and protocol are in the header and, taken away, in the segment.
+        // Addresses, length and protocol are in the header and, taken away, in the segment. That no hop is left is seen later.
         let words = u64::from(u32::from_be(self.version_class_flow))
-            + (u64::from(self.next_header) << 8 | u64::from(self.hop_limit - 1))
+            + (u64::from(self.next_header) << 8 | u64::from(self.hop_limit.wrapping_sub(1)))
             + u64::from(!u16::from(self.next_header));
         Some(checksum::fold(words))
     }
