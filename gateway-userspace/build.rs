@@ -33,7 +33,12 @@ fn object() -> Result<(), String> {
     let workspace = manifest.parent().ok_or("the package has no parent folder")?;
     let source = workspace.join("gateway-ebpf");
     let tools = workspace.join("target/tools");
-    for input in [&source, &workspace.join("Cargo.lock"), &tools.join("bpf-toolchain")] {
+    for input in [
+        &source.join("src"),
+        &source.join("Cargo.toml"),
+        &workspace.join("Cargo.lock"),
+        &tools.join("bpf-toolchain"),
+    ] {
         println!("cargo::rerun-if-changed={}", input.display());
     }
     let built = build(&source, &tools, &workspace.join("target/bpf"))?;

@@ -118,15 +118,18 @@ fn tcp<F: Frame>(frame: &F, packet: &Packet) -> Result<(Flow, Segment), Reason> 
 fn udp<F: Frame>(frame: &F, packet: &Packet) -> Result<(Flow, Segment), Reason> {
     let Some(header) = frame.read::<Udp>(packet.payload) else { return Err(Reason::Truncated) };
     let length = u16::from_be(header.length) as usize;
-    if length < size_of::<Udp>() || packet.payload + length > packet.end {
+    // Of a datagram in fragments, the first has the header at least.
+    let here = if packet.part.is_whole() { length } else { size_of::<Udp>() };
+    if length < size_of::<Udp>() || packet.payload + here > packet.end {
         return Err(Reason::BadLength);
     }
     let flow = Flow { source: packet.source, ports: u32::from_be(header.ports), protocol: packet.protocol };
     Ok((flow, Segment::Datagram))
 }
 
+/// Whether a source is in a set.
 #[inline(always)]
-fn may_reach(block: &Block, set: u16, source: Address) -> bool {
+pub fn may_reach(block: &Block, set: u16, source: Address) -> bool {
     set == 0 || contains(&block.sources[(u32::from(set) & (SOURCE_SETS - 1)) as usize], source)
 }
 

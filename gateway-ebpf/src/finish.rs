@@ -7,7 +7,7 @@ use crate::{
     headers::{Ethernet, Ipv4, Ipv6},
     hops,
     layout::{self, Block, INSTANCES, Instance},
-    parse::{FARTHEST, IpHeader, Link, Packet, Stop},
+    parse::{FARTHEST, IpHeader, Link, Packet, Part, Stop},
     pipeline::{self, Verdict},
     reason::Reason,
     rewrite::{self, Ask},
@@ -150,6 +150,7 @@ fn read<F: Frame, H: IpHeader>(frame: &F, job: &Job) -> Option<Cause<H>> {
         payload: usize::from(job.payload & FARTHEST),
         end: usize::from(job.end),
         hop_limit: 0,
+        part: Part::WHOLE,
     };
     Some(Cause { link, header, packet })
 }

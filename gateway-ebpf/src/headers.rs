@@ -109,7 +109,7 @@ wire! {
         length: u8,
         /// Fragment header: offset and flags, big-endian. Routing header: type, and segments left.
         third: u16,
-        /// Not looked at.
+        /// Fragment header: identification, big-endian.
         fourth: u32,
     }
 }

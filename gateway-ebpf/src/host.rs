@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 use crate::{
     address::Address,
     frame::{Frame, Pod},
-    layout::{Block, NOTE_LINES, Traffic},
+    layout::{Block, FRAGMENT_LINES, NOTE_LINES, Traffic},
     limit,
     note::Settled,
     parse::ETHERNET,
@@ -61,6 +61,8 @@ pub struct HostTables {
     pub block: Box<Block>,
     /// The transition table.
     pub notes: Vec<NoteLine>,
+    /// Fragmented datagrams.
+    pub fragments: Vec<NoteLine>,
     /// The token buckets of answers.
     pub allowances: Vec<Word>,
     /// What [`Tables::now`] tells.
@@ -93,7 +95,8 @@ impl Default for HostTables {
         Self {
             // SAFETY: integers only, all zero as in a new map; too large to be made on the stack.
             block: unsafe { Box::new_zeroed().assume_init() },
-            notes: std::iter::repeat_with(NoteLine::default).take(NOTE_LINES as usize).collect(),
+            notes: lines(NOTE_LINES),
+            fragments: lines(FRAGMENT_LINES),
             allowances: std::iter::repeat_with(Word::default).take(limit::BUCKETS as usize).collect(),
             now: 0,
             interface: 0,
@@ -110,6 +113,10 @@ impl Tables for HostTables {
 
     fn notes(&self, line: u32) -> Option<&NoteLine> {
         self.notes.get(line as usize)
+    }
+
+    fn fragments(&self, line: u32) -> Option<&NoteLine> {
+        self.fragments.get(line as usize)
     }
 
     fn allowance(&self, index: u32) -> Option<&Word> {
@@ -145,6 +152,10 @@ impl Tables for HostTables {
     fn count_settled(&self, settled: Settled) {
         *self.counters.borrow_mut().settled.entry(settled).or_default() += 1;
     }
+}
+
+fn lines(count: u32) -> Vec<NoteLine> {
+    std::iter::repeat_with(NoteLine::default).take(count as usize).collect()
 }
 
 fn add(traffic: &mut Traffic, bytes: u64, syn: u64) {

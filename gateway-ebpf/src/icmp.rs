@@ -48,8 +48,11 @@ pub fn v6<F: Frame>(frame: &F, packet: &Packet, vip: Address) -> Result<(Flow, S
     if !quoted.is_valid() || quoted.source() != vip {
         return Err(Stop::Drop(Reason::IcmpQuote));
     }
-    let (protocol, payload) = parse::extensions(frame, quoted.next_header, offset + Ipv6::LENGTH)?;
-    quote(frame, packet, payload, protocol, quoted.destination())
+    let chain = parse::extensions(frame, quoted.next_header, offset + Ipv6::LENGTH)?;
+    if chain.part.is_later() {
+        return Err(Stop::Drop(Reason::IcmpQuote));
+    }
+    quote(frame, packet, chain.payload, chain.protocol, quoted.destination())
 }
 
 /// An ICMP message that quotes the packet it is about: unreachable, time exceeded, parameter problem.

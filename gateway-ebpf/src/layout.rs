@@ -18,6 +18,8 @@ pub const BUCKETS: usize = 65_537;
 pub const RING_WORDS: usize = BUCKETS + 1;
 /// Lines of the transition table, a power of two.
 pub const NOTE_LINES: u32 = 1 << 16;
+/// Lines of the table of fragmented datagrams, a power of two.
+pub const FRAGMENT_LINES: u32 = 1 << 12;
 /// Notes in a line: 64 bytes, one cache line.
 pub const NOTES: usize = 8;
 /// Sets of source prefixes; number 0 is everyone.
@@ -378,6 +380,44 @@ impl Bucket {
     }
 }
 
+/// Of each scope, reason and CPU the first drop is shown to user space, and then one in so many; a power of two.
+pub const SAMPLE_EVERY: u64 = 1024;
+/// Bytes of a frame that are shown, a power of two: two tags and any headers that are looked at.
+pub const SAMPLE_BYTES: usize = 128;
+/// Bytes of the ring buffer: some 1,600 drops.
+pub const SAMPLES_BYTES: u32 = 256 * 1024;
+
+/// A dropped packet.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// All but the packet.
+    pub about: About,
+    /// The frame's beginning, of which [`About::captured`] bytes are there.
+    pub headers: [u8; SAMPLE_BYTES],
+}
+
+/// When, where and why a packet was dropped.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct About {
+    /// Nanoseconds of the monotonic clock, to some milliseconds.
+    pub time: u64,
+    /// The kernel's index of the interface that it came by.
+    pub interface: u32,
+    /// Bytes of the frame.
+    pub length: u32,
+    /// Bytes of it that are shown.
+    pub captured: u32,
+    /// Where it was counted.
+    pub scope: u16,
+    /// [`crate::reason::Reason`]
+    pub reason: u8,
+    /// Zero.
+    pub pad: u8,
+}
+
+const _: () = assert!(size_of::<Sample>() == 24 + SAMPLE_BYTES && SAMPLE_EVERY.is_power_of_two());
 const _: () = assert!(size_of::<Address>() == 16);
 const _: () = assert!(size_of::<Config>() == 88);
 const _: () = assert!(size_of::<Interface>() == 16);

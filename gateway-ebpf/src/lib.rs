@@ -25,6 +25,7 @@ pub mod answer;
 pub mod checksum;
 pub mod encapsulate;
 pub mod finish;
+pub mod fragment;
 pub mod frame;
 pub mod headers;
 pub mod hops;

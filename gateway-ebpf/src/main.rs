@@ -29,6 +29,12 @@ mod programs {
         gateway_ebpf::kernel::finish(&context)
     }
 
+    /// What any of them drops, if user space is to be shown it.
+    #[xdp]
+    fn gateway_sample(context: XdpContext) -> u32 {
+        gateway_ebpf::kernel::sample(&context)
+    }
+
     /// What an instance sends to a client in nat mode.
     #[xdp]
     fn gateway_reply(context: XdpContext) -> u32 {

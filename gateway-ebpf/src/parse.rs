@@ -75,6 +75,43 @@ pub struct Packet {
     pub end: usize,
     /// Of the fixed header.
     pub hop_limit: u8,
+    /// Which part of a datagram it is.
+    pub part: Part,
+}
+
+/// A whole datagram, or a fragment of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// [`MORE_FRAGMENTS`] and the offset in units of eight bytes, as in an IPv4 header; 0: the whole.
+    pub field: u16,
+    /// What all fragments of the datagram have in common.
+    pub id: u32,
+}
+
+/// [`Part::field`]: this is not the last fragment.
+pub const MORE_FRAGMENTS: u16 = 0x2000;
+
+impl Part {
+    /// Nothing is missing.
+    pub const WHOLE: Self = Self { field: 0, id: 0 };
+
+    /// Not a fragment.
+    #[inline(always)]
+    pub const fn is_whole(self) -> bool {
+        self.field == 0
+    }
+
+    /// Without the transport header: `payload` is data, or the middle of a header.
+    #[inline(always)]
+    pub const fn is_later(self) -> bool {
+        self.offset() != 0
+    }
+
+    /// Bytes of the datagram in front of it.
+    #[inline(always)]
+    pub const fn offset(self) -> usize {
+        (self.field & 0x1fff) as usize * 8
+    }
 }
 
 impl Packet {
@@ -183,9 +220,11 @@ impl IpHeader for Ipv4 {
         if total < self.header_length() || offset + total > frame.length() {
             return Err(Stop::Drop(Reason::BadLength));
         }
-        if self.is_fragment() {
-            return Err(if FULL { Stop::Drop(Reason::Fragment) } else { Stop::Slow });
+        if !FULL && self.is_fragment() {
+            return Err(Stop::Slow);
         }
+        let field = u16::from_be(self.fragment) & 0x3fff;
+        let id = u16::from_be(self.identification).into();
         Ok(Packet {
             source: self.source(),
             protocol: self.protocol,
@@ -193,6 +232,7 @@ impl IpHeader for Ipv4 {
             payload: offset + self.header_length(),
             end: offset + total,
             hop_limit: self.ttl,
+            part: if FULL { Part { field, id } } else { Part::WHOLE },
         })
     }
 
@@ -258,7 +298,8 @@ impl IpHeader for Ipv4 {
         if packet.protocol == IpProto::Icmp as u8 {
             return Some(0);
         }
-        if !has_checksum(frame, packet) {
+        // Nothing is known of what a part adds up to.
+        if self.is_fragment() || !has_checksum(frame, packet) {
             return None;
         }
         let pseudo = u64::from(u32::from_be(self.source))
@@ -292,14 +333,15 @@ impl IpHeader for Ipv6 {
         if end > frame.length() {
             return Err(Stop::Drop(Reason::BadLength));
         }
-        let (protocol, payload) = if FULL {
+        let Chain { protocol, payload, part } = if FULL {
             extensions(frame, self.next_header, offset + Self::LENGTH)?
         } else if is_extension(self.next_header) {
             return Err(Stop::Slow);
         } else {
-            (self.next_header, offset + Self::LENGTH)
+            Chain { protocol: self.next_header, payload: offset + Self::LENGTH, part: Part::WHOLE }
         };
-        Ok(Packet { source: self.source(), protocol, start: offset, payload, end, hop_limit: self.hop_limit })
+        let (source, hop_limit) = (self.source(), self.hop_limit);
+        Ok(Packet { source, protocol, start: offset, payload, end, hop_limit, part })
     }
 
     #[inline(always)]
@@ -346,7 +388,8 @@ impl IpHeader for Ipv6 {
         if !self.is_valid() {
             return None;
         }
-        extensions(frame, self.next_header, offset + Self::LENGTH).ok()
+        let chain = extensions(frame, self.next_header, offset + Self::LENGTH).ok()?;
+        if chain.part.is_later() { None } else { Some((chain.protocol, chain.payload)) }
     }
 
     #[inline(always)]
@@ -354,9 +397,9 @@ impl IpHeader for Ipv6 {
         if packet.payload != packet.start + Self::LENGTH || !has_checksum(frame, packet) {
             return None;
         }
-        // Addresses, length and protocol are in the header and, taken away, in the segment.
+        // Addresses, length and protocol are in the header and, taken away, in the segment. That no hop is left is seen later.
         let words = u64::from(u32::from_be(self.version_class_flow))
-            + (u64::from(self.next_header) << 8 | u64::from(self.hop_limit - 1))
+            + (u64::from(self.next_header) << 8 | u64::from(self.hop_limit.wrapping_sub(1)))
             + u64::from(!u16::from(self.next_header));
         Some(checksum::fold(words))
     }
@@ -387,28 +430,49 @@ fn is_extension(protocol: u8) -> bool {
     matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
 }
 
-/// Follows extension headers (RFC 8200 §4) to the payload: its protocol and offset.
+/// Where extension headers lead.
+#[derive(Debug, Clone, Copy)]
+pub struct Chain {
+    /// IANA's number of the payload; of a later fragment what its fragment header says, which is nothing to go by.
+    pub protocol: u8,
+    /// Where the payload begins.
+    pub payload: usize,
+    /// As the fragment header says.
+    pub part: Part,
+}
+
+/// Follows extension headers (RFC 8200 §4) to the payload, which in a later fragment is what follows the fragment header.
 #[inline(always)]
-pub fn extensions<F: Frame>(frame: &F, mut protocol: u8, mut offset: usize) -> Result<(u8, usize), Reason> {
+pub fn extensions<F: Frame>(frame: &F, mut protocol: u8, mut payload: usize) -> Result<Chain, Reason> {
+    let mut part = Part::WHOLE;
     for _ in 0..EXTENSIONS {
         if !is_extension(protocol) {
-            return Ok((protocol, offset));
+            return Ok(Chain { protocol, payload, part });
         }
-        let Some(extension) = frame.read::<Extension>(offset) else { return Err(Reason::Truncated) };
+        let Some(extension) = frame.read::<Extension>(payload) else { return Err(Reason::Truncated) };
         let third = u16::from_be(extension.third);
-        match protocol {
-            // RFC 6946: an atomic fragment, offset 0 and nothing to follow, is a whole datagram.
-            FRAGMENT if third & 0xfff9 != 0 => return Err(Reason::Fragment),
-            // RFC 5095: an end node does not forward by it.
-            ROUTING if third & 0xff != 0 => return Err(Reason::RoutingHeader),
-            _ => {}
-        }
-        offset += match protocol {
+        payload += match protocol {
             FRAGMENT => 8,
             AUTHENTICATION => (extension.length as usize + 2) * 4,
             _ => (extension.length as usize + 1) * 8,
         };
+        match protocol {
+            // RFC 6946: an atomic fragment, offset 0 and nothing to follow, is a whole datagram.
+            FRAGMENT if third & 0xfff9 != 0 => {
+                // A fragment of a fragment.
+                if !part.is_whole() {
+                    return Err(Reason::BadHeader);
+                }
+                part = Part { field: third >> 3 | (third & 1) << 13, id: u32::from_be(extension.fourth) };
+                if part.is_later() {
+                    return Ok(Chain { protocol: extension.next_header, payload, part });
+                }
+            }
+            // RFC 5095: an end node does not forward by it.
+            ROUTING if third & 0xff != 0 => return Err(Reason::RoutingHeader),
+            _ => {}
+        }
         protocol = extension.next_header;
     }
-    if is_extension(protocol) { Err(Reason::ExtensionDepth) } else { Ok((protocol, offset)) }
+    if is_extension(protocol) { Err(Reason::ExtensionDepth) } else { Ok(Chain { protocol, payload, part }) }
 }

@@ -11,6 +11,7 @@ use crate::{
     admit::{self, Stopped},
     answer,
     finish::{Job, TASK_ECHO, TASK_FORWARD, TASK_RESET},
+    fragment,
     frame::Frame,
     headers::{Ethernet, Ipv4, Ipv6},
     hops::HopList,
@@ -143,6 +144,9 @@ fn link<F: Frame, const FULL: bool>(frame: &F, block: &Block) -> Result<Link, St
     parse::link::<_, FULL>(frame, block.config.one).map_err(|stop| Stopped { scope: 0, stop })
 }
 
+/// Four extension headers of 2 KiB, and what is in front, end before.
+const FARTHEST_PAYLOAD: usize = 0x3fff;
+
 /// A sound packet for a VIP.
 struct Arrived<'b, H> {
     interface: &'b Interface,
@@ -168,7 +172,14 @@ fn arrive<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
     }
     let of_vip = |stop| Stopped { scope: vip.scope, stop };
     let interface = ingress(tables, block, vip, link).map_err(of_vip)?;
-    let packet = header.packet::<_, FULL>(frame, link.end).map_err(of_vip)?;
+    let mut packet = header.packet::<_, FULL>(frame, link.end).map_err(of_vip)?;
+    if FULL && !H::IS_V4 {
+        // Extension headers, too, the verifier would else remember to the end: see `parse::link`.
+        let any = |value: usize| (value as u64 * block.config.one) as usize;
+        packet.part.field = any(packet.part.field.into()) as u16;
+        packet.payload = any(packet.payload) & FARTHEST_PAYLOAD;
+    }
+    fragment::check(vip, &packet).map_err(|reason| of_vip(reason.into()))?;
     Ok(Arrived { interface, vip, header, packet })
 }
 
@@ -195,11 +206,11 @@ fn ingress<'b, T: Tables>(
 ) -> Result<&'b Interface, Stop> {
     // The group bit is the lowest of the first byte on the wire (IEEE 802 §8.2).
     const GROUP: u32 = u32::from_ne_bytes([1, 0, 0, 0]);
-    let Some(interface) = interface(block, tables.interface()) else {
-        return Err(Stop::Drop(Reason::Interface));
-    };
+    // An empty slot has the address `::`, which is nobody's; seen here, where no packet on its way comes by.
+    let elsewhere = || if vip.scope == 0 { Stop::Pass } else { Stop::Drop(Reason::Interface) };
+    let Some(interface) = interface(block, tables.interface()) else { return Err(elsewhere()) };
     if interface.sides & vip.sides == 0 {
-        return Err(Stop::Drop(Reason::Interface));
+        return Err(elsewhere());
     }
     if is_for(link, interface) {
         return Ok(interface);
@@ -285,6 +296,11 @@ fn job<F: Frame, T: Tables, H: Version>(
         end: packet.end as u16,
         ..Job::default()
     };
+    if packet.part.is_later() {
+        let (note, hash) = fragment::follow(tables, block, vip, &packet)
+            .map_err(|reason| Stopped { scope: vip.scope, stop: reason.into() })?;
+        return Ok(Job { hash, task: TASK_FORWARD, scope: note.scope(), instance: note.instance(), ..job });
+    }
     let admitted = match admit::admit::<_, true>(frame, block, vip, &packet) {
         Ok(admitted) => admitted,
         Err(stopped) if stopped.stop == Stop::Drop(Reason::IcmpEcho) => {
@@ -299,16 +315,21 @@ fn job<F: Frame, T: Tables, H: Version>(
     let job = Job { scope: admitted.service.scope, ..job };
     let family = layout::family(H::IS_V4);
     match steer::steer::<_, true>(tables, block, vip.salt, &admitted, family) {
-        Ok(steered) => Ok(Job {
-            hash: steered.hash,
-            bucket: steered.bucket,
-            bucket_before: steered.bucket_before,
-            task: TASK_FORWARD,
-            syns: admitted.segment.syns() as u8,
-            instance: steered.instance,
-            backend_port: admitted.service.backend_port,
-            ..job
-        }),
+        Ok(steered) => {
+            if !packet.part.is_whole() {
+                fragment::note(tables, block, vip, &packet, job.scope, steered.instance);
+            }
+            Ok(Job {
+                hash: steered.hash,
+                bucket: steered.bucket,
+                bucket_before: steered.bucket_before,
+                task: TASK_FORWARD,
+                syns: admitted.segment.syns() as u8,
+                instance: steered.instance,
+                backend_port: admitted.service.backend_port,
+                ..job
+            })
+        }
         Err(Stop::Drop(Reason::Gone)) => Ok(Job { task: TASK_RESET, ..job }),
         Err(stop) => Err(Stopped { scope: job.scope, stop }),
     }

@@ -55,6 +55,7 @@ reasons! {
     19 TooBig "too-big" "a packet too big for the way to its instance" "network: a larger MTU between balancer and instances; senders are told by ICMP unless it is filtered"
     20 HopLimit "hop-limit" "no hops left for the way to the instance" "sender: a trace, or a loop in the network"
     21 NoRoom "no-room" "no room in the buffer for an outer header" "host: the interface's driver leaves too little headroom for XDP"
+    30 FragmentEarly "fragment-early" "a later fragment of a datagram whose first one has not come" "path: it changes the order of fragments, or loses them; lower the sender's MTU"
     22 Gone "gone" "a packet of a flow whose instance is gone" "instances: the host that had the flow does not answer; its clients are reset and connect anew"
     23 RateLimit "rate-limit" "an echo request beyond what is answered in a second" "sender: pings too often, or somebody forges its address"
     45 NatFragment "nat-fragment" "a fragment from an instance, which cannot get its VIP back" "instance: send no more than the path's MTU; in nat mode replies are not fragmented"

@@ -44,13 +44,12 @@ fn on<F: Frame, T: Tables, H: IpHeader>(
     if interface.sides & SIDE_INSIDE == 0 || !pipeline::is_for(link, interface) {
         return Err(Stop::Pass);
     }
-    let packet = match header.packet::<_, true>(frame, link.end) {
-        Ok(packet) => packet,
-        // Only its first fragment would tell what it is, and a datagram of which some fragments come from another address is lost
-        // anyhow; passed on, they would show the client the instance.
-        Err(Stop::Drop(Reason::Fragment)) => return Err(Stop::Drop(Reason::NatFragment)),
-        Err(_) => return Err(Stop::Pass),
-    };
+    let Ok(packet) = header.packet::<_, true>(frame, link.end) else { return Err(Stop::Pass) };
+    // Only its first fragment would tell what it is, and a datagram of which some fragments come from another address is lost
+    // anyhow; passed on, they would show the client the instance.
+    if !packet.part.is_whole() {
+        return Err(Stop::Drop(Reason::NatFragment));
+    }
     if packet.payload > usize::from(FARTHEST) {
         return Err(Stop::Pass);
     }

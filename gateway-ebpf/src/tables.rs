@@ -9,7 +9,7 @@ use crate::{
     word::Word,
 };
 
-/// One line of the transition table.
+/// One line of the transition table, or of that of fragmented datagrams.
 pub type NoteLine = [Word; NOTES];
 
 /// What is answered at a limited rate, so that nobody can make this host shout (RFC 1812 §4.3.2.8, RFC 4443 §2.4f).
@@ -59,10 +59,12 @@ pub enum Route {
 
 /// Read access to the tables, the clock, and counting.
 pub trait Tables {
-    /// All tables but the transition table.
+    /// All tables but the next two.
     fn block(&self) -> Option<&Block>;
     /// A line of the transition table.
     fn notes(&self, line: u32) -> Option<&NoteLine>;
+    /// A line of the table of fragmented datagrams.
+    fn fragments(&self, line: u32) -> Option<&NoteLine>;
     /// This CPU's token bucket at an index below [`crate::limit::BUCKETS`].
     fn allowance(&self, index: u32) -> Option<&Word>;
     /// Nanoseconds since boot, to some milliseconds.

@@ -3,12 +3,15 @@
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, DevMap, PerCpuArray, ProgramArray},
+    maps::{Array, DevMap, PerCpuArray, ProgramArray, RingBuf},
 };
 
 use crate::{
     finish::Job,
-    layout::{Block, INSTANCES, INTERFACES, NOTE_LINES, NOTES, REASONS, SCOPES, Traffic},
+    layout::{
+        Block, FRAGMENT_LINES, INSTANCES, INTERFACES, NOTE_LINES, NOTES, REASONS, SAMPLES_BYTES, SCOPES,
+        Traffic,
+    },
     limit,
     note::Settled,
     tables::{ANSWERED, NoteLine},
@@ -20,15 +23,20 @@ pub static TABLES: Array<Block> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// The transition table, a line a value. User space maps it to forget instances.
 #[map]
 pub static TRANSITIONS: Array<[u64; NOTES]> = Array::with_max_entries(NOTE_LINES, BPF_F_MMAPABLE);
+/// Fragmented datagrams, a line a value. User space maps it, as the one above.
+#[map]
+pub static FRAGMENTS: Array<[u64; NOTES]> = Array::with_max_entries(FRAGMENT_LINES, BPF_F_MMAPABLE);
 /// The programs that another one goes on with.
 #[map]
-pub static NEXT: ProgramArray = ProgramArray::with_max_entries(3, 0);
+pub static NEXT: ProgramArray = ProgramArray::with_max_entries(4, 0);
 /// Index in [`NEXT`]: decides on odd packets.
 pub const NEXT_SLOW: u32 = 0;
 /// Index in [`NEXT`]: does what that one decided.
 pub const NEXT_FINISH: u32 = 1;
 /// Index in [`NEXT`]: what instances send to clients in nat mode.
 pub const NEXT_REPLY: u32 = 2;
+/// Index in [`NEXT`]: shows what is dropped.
+pub const NEXT_SAMPLE: u32 = 3;
 /// What is to be done with the frame at hand.
 #[map]
 pub static JOB: PerCpuArray<Job> = PerCpuArray::with_max_entries(1, 0);
@@ -48,6 +56,12 @@ pub static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(SCOPES * REAS
 #[map]
 pub static SETTLED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Settled::COUNT, 0);
 
+/// Which drop is to be shown: [`super::sample::Due`].
+#[map]
+pub static DUE: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+/// Drops that are shown, each a [`crate::layout::Sample`].
+#[map]
+pub static SAMPLES: RingBuf = RingBuf::with_byte_size(SAMPLES_BYTES, 0);
 /// By [`crate::tables::Answered`].
 #[map]
 pub static ANSWERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(ANSWERED, 0);

@@ -3,10 +3,12 @@
 mod frame;
 pub mod maps;
 mod route;
+mod sample;
 mod tables;
 
 use aya_ebpf::{EbpfContext as _, bindings::xdp_action, programs::XdpContext};
 
+pub use self::sample::sample;
 use self::{
     frame::XdpFrame,
     maps::{JOB, NEXT, NEXT_FINISH, NEXT_REPLY, NEXT_SLOW, PORTS},
@@ -21,19 +23,20 @@ use crate::{
 /// Decides on the packet of an XDP program that knows what nearly every packet needs.
 #[inline(always)]
 pub fn fast(context: &XdpContext) -> u32 {
-    let verdict =
-        pipeline::fast(&mut XdpFrame::<false>::new(context.as_ptr().cast()), &KernelTables(context));
+    let tables = KernelTables::new(context);
+    let verdict = pipeline::fast(&mut XdpFrame::<false>::new(context.as_ptr().cast()), &tables);
     if verdict == Verdict::Slow {
         // SAFETY: on success it does not return; on failure nothing happened.
         unsafe { NEXT.tail_call(context, NEXT_SLOW) };
     }
-    reply_or(context, verdict)
+    reply_or(context, &tables, verdict)
 }
 
 /// Decides on the packet of an XDP program that knows everything, and leaves what is to be done to the next one.
 #[inline(always)]
 pub fn slow(context: &XdpContext) -> u32 {
-    match pipeline::slow(&XdpFrame::<true>::new(context.as_ptr().cast()), &KernelTables(context)) {
+    let tables = KernelTables::new(context);
+    match pipeline::slow(&XdpFrame::<true>::new(context.as_ptr().cast()), &tables) {
         Ok(job) => {
             let Some(place) = JOB.get_ptr_mut(0) else { return xdp_action::XDP_DROP };
             // SAFETY: this CPU's own, and an XDP program is not interrupted by itself.
@@ -42,23 +45,25 @@ pub fn slow(context: &XdpContext) -> u32 {
             unsafe { NEXT.tail_call(context, NEXT_FINISH) };
             xdp_action::XDP_DROP
         }
-        Err(verdict) => reply_or(context, verdict),
+        Err(verdict) => reply_or(context, &tables, verdict),
     }
 }
 
 #[inline(always)]
-fn reply_or(context: &XdpContext, verdict: Verdict) -> u32 {
+fn reply_or(context: &XdpContext, tables: &KernelTables<'_>, verdict: Verdict) -> u32 {
     if verdict == Verdict::Reply {
         // SAFETY: on success it does not return; on failure nothing happened.
         unsafe { NEXT.tail_call(context, NEXT_REPLY) };
     }
-    action(verdict)
+    action(tables, verdict)
 }
 
 /// Gives an instance's reply its VIP back.
 #[inline(always)]
 pub fn reply(context: &XdpContext) -> u32 {
-    action(reply::reply(&mut XdpFrame::<true>::new(context.as_ptr().cast()), &KernelTables(context)))
+    let tables = KernelTables::new(context);
+    let verdict = reply::reply(&mut XdpFrame::<true>::new(context.as_ptr().cast()), &tables);
+    action(&tables, verdict)
 }
 
 /// Does what is to be done.
@@ -66,15 +71,20 @@ pub fn reply(context: &XdpContext) -> u32 {
 pub fn finish(context: &XdpContext) -> u32 {
     let Some(job) = JOB.get(0) else { return xdp_action::XDP_DROP };
     let frame = || XdpFrame::<true>::new(context.as_ptr().cast());
-    let verdict = finish::finish(&mut frame(), &KernelTables(context), job);
+    let tables = KernelTables::new(context);
+    let verdict = finish::finish(&mut frame(), &tables, job);
     // Frame and job are got anew: if they were kept while a drop is counted, the verifier would walk the counting, and then the
     // answers, once for every place that drops.
     let Some(job) = JOB.get(0) else { return xdp_action::XDP_DROP };
-    action(finish::answer(&mut frame(), &KernelTables(context), job, verdict))
+    let verdict = finish::answer(&mut frame(), &tables, job, verdict);
+    action(&tables, verdict)
 }
 
 #[inline(always)]
-fn action(verdict: Verdict) -> u32 {
+fn action(tables: &KernelTables<'_>, verdict: Verdict) -> u32 {
+    if let Verdict::Drop(_) = verdict {
+        tables.show();
+    }
     match verdict {
         Verdict::Pass | Verdict::Deliver => xdp_action::XDP_PASS,
         // The program that it is for is not there: nothing passes by it.

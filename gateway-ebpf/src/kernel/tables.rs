@@ -1,27 +1,48 @@
 //! The tables as BPF maps.
 
-use aya_ebpf::{EbpfContext as _, helpers::bpf_ktime_get_coarse_ns, programs::XdpContext};
-use aya_log_ebpf::warn;
+use core::cell::Cell;
+
+use aya_ebpf::{helpers::bpf_ktime_get_coarse_ns, programs::XdpContext};
 
 use super::{
-    frame::XdpFrame,
-    maps::{ALLOWANCES, ANSWERS, DROPS, INSTANCE_TRAFFIC, SERVICE_TRAFFIC, SETTLED, TABLES, TRANSITIONS},
+    maps::{
+        ALLOWANCES, ANSWERS, DROPS, FRAGMENTS, INSTANCE_TRAFFIC, NEXT, NEXT_SAMPLE, SERVICE_TRAFFIC, SETTLED,
+        TABLES, TRANSITIONS,
+    },
     route,
+    sample::Due,
 };
 use crate::{
     address::Address,
-    frame::Frame as _,
-    headers::{Ipv4, Ipv6},
     layout::{Block, REASONS, Traffic},
     note::Settled,
-    parse,
     reason::Reason,
     tables::{Answered, NoteLine, Route, Tables},
     word::Word,
 };
 
-/// The context is there for the log alone.
-pub(super) struct KernelTables<'c>(pub(super) &'c XdpContext);
+/// And what has to be done once all is decided.
+pub(super) struct KernelTables<'c> {
+    context: &'c XdpContext,
+    /// The drop that was counted last.
+    due: Cell<Due>,
+}
+
+impl<'c> KernelTables<'c> {
+    #[inline(always)]
+    pub(super) const fn new(context: &'c XdpContext) -> Self {
+        Self { context, due: Cell::new(Due::NONE) }
+    }
+
+    /// Does not return if the drop that was counted is to be shown.
+    #[inline(always)]
+    pub(super) fn show(&self) {
+        if !self.due.get().is_none() && self.due.get().leave().is_some() {
+            // SAFETY: on success it does not return; on failure nothing happened.
+            unsafe { NEXT.tail_call(self.context, NEXT_SAMPLE) };
+        }
+    }
+}
 
 impl Tables for KernelTables<'_> {
     #[inline(always)]
@@ -33,6 +54,12 @@ impl Tables for KernelTables<'_> {
     fn notes(&self, line: u32) -> Option<&NoteLine> {
         // SAFETY: the value is eight aligned words that live as long as the program, and are only accessed atomically.
         TRANSITIONS.get_ptr(line).map(|words| unsafe { &*words.cast::<NoteLine>() })
+    }
+
+    #[inline(always)]
+    fn fragments(&self, line: u32) -> Option<&NoteLine> {
+        // SAFETY: as above.
+        FRAGMENTS.get_ptr(line).map(|words| unsafe { &*words.cast::<NoteLine>() })
     }
 
     #[inline(always)]
@@ -50,12 +77,12 @@ impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn interface(&self) -> u32 {
         // SAFETY: the kernel hands every XDP program a valid context.
-        unsafe { (*self.0.ctx).ingress_ifindex }
+        unsafe { (*self.context.ctx).ingress_ifindex }
     }
 
     #[inline(always)]
     fn route(&self, source: Address, destination: Address, protocol: u8, length: u16) -> Route {
-        route::look_up(self.0, source, destination, protocol, length)
+        route::look_up(self.context, source, destination, protocol, length)
     }
 
     #[inline(always)]
@@ -76,15 +103,11 @@ impl Tables for KernelTables<'_> {
     fn count_drop(&self, scope: u16, reason: Reason) {
         let Some(counter) = DROPS.get_ptr_mut(u32::from(scope) * REASONS + reason as u32) else { return };
         // SAFETY: this CPU's own counter, and an XDP program is not interrupted by itself.
-        let first = unsafe {
+        let count = unsafe {
             *counter += 1;
-            *counter == 1
+            *counter
         };
-        if first {
-            // Once for each scope, reason and CPU. User space puts names to the numbers.
-            let source = source(&XdpFrame::<true>::new(self.0.as_ptr().cast()));
-            warn!(self.0, "drop scope={} reason={} hi={} lo={}", scope, reason as u8, source.hi, source.lo);
-        }
+        self.due.set(Due::new(scope, reason, count));
     }
 
     #[inline(always)]
@@ -108,19 +131,4 @@ fn add(traffic: Option<*mut Traffic>, bytes: u64, syn: u64) {
             traffic.syns += syn;
         }
     }
-}
-
-/// Whom a frame is from: read again for the rare event, so that a packet on its way does not carry it.
-#[inline(always)]
-fn source(frame: &XdpFrame<true>) -> Address {
-    match parse::link::<_, true>(frame, 1) {
-        Ok(link) if link.ethertype == parse::IPV4 => {
-            frame.read::<Ipv4>(link.end).map(|header| header.source())
-        }
-        Ok(link) if link.ethertype == parse::IPV6 => {
-            frame.read::<Ipv6>(link.end).map(|header| header.source())
-        }
-        _ => None,
-    }
-    .unwrap_or_default()
 }

@@ -11,7 +11,10 @@ use gateway_ebpf::{
 };
 use serde::Serialize;
 
-use super::Error;
+use super::{
+    Error,
+    ring::{Ring, Shown},
+};
 use crate::plan::Plan;
 
 /// Everything counted since the program was loaded. As JSON: `{schema_version, services, instances, drops, answers, steering}`.
@@ -57,6 +60,9 @@ pub struct Dropped {
     pub meaning: &'static str,
     /// What to do about it.
     pub remedy: &'static str,
+    /// A packet of those; absent where none could be shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Shown>,
 }
 
 /// What the balancer answered itself, for all VIPs together.
@@ -77,6 +83,7 @@ pub(super) fn read(
     services: &PerCpuArray<MapData, Traffic>,
     instances: &PerCpuArray<MapData, Traffic>,
     drops: &PerCpuArray<MapData, u64>,
+    shown: &Ring,
     answers: &PerCpuArray<MapData, u64>,
     settled: &PerCpuArray<MapData, u64>,
 ) -> Result<Counters, Error> {
@@ -102,6 +109,7 @@ pub(super) fn read(
                     packets,
                     meaning: reason.meaning(),
                     remedy: reason.remedy(),
+                    sample: shown.last(number, reason),
                 });
             }
         }
@@ -158,6 +166,9 @@ impl fmt::Display for Counters {
         write!(f, "{:<28} {:>12} reason", "DROPPED", "packets")?;
         for line in &self.drops {
             write!(f, "\n{:<28} {:>12} {}: {}", line.name, line.packets, line.reason, line.meaning)?;
+            if let Some(sample) = &line.sample {
+                write!(f, "\n    {} {}: {}", sample.time, sample.interface, sample.line)?;
+            }
         }
         Ok(())
     }

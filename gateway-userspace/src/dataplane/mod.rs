@@ -5,9 +5,11 @@ mod counters;
 mod error;
 mod events;
 mod refusal;
+mod ring;
+mod samples;
 mod shared;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
@@ -15,7 +17,8 @@ use aya::{
     programs::{ProgramInfo, Xdp},
 };
 use gateway_ebpf::{
-    layout::{Block, NOTE_LINES, REASONS, Traffic},
+    fragment,
+    layout::{Block, FRAGMENT_LINES, NOTE_LINES, REASONS, Traffic},
     note::Note,
     tables::NoteLine,
 };
@@ -25,9 +28,11 @@ pub use self::{
     counters::{Answers, Counters, Dropped, Forwarded},
     error::Error,
     refusal::Refusal,
+    ring::Shown,
 };
 use self::{
     events::{Events, ScopeNames},
+    ring::{Reader, Ring},
     shared::Shared,
 };
 use crate::plan::{Changes, Plan};
@@ -38,15 +43,17 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ga
 /// The program that is attached.
 const PROGRAM: &str = "gateway";
 /// Those that go on where it leaves off, in the order of the map `NEXT`.
-const NEXT: [&str; 3] = ["gateway_slow", "gateway_finish", "gateway_reply"];
+const NEXT: [&str; 4] = ["gateway_slow", "gateway_finish", "gateway_reply", "gateway_sample"];
 
 /// The loaded program and its maps. Dropping it detaches.
 pub struct Dataplane {
     ebpf: Ebpf,
-    /// All tables but the next, in the kernel's own memory.
+    /// All tables but the next two, in the kernel's own memory.
     block: Shared<Block>,
     /// The transition table, likewise.
     notes: Shared<[NoteLine; NOTE_LINES as usize]>,
+    /// Fragmented datagrams, likewise.
+    fragments: Shared<[NoteLine; FRAGMENT_LINES as usize]>,
     /// The interfaces, for packets that leave by another than they came by.
     ports: DevMap<MapData>,
     /// Keeps what it names.
@@ -60,6 +67,9 @@ pub struct Dataplane {
     /// For events.
     scopes: Arc<ScopeNames>,
     events: Option<Events>,
+    /// Dropped packets, shared with their reader.
+    ring: Arc<Mutex<Ring>>,
+    reader: Option<Reader>,
 }
 
 impl Dataplane {
@@ -86,11 +96,15 @@ impl Dataplane {
         }
         let ports = ebpf.take_map("PORTS").ok_or(Error::NotInObject("PORTS"))?;
         let ports = ports.try_into().map_err(Error::map("PORTS"))?;
+        let ring = ebpf.take_map("SAMPLES").ok_or(Error::NotInObject("SAMPLES"))?;
+        let ring = Ring::new(ring.try_into().map_err(Error::map("SAMPLES"))?);
         let block = Shared::map(take(&mut ebpf, "TABLES")?)?;
         let notes = Shared::map(take(&mut ebpf, "TRANSITIONS")?)?;
+        let fragments = Shared::map(take(&mut ebpf, "FRAGMENTS")?)?;
         Ok(Self {
             block,
             notes,
+            fragments,
             ports,
             _next: next,
             service_traffic: per_cpu(&mut ebpf, "SERVICE_TRAFFIC")?,
@@ -101,16 +115,19 @@ impl Dataplane {
             applied: None,
             scopes: Arc::default(),
             events: None,
+            ring: Arc::new(Mutex::new(ring)),
+            reader: None,
             ebpf,
         })
     }
 
-    /// Forwards the program's events, the first drop of each kind, to the log. Needs to be called in a tokio runtime.
+    /// Forwards the program's events, the first drop of each kind, to the log, and keeps the last ones it shows. Needs to be called in a tokio runtime.
     ///
     /// # Errors
     /// The events' map cannot be used.
     pub fn log_events(&mut self) -> Result<(), Error> {
         self.events = Some(Events::start(&mut self.ebpf, Arc::clone(&self.scopes))?);
+        self.reader = Some(Reader::start(Arc::clone(&self.ring))?);
         Ok(())
     }
 
@@ -171,6 +188,11 @@ impl Dataplane {
                 word.store(0);
             }
         }
+        for word in self.fragments.get().as_flattened() {
+            if plan.forget.contains(&fragment::Note(word.load()).instance()) {
+                word.store(0);
+            }
+        }
     }
 
     /// A new number must not begin with the counters of what it named before.
@@ -185,12 +207,14 @@ impl Dataplane {
         for number in instances {
             clear(&mut self.instance_traffic, u32::from(number), cpus, "INSTANCE_TRAFFIC")?;
         }
-        for number in scopes.into_iter().map(u32::from) {
+        for number in scopes.iter().copied().map(u32::from) {
             clear(&mut self.service_traffic, number, cpus, "SERVICE_TRAFFIC")?;
             for reason in 0..REASONS {
                 clear(&mut self.drops, number * REASONS + reason, cpus, "DROPS")?;
             }
         }
+        let mut ring = ring::lock(&self.ring);
+        scopes.into_iter().for_each(|scope| ring.forget(scope));
         Ok(())
     }
 
@@ -199,17 +223,18 @@ impl Dataplane {
     /// # Errors
     /// A map that could not be read.
     pub fn counters(&self) -> Result<Counters, Error> {
-        match &self.applied {
-            Some(plan) => counters::read(
-                plan,
-                &self.service_traffic,
-                &self.instance_traffic,
-                &self.drops,
-                &self.answers,
-                &self.settled,
-            ),
-            None => Ok(Counters::default()),
-        }
+        let Some(plan) = &self.applied else { return Ok(Counters::default()) };
+        let mut ring = ring::lock(&self.ring);
+        ring.drain();
+        counters::read(
+            plan,
+            &self.service_traffic,
+            &self.instance_traffic,
+            &self.drops,
+            &ring,
+            &self.answers,
+            &self.settled,
+        )
     }
 }
 

@@ -6,10 +6,7 @@ use std::{
 };
 
 use aya::maps::MapData;
-use gateway_ebpf::{
-    layout::{Block, NOTE_LINES},
-    tables::NoteLine,
-};
+use gateway_ebpf::{layout::Block, tables::NoteLine};
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::Error;
@@ -42,10 +39,10 @@ impl Shared<Block> {
     }
 }
 
-impl Shared<[NoteLine; NOTE_LINES as usize]> {
+impl<const LINES: usize> Shared<[NoteLine; LINES]> {
     /// Words that the kernel loads and stores too, as [`gateway_ebpf::word::Word`] allows.
-    pub(super) fn get(&self) -> &[NoteLine; NOTE_LINES as usize] {
+    pub(super) fn get(&self) -> &[NoteLine; LINES] {
         // SAFETY: page-aligned, of that size, atomic words only, and borrowed from the mapping's owner.
-        unsafe { &*self.memory.as_ptr().cast::<[NoteLine; NOTE_LINES as usize]>() }
+        unsafe { &*self.memory.as_ptr().cast::<[NoteLine; LINES]>() }
     }
 }

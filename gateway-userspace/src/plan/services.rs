@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use gateway_ebpf::{
     address::Address,
-    layout::{self, SCOPES, SIDE_INSIDE, SIDE_OUTSIDE, Service, VIP_ECHO, Vip},
+    layout::{self, SCOPES, SIDE_INSIDE, SIDE_OUTSIDE, Service, VIP_ECHO, VIP_FRAGMENTS, Vip},
 };
 use network_types::ip::IpProto;
 
@@ -58,8 +58,8 @@ pub(super) fn tables(model: &Model, sources: &Sources, running: Option<&Plan>) -
             } else {
                 SIDE_INSIDE | SIDE_OUTSIDE
             },
-            // What the public VIP answers is for R20 to say: nothing but its port.
-            flags: if model.vip.private.contains(&address) { VIP_ECHO } else { 0 },
+            // What the public VIP answers is for R20 to say: nothing but its port. And what carries no port is dropped there (R22).
+            flags: if model.vip.private.contains(&address) { VIP_ECHO | VIP_FRAGMENTS } else { 0 },
         })
         .collect();
     let services: Vec<Service> = ports(model)

@@ -192,7 +192,7 @@ fn role_names_are_made_from_the_service() {
 #[test]
 fn with_nat_each_port_of_an_instance_stands_for_one_vip_and_port() {
     let mut nat = model(&[("gw-1", 100, AdminState::Auto), ("gw-2", 100, AdminState::Down)]);
-    nat.balancer.forwarding = model::Forwarding::Nat;
+    nat.balancer.forwarding = Forwarding::Nat;
     let mut wish = desired(nat);
     let first = plan(&wish, None).unwrap();
     assert_eq!(first.config.flags, FLAG_NAT);

@@ -1,6 +1,9 @@
 //! Frames, built from the RFCs' pictures and not from the code under test. Checksums are right, for completeness.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Range,
+};
 
 use network_types::ip::IpProto;
 
@@ -162,6 +165,33 @@ impl Packet {
             sum => sum,
         };
         bytes[place..place + 2].copy_from_slice(&sum.to_be_bytes());
+    }
+
+    /// The fragment of an IP packet that has these bytes of its payload (RFC 791 §3.2, RFC 8200 §4.5). IPv6: of one without
+    /// extension headers.
+    pub(crate) fn fragment(&self, id: u32, octets: Range<usize>) -> Self {
+        let header = if self.protocol == 4 { usize::from(self.bytes[0] & 15) * 4 } else { 40 };
+        let payload = &self.bytes[header..];
+        let more = octets.end < payload.len();
+        let offset = octets.start as u16;
+        let data = &payload[octets];
+        let mut bytes = self.bytes[..header].to_vec();
+        if self.protocol == 4 {
+            bytes[2..4].copy_from_slice(&((header + data.len()) as u16).to_be_bytes());
+            bytes[4..6].copy_from_slice(&(id as u16).to_be_bytes());
+            bytes[6..8].copy_from_slice(&(offset / 8 | u16::from(more) << 13).to_be_bytes());
+            bytes[10..12].fill(0);
+            let sum = checksum(&[&bytes]);
+            bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+        } else {
+            bytes[4..6].copy_from_slice(&(8 + data.len() as u16).to_be_bytes());
+            let next = std::mem::replace(&mut bytes[6], IpProto::Ipv6Frag as u8);
+            bytes.extend([next, 0]);
+            bytes.extend((offset & !7 | u16::from(more)).to_be_bytes());
+            bytes.extend(id.to_be_bytes());
+        }
+        bytes.extend(data);
+        Self { bytes, ..self.clone() }
     }
 
     /// Ethernet from the client to the balancer, with VLAN tags (type, VLAN) from outside in.

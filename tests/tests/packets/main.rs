@@ -3,9 +3,12 @@
 
 mod answers;
 mod builder;
+mod fragments;
+mod fuzz;
 mod nat;
 mod object;
 mod parity;
+mod samples;
 mod steering;
 mod table;
 mod targets;

@@ -3,7 +3,7 @@
 //! Frames are random, or good ones with a few bytes changed, cut or grown; the ring has moved buckets, so that the transition
 //! table takes part. `GATEWAY_PARITY_FRAMES` says how many (default 100,000), `GATEWAY_PARITY_SEED` from which seed.
 
-use gateway_ebpf::note;
+use gateway_ebpf::{fragment, note};
 use gateway_userspace::model::{Forwarding, Model};
 use network_types::ip::IpProto;
 use proptest::prelude::Rng as _;
@@ -48,7 +48,9 @@ fn agree(model: Model) {
         tables.now = now();
         let in_kernel = kernel.run(&frame);
         // Where the coarse clock steps in between, the two would age notes differently.
-        if note::epoch(now()) != note::epoch(tables.now) {
+        if note::epoch(now()) != note::epoch(tables.now)
+            || fragment::time(now()) != fragment::time(tables.now)
+        {
             tables.now = now();
         }
         let (verdict, on_host) = run_on_host(&tables, &frame);
@@ -162,7 +164,7 @@ impl Random {
             }
         }
         let options: &[u8] = self.one_of(&[&[][..], &[], &[], &[1, 1, 1, 0], &[1; 40]]);
-        let fragment = self.one_of(&[0, 0, 0, 0, 0x4000, 0x2000, 0x00b9]);
+        let fragment = self.one_of(&[0, 0, 0, 0, 0x4000, 0x2000, 0x00b9, 0x20b9]);
         let tags: &[(u16, u16)] =
             self.one_of(&[&[][..], &[], &[], &[(0x8100, 5)], &[(0x88a8, 5), (0x8100, 6)], &[(0x8100, 1); 3]]);
         let is_elsewhere = self.below(30) == 0;

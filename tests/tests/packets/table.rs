@@ -372,8 +372,13 @@ fn r23_ipv6_extension_headers_are_looked_through() {
         ("authentication", send(ah(syn(443))), Forward("[fd00:0:0:1::5]:443")),
         ("routing, left", send(routing(syn(443), 1)), Drop(PRIVATE6, "routing-header")),
         ("atomic fragment", send(fragment(syn(443), 0)), Forward("[fd00:0:0:1::5]:443")),
-        ("first fragment", send(fragment(syn(443), 1)), Drop(PRIVATE6, "fragment")),
-        ("later fragment", send(fragment(syn(443), 8)), Drop(PRIVATE6, "fragment")),
+        ("later fragment", send(fragment(syn(443), 16)), Drop(PRIVATE6, "fragment-early")),
+        ("first fragment", send(fragment(syn(443).data(&[0; 4]), 1)), Forward("[fd00:0:0:1::5]:443")),
+        (
+            "fragment of a fragment",
+            send(fragment(fragment(syn(443).data(&[0; 4]), 1), 1)),
+            Drop(PRIVATE6, "bad-header"),
+        ),
         ("cut in an extension", send(Packet::raw(0, &[6, 0])), Drop(PRIVATE6, "truncated")),
         (
             "extension past the end",
@@ -406,6 +411,7 @@ fn r24_what_is_not_for_a_vip_passes_untouched() {
             syn(443).ip(INSIDE6, "ffff:ffff:ffff:ffff::a00:5").ethernet(&[]),
             Pass,
         ),
+        ("to the unspecified address", syn(443).ip(INSIDE6, "::").ethernet(&[]), Pass),
         ("ARP", arp, Pass),
         ("LLDP", [&[1, 0x80, 0xc2, 0, 0, 0xe, 2, 0, 0, 0, 0, 9, 0x88, 0xcc][..], &[0; 46]].concat(), Pass),
         ("a bare Ethernet header", vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 0], Pass),
