@@ -95,6 +95,7 @@ fn ipv6(packet: &[u8]) -> Option<String> {
 }
 
 /// Of a datagram; the offset in units of eight bytes.
+#[derive(Clone, Copy)]
 struct Part {
     id: u32,
     offset: u16,

@@ -179,7 +179,7 @@ impl Packet {
         if self.protocol == 4 {
             bytes[2..4].copy_from_slice(&((header + data.len()) as u16).to_be_bytes());
             bytes[4..6].copy_from_slice(&(id as u16).to_be_bytes());
-            bytes[6..8].copy_from_slice(&(offset / 8 | u16::from(more) << 13).to_be_bytes());
+            bytes[6..8].copy_from_slice(&((offset / 8) | (u16::from(more) << 13)).to_be_bytes());
             bytes[10..12].fill(0);
             let sum = checksum(&[&bytes]);
             bytes[10..12].copy_from_slice(&sum.to_be_bytes());
