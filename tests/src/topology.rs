@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    address::{BALANCER, CLIENT, Mac, Net, OUTSIDE, PUBLIC, PUBLIC6, ROUTED, Station, mac_text},
+    address::{BALANCER, BRANCH, CLIENT, Mac, Net, OUTSIDE, PUBLIC, PUBLIC6, ROUTED, Station, mac_text},
     host::Host,
     pass::Pass,
 };
@@ -67,6 +67,24 @@ impl Hosts {
         named.into_iter().chain(&self.instances)
     }
 
+    /// One host more, behind a tunnel: the link between it and the router takes packets of `mtu` bytes, and no host is told so
+    /// by the size of the client's segments. Who sends larger ones has to hear of it from the router (RFC 1191, RFC 8201).
+    ///
+    /// # Errors
+    /// `ip` refuses something; there is one already.
+    pub fn branch(&self, mtu: u16) -> anyhow::Result<Host> {
+        let host = Host::new("branch")?;
+        self.behind(&host, BRANCH)?;
+        self.router.ip([format!("link set {} mtu {mtu}", BRANCH.net.interface())])?;
+        let router = Station::new(BRANCH.net, 1);
+        host.ip([
+            format!("link set eth0 mtu {mtu}"),
+            format!("route replace default via {} advmss 1460", router.v4()),
+            format!("route replace default via {} advmss 1440", router.v6()),
+        ])?;
+        Ok(host)
+    }
+
     /// The bridge and everyone on it.
     fn lan(&mut self) -> anyhow::Result<()> {
         self.switch.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
@@ -109,15 +127,20 @@ impl Hosts {
         let services = Station::new(Net::Services, 10);
         for (host, station) in [(&self.services, services), (&self.routed, ROUTED), (&self.outside, OUTSIDE)]
         {
-            let router = Station::new(station.net, 1);
-            let interface = station.net.interface();
-            cable(&self.router, interface, Some(router.mac()), host, "eth0", Some(station.mac()))?;
-            number(&self.router, interface, router)?;
-            number(host, "eth0", station)?;
-            default_route(host, station.net)?;
+            self.behind(host, station)?;
         }
         // The provider's side of the public VIP: it is routed onto the LAN, where the balancer answers for it.
         self.router.ip([format!("route add {PUBLIC}/32 dev lan"), format!("route add {PUBLIC6}/128 dev lan")])
+    }
+
+    /// A cable from the router to a host, which has everything else by it.
+    fn behind(&self, host: &Host, station: Station) -> anyhow::Result<()> {
+        let router = Station::new(station.net, 1);
+        let interface = station.net.interface();
+        cable(&self.router, interface, Some(router.mac()), host, "eth0", Some(station.mac()))?;
+        number(&self.router, interface, router)?;
+        number(host, "eth0", station)?;
+        default_route(host, station.net)
     }
 }
 
