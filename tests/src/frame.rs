@@ -244,6 +244,35 @@ impl Packet {
     }
 }
 
+/// A TCP segment that was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Whose, and its flags.
+    pub packet: Packet,
+    /// Of the first byte, or of the SYN.
+    pub sequence: u32,
+    /// Of the next byte expected.
+    pub acknowledgement: u32,
+    /// Behind the options.
+    pub data: Vec<u8>,
+}
+
+impl Segment {
+    /// Reads a frame; None where it is something else.
+    pub fn parse(frame: &[u8]) -> Option<Self> {
+        let packet = Packet::parse(frame).filter(|packet| packet.protocol == protocol::TCP)?;
+        let ip = frame.get(14..)?;
+        let (start, end) = match packet.from {
+            IpAddr::V4(_) => (usize::from(ip.first()? & 15) * 4, usize::from(u16_at(ip, 2)?)),
+            IpAddr::V6(_) => (40, 40 + usize::from(u16_at(ip, 4)?)),
+        };
+        let tcp = ip.get(start..end)?;
+        let word = |at: usize| Some(u32::from_be_bytes(tcp.get(at..at + 4)?.try_into().ok()?));
+        let data = tcp.get(usize::from(tcp.get(12)? >> 4) * 4..)?.to_vec();
+        Some(Self { packet, sequence: word(4)?, acknowledgement: word(8)?, data })
+    }
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
@@ -266,6 +295,11 @@ mod tests {
             let expected =
                 Packet { from, to, protocol: protocol::TCP, ports: Some((4000, 443)), flags: flag::SYN };
             assert_eq!(Packet::parse(&frame), Some(expected));
+            let segment = Tcp::syn(4000, 443).segment(from, to, b"lab");
+            let read = Segment::parse(&packet([2; 6], [4; 6], from, to, protocol::TCP, &segment)).unwrap();
+            let expected =
+                Segment { packet: expected, sequence: 1000, acknowledgement: 0, data: b"lab".into() };
+            assert_eq!(read, expected);
         }
     }
 }

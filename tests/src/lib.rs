@@ -41,6 +41,7 @@ pub mod lab;
 pub mod mode;
 pub mod notify;
 pub mod pass;
+pub mod peer;
 pub mod process;
 pub mod scan;
 pub mod segments;

@@ -99,6 +99,22 @@ impl Arrivals {
         Ok(got)
     }
 
+    /// The segments for `service` that have arrived until now, each with the instance at which it did.
+    ///
+    /// # Errors
+    /// A wire is broken.
+    pub fn segments(&self, service: Service) -> anyhow::Result<Vec<(String, Packet)>> {
+        let ours = |frame: &[u8]| {
+            let packet = Packet::parse(frame).filter(|packet| packet.to == service.vip)?;
+            packet.ports.filter(|(_, to)| *to == service.port).map(|_| packet)
+        };
+        let mut all = Vec::new();
+        for (name, wire) in &self.wires {
+            all.extend(wire.arrived(ours)?.into_iter().map(|packet| (name.clone(), packet)));
+        }
+        Ok(all)
+    }
+
     /// Everything that has arrived until now, for one host and not for all, and has this address in it anywhere.
     ///
     /// # Errors

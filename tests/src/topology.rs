@@ -27,8 +27,8 @@ pub struct Hosts {
     pub routed: Host,
     /// A host of the internet.
     pub outside: Host,
-    /// On the switch's port to the balancer, whose frames come by XDP_TX.
-    pass: Option<Pass>,
+    /// On the switch's ports to balancer and instances, whose frames come by XDP_TX.
+    passes: Vec<Pass>,
 }
 
 impl Hosts {
@@ -46,7 +46,7 @@ impl Hosts {
             client: Host::new("client")?,
             routed: Host::new("routed")?,
             outside: Host::new("outside")?,
-            pass: None,
+            passes: Vec::new(),
         };
         hosts.lan()?;
         hosts.behind_the_router()?;
@@ -106,7 +106,9 @@ impl Hosts {
         }
         // In place of the one that the kernel would make with detection, and have tentative at first.
         self.balancer.ip(["address add fe80::2/64 dev eth0 nodad"])?;
-        self.pass = Some(Pass::attach(&self.switch, "balancer")?);
+        let senders = std::iter::once(&self.balancer).chain(&self.instances);
+        self.passes =
+            senders.map(|host| Pass::attach(&self.switch, host.name())).collect::<Result<_, _>>()?;
         Ok(())
     }
 
