@@ -57,7 +57,7 @@ impl Peer {
         // Far from each other, as those of real clients.
         let sequence = u32::from(port).wrapping_mul(0x9e37_79b1);
         let flow = Flow { service, from: (from, port), sequence, acknowledgement: 0 };
-        self.send(&flow, flag::SYN, b"")?;
+        self.wire.send(&flow.frame(flag::SYN, b""))?;
         Ok(Flow { sequence: sequence.wrapping_add(1), ..flow })
     }
 
@@ -78,7 +78,15 @@ impl Peer {
     /// # Errors
     /// None comes.
     pub fn ask(&self, flow: &mut Flow, data: &[u8]) -> anyhow::Result<Vec<u8>> {
-        self.send(flow, flag::ACK | flag::PSH, data)?;
+        self.wire.send(&flow.frame(flag::ACK | flag::PSH, data))?;
+        self.answer(flow, data)
+    }
+
+    /// Waits for what comes back once `data` has been sent, in whatever way.
+    ///
+    /// # Errors
+    /// Nothing does.
+    pub fn answer(&self, flow: &mut Flow, data: &[u8]) -> anyhow::Result<Vec<u8>> {
         flow.sequence = flow.sequence.wrapping_add(u32::try_from(data.len())?);
         let answer = self.receive(flow, |segment| {
             segment.sequence == flow.acknowledgement
@@ -86,14 +94,6 @@ impl Peer {
         })?;
         flow.acknowledgement = flow.acknowledgement.wrapping_add(u32::try_from(answer.data.len())?);
         Ok(answer.data)
-    }
-
-    fn send(&self, flow: &Flow, flags: u8, data: &[u8]) -> anyhow::Result<()> {
-        let ((from, port), to) = (flow.from, flow.service.vip);
-        let (sequence, acknowledgement) = (flow.sequence, flow.acknowledgement);
-        let tcp = Tcp { from: port, to: flow.service.port, sequence, acknowledgement, flags };
-        let segment = tcp.segment(from, to, data);
-        self.wire.send(&frame::packet(BALANCER.mac(), CLIENT.mac(), from, to, protocol::TCP, &segment))
     }
 
     fn receive(&self, flow: &Flow, wanted: impl Fn(&Segment) -> bool) -> anyhow::Result<Segment> {
@@ -107,5 +107,16 @@ impl Peer {
             Segment::parse(bytes).filter(|segment| ours(segment) && wanted(segment))
         })?;
         answer.with_context(|| format!("{} does not answer port {port}", flow.service.vip))
+    }
+}
+
+impl Flow {
+    /// The frame of its next segment, as the client sends it to the balancer.
+    pub fn frame(&self, flags: u8, data: &[u8]) -> Vec<u8> {
+        let ((from, port), to) = (self.from, self.service.vip);
+        let (sequence, acknowledgement) = (self.sequence, self.acknowledgement);
+        let tcp = Tcp { from: port, to: self.service.port, sequence, acknowledgement, flags };
+        let segment = tcp.segment(from, to, data);
+        frame::packet(BALANCER.mac(), CLIENT.mac(), from, to, protocol::TCP, &segment)
     }
 }

@@ -62,6 +62,8 @@ fn every_role(lab: &Lab) {
                 is_by(lab, &answer, role, address(station, vip));
             }
         }
+        let ping = lab.hosts.routed.must(&format!("ping -n -c 1 -W 5 {vip}"));
+        assert!(ping.is_ok(), "{ping:?}");
         let at = |port| SocketAddr::new(vip, port);
         let redirect = Curl::new(lab, "http", &default_host("portal"), at(80), "/").send(&lab.hosts.client);
         assert_eq!(redirect.unwrap().status, 308, "{vip}");

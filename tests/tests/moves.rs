@@ -12,11 +12,11 @@ use std::{
 };
 
 use lab::{
-    address::{CLIENT, PRIVATE, PRIVATE6},
+    address::{CLIENT, PRIVATE, PRIVATE6, ROUTER, Station},
     config::{Config, default_host},
     curl::Curl,
     damage, flows,
-    frame::{Packet, flag},
+    frame::{self, Packet, flag},
     gateway::Gateway,
     inject::Injector,
     lab::Lab,
@@ -26,6 +26,7 @@ use lab::{
     segments::{Arrivals, Service},
     service::{self, Sunk},
     wait::eventually,
+    wire::Wire,
 };
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, setsockopt, sockopt};
 
@@ -232,6 +233,58 @@ fn r12_with_l2_a_syn_cookie_of_a_moved_bucket_comes_back_to_who_gave_it() {
 #[test]
 fn r12_with_gue_a_syn_cookie_of_a_moved_bucket_comes_back_to_who_gave_it() {
     half_open(Mode::Gue4, HTTP, "2");
+}
+
+/// Ethernet, IPv4, UDP, GUE and its list of hops: `next`, `count`, two bytes of nothing, the generation, seven hops.
+const OUTER: usize = 14 + 20 + 8 + 4 + 36;
+
+/// The outer headers of a packet that the balancer sends to the second instance, with the first one as a hop.
+fn outer_to_the_second(moves: &Moves, peer: &Peer) -> Vec<u8> {
+    let balancers = Wire::open(&moves.lab.hosts.switch, "balancer").unwrap();
+    let second = Station::instance(2).v4().into();
+    let size = OUTER + 40 + ASK.len();
+    let outer = |frame: &[u8]| {
+        let hops = &frame.get(OUTER - 36..OUTER)?;
+        let is = frame.len() == size && frame::destination(frame) == Some(second) && hops[..2] == [0, 1];
+        is.then(|| frame[..OUTER].to_vec())
+    };
+    for port in (31_000..).take(FLOWS) {
+        let mut flow = peer.syn(HTTP, port).unwrap();
+        peer.opened(&mut flow).unwrap();
+        peer.ask(&mut flow, ASK.as_bytes()).unwrap();
+        if let Some(outer) = balancers.arrived(outer).unwrap().pop() {
+            return outer;
+        }
+    }
+    panic!("no packet to the second instance has hops\n{}", moves.log());
+}
+
+#[test]
+fn r74_with_gue_an_instance_hands_a_segment_of_a_flow_that_it_does_not_have_to_the_one_that_has() {
+    let mut moves = Moves::up(Mode::Gue4, |_| ());
+    let peer = Peer::new(&moves.lab).unwrap();
+    let open = |port| {
+        let mut flow = peer.syn(HTTP, port).unwrap();
+        peer.opened(&mut flow).unwrap();
+        peer.ask(&mut flow, ASK.as_bytes()).unwrap();
+        flow
+    };
+    let flows: Vec<_> = (30_000..).take(FLOWS).map(open).collect();
+    moves.happen();
+    let mut outer = outer_to_the_second(&moves, &peer);
+    let router = Wire::open(&moves.lab.hosts.router, "lan").unwrap();
+    outer[6..12].copy_from_slice(&ROUTER.mac());
+    moves.forget();
+    for mut flow in flows {
+        // As a balancer without the flow's note would send it.
+        let segment = flow.frame(flag::ACK | flag::PSH, ASK.as_bytes());
+        router.send(&[&outer, &segment[14..]].concat()).unwrap();
+        let answer = peer.answer(&mut flow, ASK.as_bytes());
+        let answer = answer.unwrap_or_else(|error| panic!("{error}\n{}", moves.log()));
+        assert!(answer.starts_with(ANSWER.as_bytes()), "{}", String::from_utf8_lossy(&answer));
+    }
+    let places = alone(moves.places(HTTP, |packet| packet.ports.is_some_and(|(from, _)| from < 31_000)));
+    assert_eq!(at(&places, "gw-1"), FLOWS, "{places:?}");
 }
 
 /// Ports that an instance has in TIME_WAIT (06 in /proc/net/tcp).
