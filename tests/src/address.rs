@@ -22,6 +22,8 @@ pub const BALANCER: Station = Station::new(Net::Lan, 2);
 pub const CLIENT: Station = Station::new(Net::Lan, 99);
 /// A client in a peered network, behind the router.
 pub const ROUTED: Station = Station::new(Net::Peered, 20);
+/// A client behind a tunnel, in a lab that has one.
+pub const BRANCH: Station = Station::new(Net::Branch, 20);
 /// A host of the internet.
 pub const OUTSIDE: Station = Station::new(Net::Outside, 7);
 
@@ -34,13 +36,15 @@ pub enum Net {
     Services,
     /// A peered network with a client.
     Peered,
+    /// Another peered network, which a tunnel leads to.
+    Branch,
     /// The internet.
     Outside,
 }
 
 impl Net {
     /// All of them; the router has the number 1 in each.
-    pub const ALL: [Self; 4] = [Self::Lan, Self::Services, Self::Peered, Self::Outside];
+    pub const ALL: [Self; 5] = [Self::Lan, Self::Services, Self::Peered, Self::Branch, Self::Outside];
 
     /// The router's interface to it.
     pub const fn interface(self) -> &'static str {
@@ -48,6 +52,7 @@ impl Net {
             Self::Lan => "lan",
             Self::Services => "services",
             Self::Peered => "peered",
+            Self::Branch => "branch",
             Self::Outside => "outside",
         }
     }
@@ -79,6 +84,7 @@ impl Station {
             Net::Lan => [10, 0, 0],
             Net::Services => [10, 0, 1],
             Net::Peered => [10, 8, 0],
+            Net::Branch => [10, 8, 1],
             Net::Outside => [198, 51, 100],
         };
         Ipv4Addr::new(a, b, c, self.number)
@@ -90,6 +96,7 @@ impl Station {
             Net::Lan => [0xfd00, 0, 0, 1],
             Net::Services => [0xfd00, 0, 0, 2],
             Net::Peered => [0xfd00, 0, 8, 1],
+            Net::Branch => [0xfd00, 0, 8, 2],
             Net::Outside => [0x2001, 0xdb8, 0x100, 0],
         };
         // ::11 is written for 10.0.0.11, so that a reader sees at once who it is.

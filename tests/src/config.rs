@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     address::{BALANCER, PRIVATE, PRIVATE6, PUBLIC, PUBLIC6, Station},
     ca::Leaf,
+    mode::Mode,
     service,
 };
 
@@ -207,6 +208,17 @@ impl Config {
             endpoint: certificates.iter().map(endpoint).collect(),
             proxy: Proxy { no_sni: "reject".to_owned() },
         }
+    }
+
+    /// The same with packets reaching the instances in another way.
+    #[must_use]
+    pub fn forwarding(mut self, mode: Mode) -> Self {
+        mode.forwarding().clone_into(&mut self.balancer.forwarding);
+        if mode.outer_is_v6() {
+            // The first DIP that is reached is the one that is used.
+            self.instance.iter_mut().for_each(|instance| instance.dip.reverse());
+        }
+        self
     }
 
     /// The endpoint of a role.

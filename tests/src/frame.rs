@@ -21,6 +21,8 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// UDP
     pub const UDP: u8 = 17;
+    /// IPv6's extension header of fragments
+    pub const FRAGMENT: u8 = 44;
     /// ICMPv6
     pub const ICMP6: u8 = 58;
     /// SCTP
@@ -64,6 +66,8 @@ pub struct V4<'a> {
     pub protocol: u8,
     /// Whole 32-bit words.
     pub options: &'a [u8],
+    /// Of the datagram, the same in all of its fragments.
+    pub identification: u16,
     /// Flags and offset as on the wire: 0x2000 is "more fragments".
     pub fragment: u16,
 }
@@ -71,7 +75,7 @@ pub struct V4<'a> {
 impl<'a> V4<'a> {
     /// Without options, not a fragment.
     pub fn new(from: Ipv4Addr, to: Ipv4Addr, protocol: u8) -> Self {
-        Self { from, to, protocol, options: &[], fragment: 0 }
+        Self { from, to, protocol, options: &[], identification: 0x1234, fragment: 0 }
     }
 
     /// The packet (RFC 791).
@@ -79,7 +83,7 @@ impl<'a> V4<'a> {
         let header = 20 + self.options.len();
         let mut packet = vec![0x40 | (header / 4) as u8, 0];
         packet.extend(((header + payload.len()) as u16).to_be_bytes());
-        packet.extend([0x12, 0x34]);
+        packet.extend(self.identification.to_be_bytes());
         packet.extend(self.fragment.to_be_bytes());
         packet.extend([64, self.protocol, 0, 0]);
         packet.extend(self.from.octets());
@@ -101,6 +105,40 @@ pub fn v6(from: Ipv6Addr, to: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
     packet.extend(to.octets());
     packet.extend(payload);
     packet
+}
+
+/// A packet in frames of fragments that carry `size` bytes each, a multiple of eight (RFC 791, section 3.2; RFC 8200, section 4.5).
+///
+/// # Panics
+/// The addresses are of different families.
+pub fn fragments(
+    macs: (Mac, Mac),
+    (from, to): (IpAddr, IpAddr),
+    identification: u16,
+    protocol: u8,
+    payload: &[u8],
+    size: usize,
+) -> Vec<Vec<u8>> {
+    let last = payload.len().div_ceil(size) - 1;
+    let one = |(number, part): (usize, &[u8])| {
+        let (offset, more) = (number * size / 8, u16::from(number < last));
+        let (ether_type, packet) = match (from, to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                let fragment = more << 13 | offset as u16;
+                (IPV4, V4 { identification, fragment, ..V4::new(from, to, protocol) }.packet(part))
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                let mut extended = vec![protocol, 0];
+                extended.extend(((offset as u16) << 3 | more).to_be_bytes());
+                extended.extend(u32::from(identification).to_be_bytes());
+                extended.extend(part);
+                (IPV6, v6(from, to, protocol::FRAGMENT, &extended))
+            }
+            _ => panic!("a packet from {from} to {to}"),
+        };
+        ethernet(macs.0, macs.1, &[], ether_type, &packet)
+    };
+    payload.chunks(size).enumerate().map(one).collect()
 }
 
 /// An IPv4 or IPv6 packet in a frame, its family that of the addresses.
@@ -244,6 +282,45 @@ impl Packet {
     }
 }
 
+/// Whom a frame's packet is for, whatever it carries.
+pub fn destination(frame: &[u8]) -> Option<IpAddr> {
+    let octets = |at: usize, length: usize| frame.get(14 + at..14 + at + length);
+    match u16_at(frame, 12)? {
+        IPV4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(octets(16, 4)?).ok()?).into()),
+        IPV6 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(octets(24, 16)?).ok()?).into()),
+        _ => None,
+    }
+}
+
+/// A TCP segment that was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Whose, and its flags.
+    pub packet: Packet,
+    /// Of the first byte, or of the SYN.
+    pub sequence: u32,
+    /// Of the next byte expected.
+    pub acknowledgement: u32,
+    /// Behind the options.
+    pub data: Vec<u8>,
+}
+
+impl Segment {
+    /// Reads a frame; None where it is something else.
+    pub fn parse(frame: &[u8]) -> Option<Self> {
+        let packet = Packet::parse(frame).filter(|packet| packet.protocol == protocol::TCP)?;
+        let ip = frame.get(14..)?;
+        let (start, end) = match packet.from {
+            IpAddr::V4(_) => (usize::from(ip.first()? & 15) * 4, usize::from(u16_at(ip, 2)?)),
+            IpAddr::V6(_) => (40, 40 + usize::from(u16_at(ip, 4)?)),
+        };
+        let tcp = ip.get(start..end)?;
+        let word = |at: usize| Some(u32::from_be_bytes(tcp.get(at..at + 4)?.try_into().ok()?));
+        let data = tcp.get(usize::from(tcp.get(12)? >> 4) * 4..)?.to_vec();
+        Some(Self { packet, sequence: word(4)?, acknowledgement: word(8)?, data })
+    }
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
@@ -266,6 +343,11 @@ mod tests {
             let expected =
                 Packet { from, to, protocol: protocol::TCP, ports: Some((4000, 443)), flags: flag::SYN };
             assert_eq!(Packet::parse(&frame), Some(expected));
+            let segment = Tcp::syn(4000, 443).segment(from, to, b"lab");
+            let read = Segment::parse(&packet([2; 6], [4; 6], from, to, protocol::TCP, &segment)).unwrap();
+            let expected =
+                Segment { packet: expected, sequence: 1000, acknowledgement: 0, data: b"lab".into() };
+            assert_eq!(read, expected);
         }
     }
 }

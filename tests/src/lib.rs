@@ -18,6 +18,8 @@
 //!               say whom they saw                               fd00:0:8:1::20
 //! ```
 //!
+//! A lab that asks for it has one client more, `branch`, 10.8.1.20 and fd00:0:8:2::20, behind a tunnel from the router.
+//!
 //! Each host is a namespace of its own ([`host::Host`]); the router has the number 1 in every network. All of it is gone
 //! when the [`lab::Lab`] is dropped, or when the process ends in whatever way, and any number of labs stand side by side.
 
@@ -27,6 +29,7 @@ pub mod ca;
 pub mod config;
 pub mod counters;
 pub mod curl;
+pub mod damage;
 pub mod flows;
 pub mod frame;
 pub mod gateway;
@@ -35,8 +38,10 @@ pub mod host;
 pub mod inject;
 pub mod knock;
 pub mod lab;
+pub mod mode;
 pub mod notify;
 pub mod pass;
+pub mod peer;
 pub mod process;
 pub mod scan;
 pub mod segments;
@@ -44,5 +49,6 @@ pub mod service;
 pub mod snapshot;
 pub mod tls;
 pub mod topology;
+pub mod transfer;
 pub mod wait;
 pub mod wire;

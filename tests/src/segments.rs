@@ -99,6 +99,48 @@ impl Arrivals {
         Ok(got)
     }
 
+    /// The segments for `service` that have arrived until now, each with the instance at which it did.
+    ///
+    /// # Errors
+    /// A wire is broken.
+    pub fn segments(&self, service: Service) -> anyhow::Result<Vec<(String, Packet)>> {
+        let ours = |frame: &[u8]| {
+            let packet = Packet::parse(frame).filter(|packet| packet.to == service.vip)?;
+            packet.ports.filter(|(_, to)| *to == service.port).map(|_| packet)
+        };
+        let mut all = Vec::new();
+        for (name, wire) in &self.wires {
+            all.extend(wire.arrived(ours)?.into_iter().map(|packet| (name.clone(), packet)));
+        }
+        Ok(all)
+    }
+
+    /// Frames for `vip`, each with the instance at which it arrived, once there are so many.
+    ///
+    /// # Errors
+    /// It is another number.
+    pub fn frames(&self, count: usize, vip: IpAddr) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+        let ours = |frame: &[u8]| {
+            let for_one = frame.first()? & 1 == 0;
+            (for_one && frame::destination(frame) == Some(vip)).then(|| frame.to_vec())
+        };
+        let mut all = Vec::new();
+        wait::until(ARRIVAL, || {
+            for (name, wire) in &self.wires {
+                match wire.arrived(ours) {
+                    Ok(frames) => all.extend(frames.into_iter().map(|frame| (name.clone(), frame))),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            (all.len() >= count).then_some(Ok(()))
+        })
+        .transpose()?;
+        if all.len() != count {
+            bail!("{} frames arrived, {count} were expected", all.len());
+        }
+        Ok(all)
+    }
+
     /// Everything that has arrived until now, for one host and not for all, and has this address in it anywhere.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::{
-    address::{BALANCER, CLIENT, Mac, Net, OUTSIDE, PUBLIC, PUBLIC6, ROUTED, Station, mac_text},
+    address::{BALANCER, BRANCH, CLIENT, Mac, Net, OUTSIDE, PUBLIC, PUBLIC6, ROUTED, Station, mac_text},
     host::Host,
     pass::Pass,
 };
@@ -27,8 +27,8 @@ pub struct Hosts {
     pub routed: Host,
     /// A host of the internet.
     pub outside: Host,
-    /// On the switch's port to the balancer, whose frames come by XDP_TX.
-    pass: Option<Pass>,
+    /// On the switch's ports to balancer and instances, whose frames come by XDP_TX.
+    passes: Vec<Pass>,
 }
 
 impl Hosts {
@@ -46,7 +46,7 @@ impl Hosts {
             client: Host::new("client")?,
             routed: Host::new("routed")?,
             outside: Host::new("outside")?,
-            pass: None,
+            passes: Vec::new(),
         };
         hosts.lan()?;
         hosts.behind_the_router()?;
@@ -65,6 +65,24 @@ impl Hosts {
             &self.outside,
         ];
         named.into_iter().chain(&self.instances)
+    }
+
+    /// One host more, behind a tunnel: the link between it and the router takes packets of `mtu` bytes, and no host is told so
+    /// by the size of the client's segments. Who sends larger ones has to hear of it from the router (RFC 1191, RFC 8201).
+    ///
+    /// # Errors
+    /// `ip` refuses something; there is one already.
+    pub fn branch(&self, mtu: u16) -> anyhow::Result<Host> {
+        let host = Host::new("branch")?;
+        self.behind(&host, BRANCH)?;
+        self.router.ip([format!("link set {} mtu {mtu}", BRANCH.net.interface())])?;
+        let router = Station::new(BRANCH.net, 1);
+        host.ip([
+            format!("link set eth0 mtu {mtu}"),
+            format!("route replace default via {} advmss 1460", router.v4()),
+            format!("route replace default via {} advmss 1440", router.v6()),
+        ])?;
+        Ok(host)
     }
 
     /// The bridge and everyone on it.
@@ -88,7 +106,9 @@ impl Hosts {
         }
         // In place of the one that the kernel would make with detection, and have tentative at first.
         self.balancer.ip(["address add fe80::2/64 dev eth0 nodad"])?;
-        self.pass = Some(Pass::attach(&self.switch, "balancer")?);
+        let senders = std::iter::once(&self.balancer).chain(&self.instances);
+        self.passes =
+            senders.map(|host| Pass::attach(&self.switch, host.name())).collect::<Result<_, _>>()?;
         Ok(())
     }
 
@@ -109,15 +129,20 @@ impl Hosts {
         let services = Station::new(Net::Services, 10);
         for (host, station) in [(&self.services, services), (&self.routed, ROUTED), (&self.outside, OUTSIDE)]
         {
-            let router = Station::new(station.net, 1);
-            let interface = station.net.interface();
-            cable(&self.router, interface, Some(router.mac()), host, "eth0", Some(station.mac()))?;
-            number(&self.router, interface, router)?;
-            number(host, "eth0", station)?;
-            default_route(host, station.net)?;
+            self.behind(host, station)?;
         }
         // The provider's side of the public VIP: it is routed onto the LAN, where the balancer answers for it.
         self.router.ip([format!("route add {PUBLIC}/32 dev lan"), format!("route add {PUBLIC6}/128 dev lan")])
+    }
+
+    /// A cable from the router to a host, which has everything else by it.
+    fn behind(&self, host: &Host, station: Station) -> anyhow::Result<()> {
+        let router = Station::new(station.net, 1);
+        let interface = station.net.interface();
+        cable(&self.router, interface, Some(router.mac()), host, "eth0", Some(station.mac()))?;
+        number(&self.router, interface, router)?;
+        number(host, "eth0", station)?;
+        default_route(host, station.net)
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lab::lab::{Lab, Running};
+use lab::{
+    config::Config,
+    lab::{Lab, Running},
+};
 
 use crate::{build, console::seconds, exec, workspace};
 
@@ -29,6 +32,9 @@ pub(crate) struct Args {
     /// Leave when all is shown, with exit code 1 if anything was not as expected
     #[arg(long)]
     exit: bool,
+    /// How packets reach the instances, as `balancer.forwarding` of the file
+    #[arg(long, value_name = "MODE", value_parser = ["l2", "ipip", "gue", "nat"], default_value = "l2", conflicts_with = "gateway")]
+    forwarding: String,
     /// Run the binary with these arguments on this very host instead, e.g. `balance --config gateway.toml`
     #[arg(last = true, conflicts_with = "exit")]
     gateway: Vec<String>,
@@ -56,9 +62,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let interrupt = Interrupt::watch()?;
     let began = Instant::now();
     let lab = Lab::raise(INSTANCES).context("raising the lab")?;
-    let mut running = lab.start(&lab.config())?;
+    let mut config = lab.config();
+    config.balancer.forwarding.clone_from(&args.forwarding);
+    let mut running = lab.start(&config)?;
     let mut report = Report::default();
-    show(&lab, &mut report, began.elapsed());
+    show(&lab, &config, &mut report, began.elapsed());
     examine(&lab, &mut running, &mut report, &interrupt)?;
     let outcome = report.conclude();
     if !args.exit {
@@ -69,20 +77,31 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// What stands now.
-fn show(lab: &Lab, report: &mut Report, took: Duration) {
+fn show(lab: &Lab, config: &Config, report: &mut Report, took: Duration) {
     report.heading(&format!("The lab is up, in {}", seconds(took)));
     let binary = lab::gateway::binary().map(|path| path.display().to_string()).unwrap_or_default();
     let root = format!("{}/", workspace::root().display());
     report.fact("built", binary.strip_prefix(&root).unwrap_or(&binary));
     report.fact("hosts", &lab.hosts.all().map(lab::host::Host::name).collect::<Vec<_>>().join(", "));
-    let config = lab.config();
     let list = |addresses: &[std::net::IpAddr]| {
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join("  ")
     };
     report.fact("private VIP", &list(&config.vip.private));
     report.fact("public VIP", &list(&config.vip.public));
+    let (word, way) = (config.balancer.forwarding.as_str(), way(&config.balancer.forwarding));
+    report.fact("forwarding", &format!("{word}: {way}"));
     for instance in &config.instance {
         report.fact(&instance.name, &format!("{}  weight {}", list(&instance.dip), instance.weight));
+    }
+}
+
+/// How a packet reaches its instance, and its reply the client.
+fn way(forwarding: &str) -> &'static str {
+    match forwarding {
+        "ipip" => "inside another IP packet; replies straight to the client",
+        "gue" => "inside a UDP packet; replies straight to the client",
+        "nat" => "with the instance's address; replies through the balancer",
+        _ => "with the instance's MAC address; replies straight to the client",
     }
 }
 

@@ -92,7 +92,7 @@ impl Changes {
         &mut self,
         netlink: &Netlink,
         from: IpAddr,
-        port: u16,
+        port: Option<u16>,
     ) -> Result<(), Error> {
         self.note(Change::ReplyRule { from, port })?;
         netlink.add_reply_rule(from, port).await.inspect_err(|_| self.forget_last())

@@ -30,8 +30,8 @@ pub(super) enum Change {
     Address { link: u32, name: String, ip: IpAddr },
     /// A default route was added to the table of replies.
     RouteBack { link: u32, through: IpAddr },
-    /// A rule was added that sends a port's replies by that table.
-    ReplyRule { from: IpAddr, port: u16 },
+    /// A rule was added that sends a port's replies by that table, or those of marked sockets.
+    ReplyRule { from: IpAddr, port: Option<u16> },
     /// A setting was overwritten.
     Setting { path: PathBuf, previous: String, set: String },
 }

@@ -1,6 +1,10 @@
 //! The replies of an instance with `nat`: they have to go back through the balancer, which puts the VIP in their source
 //! again, also those to clients on the instance's own link. So the ports that stand for a VIP's have a routing table of
 //! their own: `ip rule add from DIP ipproto tcp sport 10443 table 3443`.
+//!
+//! The sockets have a mark besides, with a rule of its own. Where a path is narrow, Linux looks up without ports which route
+//! is to remember it (`build_sk_flow_key` in net/ipv4/route.c, 6.18): by ports alone it would be a route that the flow does not
+//! take, and what is too big would be sent again for ever.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -20,6 +24,9 @@ use super::{
 
 /// The number of the table, and the priority of the rules: behind the local table (0), before the main one (32766).
 const TABLE: u32 = 3443;
+
+/// Of the sockets that listen on the ports that stand for a VIP's; those of their connections inherit it (SO_MARK, socket(7)).
+pub const MARK: u32 = TABLE;
 
 /// What leaves from one of an instance's addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +67,9 @@ pub(super) async fn send_back(
         },
     };
     changes.add_route_back(netlink, link, through).await?;
-    for port in &replies.ports {
-        changes.add_reply_rule(netlink, replies.from, *port).await?;
+    let ports = replies.ports.iter().copied().map(Some);
+    for port in ports.chain([None]) {
+        changes.add_reply_rule(netlink, replies.from, port).await?;
     }
     Ok(())
 }
@@ -85,7 +93,8 @@ fn route(link: u32, through: IpAddr) -> RouteMessage {
     message
 }
 
-fn rule(from: IpAddr, port: u16) -> RuleMessage {
+/// Of a port, or of marked sockets.
+fn rule(from: IpAddr, port: Option<u16>) -> RuleMessage {
     let mut message = RuleMessage::default();
     message.header.family = family(from);
     message.header.src_len = host_prefix_len(from);
@@ -95,9 +104,16 @@ fn rule(from: IpAddr, port: u16) -> RuleMessage {
         RuleAttribute::Table(TABLE),
         RuleAttribute::Source(from),
         RuleAttribute::IpProtocol(IpProtocol::Tcp),
-        RuleAttribute::SourcePortRange(RulePortRange { start: port, end: port }),
+        port.map_or(RuleAttribute::FwMark(MARK), |port| {
+            RuleAttribute::SourcePortRange(RulePortRange { start: port, end: port })
+        }),
     ];
     message
+}
+
+/// What a rule is of, for people.
+fn what(port: Option<u16>) -> String {
+    port.map_or_else(|| format!("with mark {MARK}"), |port| format!("port {port}"))
 }
 
 impl Netlink {
@@ -130,19 +146,20 @@ impl Netlink {
         }
     }
 
-    pub(super) async fn add_reply_rule(&self, from: IpAddr, port: u16) -> Result<(), Error> {
+    pub(super) async fn add_reply_rule(&self, from: IpAddr, port: Option<u16>) -> Result<(), Error> {
         let mut request = self.handle.rule().add();
         *request.message_mut() = rule(from, port);
-        let action = || format!("add a rule that sends what comes from {from} port {port} by table {TABLE}");
+        let action =
+            || format!("add a rule that sends what comes from {from} {} by table {TABLE}", what(port));
         request.execute().await.map_err(|e| Error::netlink(action(), to_io(e)))
     }
 
     /// It is no error if it is gone.
-    pub(super) async fn remove_reply_rule(&self, from: IpAddr, port: u16) -> Result<(), Error> {
+    pub(super) async fn remove_reply_rule(&self, from: IpAddr, port: Option<u16>) -> Result<(), Error> {
         match self.handle.rule().del(rule(from, port)).execute().await.map_err(to_io) {
             Ok(()) => Ok(()),
             Err(e) if is_gone(&e) => Ok(()),
-            Err(e) => Err(Error::netlink(format!("remove the rule for {from} port {port}"), e)),
+            Err(e) => Err(Error::netlink(format!("remove the rule for {from} {}", what(port)), e)),
         }
     }
 }
@@ -171,6 +188,14 @@ mod tests {
 
     /// The next hop of TCP from a port of the instance to the client of its family.
     async fn next_hop(netlink: &Netlink, family: usize, port: u16) -> Option<IpAddr> {
+        hop_of(netlink, family, [RouteAttribute::Sport(port), RouteAttribute::Dport(50_000)]).await
+    }
+
+    async fn hop_of(
+        netlink: &Netlink,
+        family: usize,
+        flow: impl IntoIterator<Item = RouteAttribute>,
+    ) -> Option<IpAddr> {
         let (from, to) = (ip(DIPS[family]), ip(CLIENTS[family]));
         let mut message = RouteMessage::default();
         message.header.address_family = super::family(from);
@@ -180,14 +205,18 @@ mod tests {
             RouteAttribute::Source(from.into()),
             RouteAttribute::Destination(to.into()),
             RouteAttribute::IpProto(libc::IPPROTO_TCP as u8),
-            RouteAttribute::Sport(port),
-            RouteAttribute::Dport(50_000),
         ];
+        message.attributes.extend(flow);
         let answer = netlink.handle.route().get(message).execute().try_next().await.unwrap().unwrap();
         match Way::parse(&answer) {
             Way::Out(route) => route.gateway,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// What the kernel looks up for a marked socket when its path turns out to be narrow.
+    async fn without_ports(netlink: &Netlink, family: usize) -> Option<IpAddr> {
+        hop_of(netlink, family, [RouteAttribute::Mark(MARK)]).await
     }
 
     fn replies(family: usize) -> Replies {
@@ -209,10 +238,12 @@ mod tests {
                 assert_eq!(next_hop(netlink, family, 10_443).await, Some(ip(BALANCERS[family])));
                 assert_eq!(next_hop(netlink, family, 23_443).await, Some(ip(BALANCERS[family])));
                 assert_eq!(next_hop(netlink, family, 8080).await, None, "a probe's answer");
+                assert_eq!(without_ports(netlink, family).await, Some(ip(BALANCERS[family])));
             }
             changes.undo(netlink).await.unwrap();
             for family in [0, 1] {
                 assert_eq!(next_hop(netlink, family, 10_443).await, None);
+                assert_eq!(without_ports(netlink, family).await, None);
             }
             // All of it is gone, so it can be made again.
             let mut changes = Changes::begin(netlink, Role::Proxy).await.unwrap();

@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::routes::Door;
 use crate::{
     model::{Forwarding, HTTP_PORT, HTTPS_PORT, Instance, MANAGEMENT_PORT, Mode, Model},
-    net::reply::Replies,
+    net::reply::{MARK, Replies},
 };
 
 /// Connections that may wait to be accepted; the kernel cuts it at net.core.somaxconn.
@@ -78,15 +78,23 @@ pub fn replies(model: &Model, instance: &Instance, addresses: &[Address]) -> Vec
     replies.filter(|replies| !replies.ports.is_empty()).collect()
 }
 
-/// Opens every address `workers` times.
+/// Opens every address `workers` times. What is answered through the balancer has the mark of `replies`' rule.
 ///
 /// # Errors
 /// The first that cannot be opened; nothing stays open then.
-pub fn bind(addresses: &[Address], workers: usize) -> Result<Vec<Vec<(Door, TcpListener)>>, BindError> {
+pub fn bind(
+    addresses: &[Address],
+    replies: &[Replies],
+    workers: usize,
+) -> Result<Vec<Vec<(Door, TcpListener)>>, BindError> {
     for address in addresses {
         alone(address.socket).map_err(|source| BindError::new(*address, source))?;
     }
-    let open = |address: &Address| match listener(address.socket) {
+    let mark = |at: SocketAddr| {
+        let holds = |replies: &Replies| replies.from == at.ip() && replies.ports.contains(&at.port());
+        replies.iter().any(holds).then_some(MARK)
+    };
+    let open = |address: &Address| match listener(address.socket, mark(address.socket)) {
         Ok(listener) => Ok((address.door, listener)),
         Err(source) => Err(BindError::new(*address, source)),
     };
@@ -100,8 +108,11 @@ fn alone(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+fn listener(address: SocketAddr, mark: Option<u32>) -> io::Result<TcpListener> {
     let socket = socket(address)?;
+    if let Some(mark) = mark {
+        socket.set_mark(mark)?;
+    }
     socket.set_reuse_port(true)?;
     // Linux hands it on to accepted connections.
     socket.set_tcp_nodelay(true)?;

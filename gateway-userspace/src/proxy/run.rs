@@ -130,7 +130,7 @@ fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
 
 impl Proxy<'_> {
     async fn serve(&self, via: &Via, held: &Held, signals: &mut Signals) -> anyhow::Result<()> {
-        let sockets = bind::bind(&self.addresses, self.workers)?;
+        let sockets = bind::bind(&self.addresses, &self.replies, self.workers)?;
         let (stop, stopped) = watch::channel(false);
         let mut workers = Vec::new();
         let mut threads = Vec::new();
