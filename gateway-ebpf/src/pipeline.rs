@@ -171,7 +171,7 @@ fn arrive<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
         return Err(not_for_a_vip(block, &header));
     }
     let of_vip = |stop| Stopped { scope: vip.scope, stop };
-    let interface = ingress(tables, block, vip, link).map_err(of_vip)?;
+    let interface = ingress(frame, tables, block, vip, link).map_err(of_vip)?;
     let mut packet = header.packet::<_, FULL>(frame, link.end).map_err(of_vip)?;
     if FULL && !H::IS_V4 {
         // Extension headers, too, the verifier would else remember to the end: see `parse::link`.
@@ -198,14 +198,13 @@ fn not_for_a_vip<H: IpHeader>(block: &Block, header: &H) -> Stopped {
 /// is here because the link floods it: forwarded again it would circle, and passed on it could reach this host by another
 /// interface's MAC.
 #[inline(always)]
-fn ingress<'b, T: Tables>(
+fn ingress<'b, F: Frame, T: Tables>(
+    frame: &F,
     tables: &T,
     block: &'b Block,
     vip: &Vip,
     link: &Link,
 ) -> Result<&'b Interface, Stop> {
-    // The group bit is the lowest of the first byte on the wire (IEEE 802 §8.2).
-    const GROUP: u32 = u32::from_ne_bytes([1, 0, 0, 0]);
     // An empty slot has the address `::`, which is nobody's; seen here, where no packet on its way comes by.
     let elsewhere = || if vip.scope == 0 { Stop::Pass } else { Stop::Drop(Reason::Interface) };
     let Some(interface) = interface(block, tables.interface()) else { return Err(elsewhere()) };
@@ -215,11 +214,10 @@ fn ingress<'b, T: Tables>(
     if is_for(link, interface) {
         return Ok(interface);
     }
-    Err(Stop::Drop(if link.ethernet.destination & GROUP != 0 {
-        Reason::LinkMulticast
-    } else {
-        Reason::OtherHost
-    }))
+    // The group bit is the lowest of the first byte on the wire (IEEE 802 §8.2). Read again: a bit that is asked for here would have
+    // LLVM load the address for the comparison above byte by byte.
+    let is_group = frame.read::<u8>(0).is_some_and(|first| first & 1 != 0);
+    Err(Stop::Drop(if is_group { Reason::LinkMulticast } else { Reason::OtherHost }))
 }
 
 /// The interface of this index, if it is one of ours.
