@@ -187,3 +187,25 @@ fn odd_outer_headers_reach_neither_the_vip_nor_a_tunnel_of_the_kernels() {
     let tagged = stranger.ip("198.51.100.7", DIP).ethernet(&[(0x8100, 5)]);
     instance.drops("a stranger's tag", &tagged, DIP, "stranger");
 }
+
+#[test]
+fn r22_later_fragments_come_out_for_the_private_vip_and_from_inside_only() {
+    let mut instance = Instance::new(&wish(false));
+    let later = |from: &str, to: &str| Packet::udp(1, 443, &[7; 24]).ip_with(from, to, &[], 0x0002);
+    let frame = later(INSIDE, VIP).in_ip().ip(BALANCER, DIP).ethernet(&[]);
+    // It is of no service, so only the instance's own line counts it.
+    let became = instance.run(&frame);
+    assert_eq!(became.outcome, instance.run_on_host(&frame).outcome);
+    assert_eq!(became.outcome.frame, later(INSIDE, VIP).ethernet(&[]));
+    assert_eq!(became.counted.forwarded["gw-1"].0, 1);
+    for (from, to, reason) in [("198.51.100.7", VIP, "source"), ("198.51.100.7", "203.0.113.5", "fragment")] {
+        for (_, frame) in tunnels(&later(from, to), [BALANCER, BALANCER6]) {
+            instance.drops(from, &frame, to, reason);
+        }
+    }
+    // The first one shows its port, and without it the others are nothing.
+    let first = Packet::tcp(50_000, 22, ACK, 1).data(&[7; 4]).ip_with(INSIDE, VIP, &[], 0x2000);
+    for (_, frame) in tunnels(&first, [BALANCER, BALANCER6]) {
+        instance.drops("a first one for ssh", &frame, VIP, "no-service");
+    }
+}
