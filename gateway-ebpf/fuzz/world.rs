@@ -112,9 +112,8 @@ impl Tables for World {
         *self.counters.borrow_mut().answers.entry(answered).or_default() += 1;
     }
 
-    fn count_settled(&self, settled: Settled) {
-        *self.counters.borrow_mut().settled.entry(settled).or_default() += 1;
-    }
+    /// Not compared: a packet that is steered, and then left to the slow program because it has an answer, is steered twice.
+    fn count_settled(&self, _: Settled) {}
 }
 
 fn block(choice: Choice) -> Box<Block> {

@@ -1,14 +1,19 @@
 //! The pipeline's two traits over plain memory: for tests, fuzzing and `gateway explain`.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::{
     address::Address,
+    decap::{self, Asked, Owner, Sockets},
     frame::{Frame, Pod},
+    headers::Tcp,
     layout::{Block, FRAGMENT_LINES, NOTE_LINES, Traffic},
     limit,
     note::Settled,
-    parse::ETHERNET,
+    parse::{ETHERNET, IpHeader},
     reason::Reason,
     tables::{Answered, NoteLine, Route, Tables},
     word::Word,
@@ -88,6 +93,43 @@ pub struct Counters {
     pub answers: BTreeMap<Answered, u64>,
     /// By how packets of moved buckets were settled.
     pub settled: BTreeMap<Settled, u64>,
+}
+
+/// Sockets of an instance, for [`crate::decap`].
+#[derive(Debug, Default)]
+pub struct HostSockets {
+    /// Flows to a VIP that have a socket in any state but LISTEN: client, ports as [`crate::address::ports`] packs them, VIP.
+    pub flows: BTreeSet<(Address, u32, Address)>,
+    /// The numbers by which acknowledgments of such flows answer a SYN cookie.
+    pub cookies: BTreeSet<(Address, u32, Address, u32)>,
+    /// [`Sockets::newest`]
+    pub newest: Word,
+    /// What was counted.
+    pub settled: RefCell<BTreeMap<decap::Settled, u64>>,
+}
+
+impl Sockets for HostSockets {
+    fn owner<F: Frame, H: IpHeader>(&self, frame: &F, asked: &Asked<'_, H>) -> Owner {
+        let (source, ports, vip) = (asked.flow.source, asked.flow.ports, asked.vip);
+        let tcp = asked.segment.and_then(|place| frame.read::<Tcp>(place));
+        let answers =
+            |tcp: Tcp| self.cookies.contains(&(source, ports, vip, u32::from_be(tcp.acknowledgment)));
+        if self.flows.contains(&(source, ports, vip)) {
+            Owner::Socket
+        } else if tcp.is_some_and(answers) {
+            Owner::Cookie
+        } else {
+            Owner::Nobody
+        }
+    }
+
+    fn newest(&self) -> Option<&Word> {
+        Some(&self.newest)
+    }
+
+    fn settle(&self, how: decap::Settled) {
+        *self.settled.borrow_mut().entry(how).or_default() += 1;
+    }
 }
 
 impl Default for HostTables {

@@ -146,7 +146,7 @@ pub struct Vip {
     pub sources: u16,
     /// From which sides it can be reached: [`SIDE_INSIDE`], [`SIDE_OUTSIDE`].
     pub sides: u16,
-    /// [`VIP_ECHO`], [`VIP_FRAGMENTS`]
+    /// [`VIP_ECHO`], [`VIP_FRAGMENTS`], [`VIP_TUNNEL`]
     pub flags: u16,
 }
 
@@ -154,6 +154,8 @@ pub struct Vip {
 pub const VIP_ECHO: u16 = 1;
 /// [`Vip::flags`]: fragments are kept together.
 pub const VIP_FRAGMENTS: u16 = 2;
+/// [`Vip::flags`]: it is none, but an address of this instance, at which the balancers' tunnels end.
+pub const VIP_TUNNEL: u16 = 4;
 
 /// A service of a VIP, in the slot of its key.
 #[repr(C)]
@@ -232,6 +234,9 @@ pub const STATE_LIVE: u16 = 0;
 /// Nobody answers at its address, and its flows are to be reset.
 pub const STATE_GONE: u16 = 1;
 
+/// On an instance: its own number, under which is counted what it unwraps.
+pub const SELF: u16 = 1;
+
 /// Index of [`Block::instances`] for packets with addresses like this one.
 #[inline(always)]
 pub const fn family(is_v4: bool) -> usize {
@@ -262,16 +267,20 @@ impl Reply {
     }
 }
 
-/// Another instance, as a packet's list of hops names it.
+/// Another instance, as a packet's list of hops names it, and how it is reached.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Hop {
     /// Its address of the family that its balancers reach it by.
     pub address: Address,
+    /// Finished Ethernet addresses, as [`Instance::macs`].
+    pub macs: [u32; 3],
     /// Made from its name and the seed, so that all hosts agree without asking; never 0.
     pub id: u32,
+    /// The interface that leads there: [`Interface::port`].
+    pub port: u16,
     /// Zero.
-    pub pad: u32,
+    pub pad: [u16; 3],
 }
 
 /// All owners that a moved bucket has had since its window opened, `previous` and `current` among them; 0: none.
@@ -425,7 +434,7 @@ const _: () = assert!(size_of::<Vip>() == 32);
 const _: () = assert!(size_of::<Service>() == 16);
 const _: () = assert!(size_of::<Instance>() == 64);
 const _: () = assert!(size_of::<Reply>() == 32);
-const _: () = assert!(size_of::<Hop>() == 24);
+const _: () = assert!(size_of::<Hop>() == 40);
 const _: () = assert!(size_of::<Window>() == 2 * OWNERS);
 const _: () = assert!(size_of::<SourceSet>() == BOUNDS * 24 + 16);
 const _: () = assert!(size_of::<Traffic>() == 24);
@@ -433,7 +442,7 @@ const _: () = assert!(
     size_of::<Block>()
         == 88
             + INTERFACES as usize * 16
-            + SLOTS as usize * (32 + 16 + 16 + 32 + 24)
+            + SLOTS as usize * (32 + 16 + 16 + 32 + 40)
             + INSTANCES as usize * 128
             + SOURCE_SETS as usize * (BOUNDS * 24 + 16)
             + RING_WORDS * (4 + 16)

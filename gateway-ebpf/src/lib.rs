@@ -23,6 +23,7 @@ pub mod address;
 pub mod admit;
 pub mod answer;
 pub mod checksum;
+pub mod decap;
 pub mod encapsulate;
 pub mod finish;
 pub mod fragment;

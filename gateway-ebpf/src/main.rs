@@ -41,6 +41,12 @@ mod programs {
         gateway_ebpf::kernel::reply(&context)
     }
 
+    /// On an instance's interface: takes what its balancers send out of their tunnels.
+    #[xdp]
+    fn gateway_decap(context: XdpContext) -> u32 {
+        gateway_ebpf::kernel::unwrap(&context)
+    }
+
     /// The kernel lets GPL-compatible programs use all helpers.
     #[unsafe(link_section = "license")]
     #[unsafe(no_mangle)]

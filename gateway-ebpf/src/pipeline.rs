@@ -37,7 +37,8 @@ pub enum Verdict {
     Transmit,
     /// Rewritten: out of the interface at this place in the device map.
     Redirect(u16),
-    /// Up the stack: its instance is this host and it is untouched, or it is a reply with its VIP that the kernel finds the way for.
+    /// Up the stack: its instance is this host, and nothing is around it any more; or it is a reply with its VIP that the kernel
+    /// finds the way for.
     Deliver,
     /// Untouched and not counted: the slow program's.
     Slow,
@@ -122,7 +123,7 @@ pub fn slow<F: Frame, T: Tables>(frame: &F, tables: &T) -> Result<Job, Verdict> 
     decided.map_err(|stopped| stop(tables, stopped))
 }
 
-const NOT_OURS: Stopped = Stopped { scope: 0, stop: Stop::Pass };
+pub(crate) const NOT_OURS: Stopped = Stopped { scope: 0, stop: Stop::Pass };
 
 /// One exit for all that is not forwarded: what counts drops, and raises the event of a first one, is there once.
 #[inline(always)]
@@ -140,7 +141,7 @@ pub(crate) fn stop<T: Tables>(tables: &T, stopped: Stopped) -> Verdict {
 }
 
 #[inline(always)]
-fn link<F: Frame, const FULL: bool>(frame: &F, block: &Block) -> Result<Link, Stopped> {
+pub(crate) fn link<F: Frame, const FULL: bool>(frame: &F, block: &Block) -> Result<Link, Stopped> {
     parse::link::<_, FULL>(frame, block.config.one).map_err(|stop| Stopped { scope: 0, stop })
 }
 
@@ -198,7 +199,7 @@ fn not_for_a_vip<H: IpHeader>(block: &Block, header: &H) -> Stopped {
 /// is here because the link floods it: forwarded again it would circle, and passed on it could reach this host by another
 /// interface's MAC.
 #[inline(always)]
-fn ingress<'b, F: Frame, T: Tables>(
+pub(crate) fn ingress<'b, F: Frame, T: Tables>(
     frame: &F,
     tables: &T,
     block: &'b Block,

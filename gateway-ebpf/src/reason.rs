@@ -58,6 +58,13 @@ reasons! {
     30 FragmentEarly "fragment-early" "a later fragment of a datagram whose first one has not come" "path: it changes the order of fragments, or loses them; lower the sender's MTU"
     22 Gone "gone" "a packet of a flow whose instance is gone" "instances: the host that had the flow does not answer; its clients are reset and connect anew"
     23 RateLimit "rate-limit" "an echo request beyond what is answered in a second" "sender: pings too often, or somebody forges its address"
+    35 Stranger "stranger" "a tunnel's packet from no balancer" "configuration: balancer.address has to list every balancer; else somebody forges"
+    36 OuterHeader "outer-header" "an outer header with a VLAN tag, options or extension headers, or of a fragment" "network: balancers send none of these; does a smaller MTU on their way cut packets?"
+    37 OuterLength "outer-length" "an outer header whose lengths contradict each other or the frame" "network: broken, or forged"
+    38 Gue "gue" "GUE of another variant, with other fields, or a control message" "version: balancers and instances of one release"
+    39 NotVip "not-vip" "a tunnel's packet that is for no VIP" "configuration: the same VIPs in the balancers' file and the instance's"
+    40 Congestion "congestion" "congestion was experienced by a packet that cannot say so" "network: as if lost by the router that marked it (RFC 6040 §4.2)"
+    41 Stale "stale" "a segment of nobody's here, sent by a balancer that is behind another" "balancer: does its file or its health of instances differ from the others'?"
     45 NatFragment "nat-fragment" "a fragment from an instance, which cannot get its VIP back" "instance: send no more than the path's MTU; in nat mode replies are not fragmented"
 }
 

@@ -3,6 +3,7 @@
 pub mod balance;
 pub mod config;
 pub mod dataplane;
+pub mod inside;
 pub mod maglev;
 pub mod model;
 pub mod net;

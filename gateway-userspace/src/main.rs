@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use gateway_userspace::{balance, config, proxy, supervise};
+use gateway_userspace::{balance, config, inside, proxy, supervise};
 
 /// The self-hosted gateway of an API management service: a load-balanced private VIP, host-name routing, and a
 /// public VIP that lets in the management endpoint only.
@@ -34,7 +34,8 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => supervise::run(&args),
         Command::Balance(args) => balance::run(&args),
-        Command::Proxy(args) => proxy::run(&args),
+        Command::Proxy(args) if args.beside_balancer => proxy::run(&args),
+        Command::Proxy(args) => inside::around(args.config.clone(), &args.instance, || proxy::run(&args)),
         Command::Check(args) => config::check::run(&args),
     };
     match outcome {

@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    decap,
     finish::Job,
     layout::{
         Block, FRAGMENT_LINES, INSTANCES, INTERFACES, NOTE_LINES, NOTES, REASONS, SAMPLES_BYTES, SCOPES,
@@ -55,6 +56,13 @@ pub static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(SCOPES * REAS
 /// By [`Settled`].
 #[map]
 pub static SETTLED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Settled::COUNT, 0);
+/// One word: the newest generation of a ring, [`decap::Sockets::newest`].
+#[map]
+pub static NEWEST: Array<u64> = Array::with_max_entries(1, 0);
+/// By [`decap::Settled`].
+#[map]
+pub static SETTLED_HERE: PerCpuArray<u64> =
+    PerCpuArray::with_max_entries(decap::Settled::ALL.len() as u32, 0);
 
 /// Which drop is to be shown: [`super::sample::Due`].
 #[map]

@@ -4,6 +4,7 @@ mod frame;
 pub mod maps;
 mod route;
 mod sample;
+mod sockets;
 mod tables;
 
 use aya_ebpf::{EbpfContext as _, bindings::xdp_action, programs::XdpContext};
@@ -12,10 +13,11 @@ pub use self::sample::sample;
 use self::{
     frame::XdpFrame,
     maps::{JOB, NEXT, NEXT_FINISH, NEXT_REPLY, NEXT_SLOW, PORTS},
+    sockets::KernelSockets,
     tables::KernelTables,
 };
 use crate::{
-    finish,
+    decap, finish,
     pipeline::{self, Verdict},
     reply,
 };
@@ -77,6 +79,14 @@ pub fn finish(context: &XdpContext) -> u32 {
     // answers, once for every place that drops.
     let Some(job) = JOB.get(0) else { return xdp_action::XDP_DROP };
     let verdict = finish::answer(&mut frame(), &tables, job, verdict);
+    action(&tables, verdict)
+}
+
+/// Takes packets out of the balancers' tunnels.
+#[inline(always)]
+pub fn unwrap(context: &XdpContext) -> u32 {
+    let (tables, sockets) = (KernelTables::new(context), KernelSockets(context));
+    let verdict = decap::decap(&mut XdpFrame::<true>::new(context.as_ptr().cast()), &tables, &sockets);
     action(&tables, verdict)
 }
 

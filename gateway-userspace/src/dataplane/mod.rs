@@ -4,6 +4,7 @@ mod attach;
 mod counters;
 mod error;
 mod events;
+mod instance;
 mod refusal;
 mod ring;
 mod samples;
@@ -27,6 +28,7 @@ pub use self::{
     attach::XdpMode,
     counters::{Answers, Counters, Dropped, Forwarded},
     error::Error,
+    instance::{Decapsulation, Settlements},
     refusal::Refusal,
     ring::Shown,
 };

@@ -27,6 +27,7 @@ const ARP_ANNOUNCE: &str = "2";
 #[derive(Debug)]
 pub struct Held {
     changes: Changes,
+    mtu: u32,
 }
 
 /// Puts each VIP on `lo` as /32 or /128, unless it is on this host already (then it is left alone, now and at
@@ -49,6 +50,7 @@ pub async fn hold(vips: &[IpAddr], dip: &[IpAddr]) -> Result<Held, Error> {
         return Err(Error::NotThisInstance { dip });
     }
     let elsewhere = |vip: &IpAddr| present.iter().any(|a| a.ip == *vip && a.link != lo.index);
+    let mtu = facing.iter().map(|link| link.mtu).min().unwrap_or_default();
     // First silence, then the address: no request is ever answered in between. A VIP on another interface is the
     // balancer's on this very host (`gateway run`): that interface has to answer, and with arp_ignore=1 it does.
     if vips.iter().any(|vip| vip.is_ipv4() && !elsewhere(vip)) {
@@ -64,7 +66,7 @@ pub async fn hold(vips: &[IpAddr], dip: &[IpAddr]) -> Result<Held, Error> {
             changes.add_address(&netlink, &lo, *vip).await?;
         }
     }
-    Ok(Held { changes })
+    Ok(Held { changes, mtu })
 }
 
 fn links_with<'a>(dip: &[IpAddr], links: &'a [Link], present: &[Address]) -> Vec<&'a Link> {
@@ -72,6 +74,11 @@ fn links_with<'a>(dip: &[IpAddr], links: &'a [Link], present: &[Address]) -> Vec
 }
 
 impl Held {
+    /// The largest packet that the instance's interface takes, in bytes; of several the smallest.
+    pub fn mtu(&self) -> u32 {
+        self.mtu
+    }
+
     /// Has an instance's replies go through its balancer besides, with `nat`.
     ///
     /// # Errors

@@ -41,6 +41,7 @@ impl Plan {
         let buckets = block.ring.iter_mut().zip(&self.ring).map(|(place, bucket)| put(place, bucket.0)).sum();
         entries += put_slots(&mut block.replies, &self.replies);
         entries += put_slots(&mut block.peers, &self.peers);
+        entries += put_slots(&mut block.hops, &self.hops);
         for (bucket, &window) in windows(false) {
             entries += put(&mut block.windows[bucket], window);
         }

@@ -4,6 +4,7 @@ mod block;
 pub mod buckets;
 mod close;
 mod hops;
+mod instance;
 mod numbers;
 mod perfect;
 mod replies;
@@ -19,11 +20,18 @@ use std::{
 
 use gateway_ebpf::{
     address::{self, Address},
-    layout::{Bucket, Config, FLAG_HOPS, Instance, Reply, Service, SourceSet, Vip, Window},
+    layout::{Bucket, Config, FLAG_HOPS, Hop, Instance, Reply, Service, SourceSet, Vip, Window},
 };
 
 use self::buckets::Change;
-pub use self::{block::Changes, close::Evidence, close::close, hops::hop_id, services::Scope};
+pub use self::{
+    block::Changes,
+    close::Evidence,
+    close::close,
+    hops::hop_id,
+    instance::{OnInstance, instance},
+    services::Scope,
+};
 pub use crate::model::Side;
 use crate::model::{AdminState, Affinity, Forwarding, InstanceName, Model};
 
@@ -89,10 +97,13 @@ pub struct Plan {
     pub sources: BTreeMap<u16, SourceSet>,
     /// By slot.
     pub interfaces: BTreeMap<u32, gateway_ebpf::layout::Interface>,
-    /// By slot: whose packets may be replies, in nat mode.
+    /// By slot: whose packets are looked at though they are not for a VIP: in nat mode the instances' on a balancer, with `ipip`
+    /// and `gue` the balancers' on an instance.
     pub peers: BTreeMap<u32, Address>,
     /// By slot; nat mode.
     pub replies: BTreeMap<u32, Reply>,
+    /// By slot: the other instances, on an instance.
+    pub hops: BTreeMap<u32, Hop>,
     /// By number: for packets over IPv4, over IPv6.
     pub instances: BTreeMap<u16, [Instance; 2]>,
     /// By bucket.
@@ -152,7 +163,7 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
     let model = &desired.model;
     let numbers = instance_numbers(desired, running)?;
     let sources = sources::sets(model, running.map(|plan| &plan.sources))?;
-    let services = services::tables(model, &sources, running)?;
+    let services = services::tables(model, &sources, &[], running)?;
     let replies = replies::tables(desired, &numbers, &services.scopes, running)?;
     let owners = buckets::owners(desired, &numbers);
     let ended: BTreeSet<u16> = running.map_or_else(BTreeSet::new, |plan| {
@@ -163,7 +174,7 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
             .collect()
     });
     let (interface_multiplier, interfaces) =
-        ways::interfaces(desired, running.map(|plan| plan.config.interface_multiplier))?;
+        ways::interfaces(&desired.interfaces, running.map(|plan| plan.config.interface_multiplier))?;
     hops::check(&model.balancer.seed, numbers.keys())?;
     let gone = desired.gone.iter().filter_map(|name| numbers.get(name).copied()).collect();
     let (affinity, affinity_before) =
@@ -194,6 +205,7 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
         interfaces,
         peers: replies.peers,
         replies: replies.replies,
+        hops: BTreeMap::new(),
         instances: numbers.iter().map(|(name, &number)| (number, ways::entries(desired, name))).collect(),
         ring,
         windows,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use gateway_ebpf::{
     address::Address,
-    layout::{self, SCOPES, SIDE_INSIDE, SIDE_OUTSIDE, Service, VIP_ECHO, VIP_FRAGMENTS, Vip},
+    layout::{self, SCOPES, SIDE_INSIDE, SIDE_OUTSIDE, Service, VIP_ECHO, VIP_FRAGMENTS, VIP_TUNNEL, Vip},
 };
 use network_types::ip::IpProto;
 
@@ -14,7 +14,7 @@ use crate::model::{Forwarding, HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Model};
 /// What is counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// A VIP: what concerns no service of it.
+    /// A VIP: what concerns no service of it. On an instance also its own address, where tunnels end.
     Vip(IpAddr),
     /// A TCP port of a VIP.
     Tcp(IpAddr, u16),
@@ -37,10 +37,17 @@ pub(super) struct Tables {
     pub(super) service_multiplier: u64,
 }
 
-pub(super) fn tables(model: &Model, sources: &Sources, running: Option<&Plan>) -> Result<Tables, Error> {
+/// `tunnels` are addresses of this host at which tunnels end (on an instance).
+pub(super) fn tables(
+    model: &Model,
+    sources: &Sources,
+    tunnels: &[IpAddr],
+    running: Option<&Plan>,
+) -> Result<Tables, Error> {
     let none = BTreeMap::new();
+    let services = ports(model).map(|(vip, port, _)| Scope::Tcp(vip, port));
     let wanted =
-        model.vip.all().map(Scope::Vip).chain(ports(model).map(|(vip, port, _)| Scope::Tcp(vip, port)));
+        model.vip.all().map(Scope::Vip).chain(services).chain(tunnels.iter().copied().map(Scope::Vip));
     let scopes =
         numbers::keep(running.map_or(&none, |plan| &plan.scopes), wanted, "VIPs and services", SCOPES)?;
 
@@ -61,6 +68,13 @@ pub(super) fn tables(model: &Model, sources: &Sources, running: Option<&Plan>) -
             // What the public VIP answers is for R20 to say: nothing but its port. And what carries no port is dropped there (R22).
             flags: if model.vip.private.contains(&address) { VIP_ECHO | VIP_FRAGMENTS } else { 0 },
         })
+        .chain(tunnels.iter().map(|&address| Vip {
+            address: address.into(),
+            scope: scopes[&Scope::Vip(address)],
+            sides: SIDE_INSIDE,
+            flags: VIP_TUNNEL,
+            ..Vip::default()
+        }))
         .collect();
     let services: Vec<Service> = ports(model)
         .map(|(vip, port, is_public)| Service {

@@ -27,7 +27,7 @@ const IPV4_WORDS: u64 = 0x4500 + 0x4000 + 0x4000;
 /// The interfaces by slot, and the multiplier under which no two share one. The running multiplier is kept if it will do:
 /// interfaces are the same while the program runs.
 pub(super) fn interfaces(
-    desired: &Desired,
+    interfaces: &[Interface],
     running: Option<u32>,
 ) -> Result<(u32, BTreeMap<u32, layout::Interface>), Error> {
     let candidates = (0..10_000u32).map(|n| 0x9e37_79b9_u32.wrapping_mul(2 * n + 1));
@@ -36,12 +36,12 @@ pub(super) fn interfaces(
         .chain(candidates)
         .find_map(|multiplier| {
             let table: BTreeMap<u32, layout::Interface> = (0..)
-                .zip(&desired.interfaces)
+                .zip(interfaces)
                 .map(|(port, interface)| {
                     (layout::Interface::slot(interface.index, multiplier), entry(port, interface))
                 })
                 .collect();
-            (table.len() == desired.interfaces.len()).then_some((multiplier, table))
+            (table.len() == interfaces.len()).then_some((multiplier, table))
         })
         .ok_or(Error::NoNumber { what: "interfaces", limit: INTERFACES })
 }
@@ -122,7 +122,7 @@ fn ways_to<'d>(desired: &'d Desired, name: &InstanceName) -> Vec<(IpAddr, &'d Wa
     ways
 }
 
-fn macs(to: Mac, from: Mac) -> [u32; 3] {
+pub(super) fn macs(to: Mac, from: Mac) -> [u32; 3] {
     let mut bytes = [0; 12];
     bytes[..6].copy_from_slice(&to);
     bytes[6..].copy_from_slice(&from);

@@ -78,7 +78,47 @@ pub fn replies(model: &Model, instance: &Instance, addresses: &[Address]) -> Vec
     replies.filter(|replies| !replies.ports.is_empty()).collect()
 }
 
-/// Opens every address `workers` times. What is answered through the balancer has the mark of `replies`' rule.
+/// What the balancers put around a client's packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tunnel {
+    bytes: u32,
+}
+
+/// The largest packet that comes out of the balancers' tunnels, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inside(u32);
+
+/// The balancers' tunnel to an instance, where the mode has one. With addresses of both families either may be used, so the
+/// larger header counts; with `gue` the list of hops, which only packets of moved buckets have.
+pub fn tunnel(model: &Model, instance: &Instance) -> Option<Tunnel> {
+    const UDP_AND_GUE: u32 = 8 + 4;
+    const HOPS: u32 = 36;
+    let outer = if instance.dip.iter().any(IpAddr::is_ipv6) { 40 } else { 20 };
+    match model.balancer.forwarding {
+        Forwarding::L2 | Forwarding::Nat => None,
+        Forwarding::Ipip => Some(Tunnel { bytes: outer }),
+        Forwarding::Gue => Some(Tunnel { bytes: outer + UDP_AND_GUE + HOPS }),
+    }
+}
+
+impl Tunnel {
+    /// What fits where packets of `mtu` bytes do.
+    pub fn inside(self, mtu: u32) -> Inside {
+        Inside(mtu.saturating_sub(self.bytes))
+    }
+}
+
+impl Inside {
+    /// The TCP segment that fits, without options (RFC 6691).
+    fn segment(self, address: IpAddr) -> u32 {
+        const TCP: u32 = 20;
+        self.0.saturating_sub(if address.is_ipv4() { 20 } else { 40 } + TCP)
+    }
+}
+
+/// Opens every address `workers` times. What is answered through the balancer has the mark of `replies`' rule. With `inside`,
+/// clients are told to send segments that fit there (TCP_MAXSEG): a packet that gets too big by its outer header would else be
+/// lost or take a round more.
 ///
 /// # Errors
 /// The first that cannot be opened; nothing stays open then.
@@ -86,6 +126,7 @@ pub fn bind(
     addresses: &[Address],
     replies: &[Replies],
     workers: usize,
+    inside: Option<Inside>,
 ) -> Result<Vec<Vec<(Door, TcpListener)>>, BindError> {
     for address in addresses {
         alone(address.socket).map_err(|source| BindError::new(*address, source))?;
@@ -94,7 +135,7 @@ pub fn bind(
         let holds = |replies: &Replies| replies.from == at.ip() && replies.ports.contains(&at.port());
         replies.iter().any(holds).then_some(MARK)
     };
-    let open = |address: &Address| match listener(address.socket, mark(address.socket)) {
+    let open = |address: &Address| match listener(address.socket, mark(address.socket), inside) {
         Ok(listener) => Ok((address.door, listener)),
         Err(source) => Err(BindError::new(*address, source)),
     };
@@ -108,8 +149,11 @@ fn alone(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-fn listener(address: SocketAddr, mark: Option<u32>) -> io::Result<TcpListener> {
+fn listener(address: SocketAddr, mark: Option<u32>, inside: Option<Inside>) -> io::Result<TcpListener> {
     let socket = socket(address)?;
+    if let Some(inside) = inside {
+        socket.set_tcp_mss(inside.segment(address.ip()))?;
+    }
     if let Some(mark) = mark {
         socket.set_mark(mark)?;
     }
@@ -192,6 +236,22 @@ mod tests {
         ];
         assert_eq!(served(&model(&["gw-1"])), expected);
         assert_eq!(replies(&model(&["gw-1"]), &model(&["gw-1"]).instances[0], &[]), []);
+    }
+
+    #[test]
+    fn r70_clients_are_told_of_segments_that_fit_into_the_tunnel() {
+        let mut model = model(&["gw-1"]);
+        let segments = |model: &Model| {
+            let inside = tunnel(model, &model.instances[0])?.inside(1500);
+            Some(["10.0.0.5", "fd00::5"].map(|vip| inside.segment(vip.parse().unwrap())))
+        };
+        assert_eq!(segments(&model), None);
+        model.balancer.forwarding = Forwarding::Ipip;
+        assert_eq!(segments(&model), Some([1500 - 20 - 40, 1500 - 20 - 60]));
+        model.balancer.forwarding = Forwarding::Gue;
+        assert_eq!(segments(&model), Some([1500 - 68 - 40, 1500 - 68 - 60]));
+        model.instances[0].dip.push("fd00::11".parse().unwrap());
+        assert_eq!(segments(&model), Some([1500 - 88 - 40, 1500 - 88 - 60]));
     }
 
     #[test]

@@ -33,10 +33,14 @@ use std::path::PathBuf;
 pub struct Args {
     /// The configuration file
     #[arg(long, default_value = "gateway.toml")]
-    config: PathBuf,
+    pub config: PathBuf,
     /// Which `[[instance]]` of the file this host is
     #[arg(long)]
-    instance: String,
+    pub instance: String,
+    /// The balancer runs on this very host and hands packets over as they are: with `ipip` and `gue`, no program takes them
+    /// out of tunnels
+    #[arg(long)]
+    pub beside_balancer: bool,
 }
 
 /// Runs until SIGINT or SIGTERM; SIGHUP takes up names, routes and certificates of a changed file.

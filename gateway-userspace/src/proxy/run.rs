@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    bind::{self, Address},
+    bind::{self, Address, Tunnel},
     connection::Stop,
     counters::Sum,
     headers::Via,
@@ -46,6 +46,8 @@ struct Proxy<'a> {
     current: Current,
     addresses: Vec<Address>,
     replies: Vec<Replies>,
+    /// What a packet of a client is in when it comes here.
+    tunnel: Option<Tunnel>,
     workers: usize,
     instance: String,
 }
@@ -86,6 +88,7 @@ pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
     let state = State::load(&model, &tickets, &limits)?;
     let addresses = bind::addresses(&model, me);
     let replies = bind::replies(&model, me, &addresses);
+    let tunnel = bind::tunnel(&model, me);
     let via = Via::new(instance)
         .ok_or_else(|| anyhow!("the instance's name {instance:?} cannot stand in a Via field"))?;
     let proxy = Proxy {
@@ -95,6 +98,7 @@ pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
         tickets,
         addresses,
         replies,
+        tunnel,
         workers,
         instance: instance.to_owned(),
     };
@@ -130,7 +134,8 @@ fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
 
 impl Proxy<'_> {
     async fn serve(&self, via: &Via, held: &Held, signals: &mut Signals) -> anyhow::Result<()> {
-        let sockets = bind::bind(&self.addresses, &self.replies, self.workers)?;
+        let inside = self.tunnel.map(|tunnel| tunnel.inside(held.mtu()));
+        let sockets = bind::bind(&self.addresses, &self.replies, self.workers, inside)?;
         let (stop, stopped) = watch::channel(false);
         let mut workers = Vec::new();
         let mut threads = Vec::new();

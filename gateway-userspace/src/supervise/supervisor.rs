@@ -22,10 +22,11 @@ pub(super) async fn run(config: &Path, instance: &InstanceName) -> anyhow::Resul
         let name = OsString::from(&instance.0);
         vec!["--config".into(), config.into(), option.into(), name]
     };
+    let proxy = [arguments("--instance"), vec!["--beside-balancer".into()]].concat();
     // The balancer first: it claims the VIPs, so that the proxy finds them on this host and needs none on lo.
     let mut supervisor = Supervisor {
         balance: Child::new("balance", arguments("--local"), folder.path())?,
-        proxy: Child::new("proxy", arguments("--instance"), folder.path())?,
+        proxy: Child::new("proxy", proxy, folder.path())?,
         reloading: BTreeSet::new(),
         behind: BTreeSet::new(),
     };

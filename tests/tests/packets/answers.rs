@@ -17,7 +17,6 @@ use network_types::ip::IpProto;
 
 use super::{
     builder::{ACK, FIN, Fields, Packet, RST, SYN, sent_back},
-    table::difference,
     targets::{Action, Counted, Kernel, desired, host, model, run_on_host},
 };
 
@@ -62,7 +61,7 @@ fn few<'r>(mut kernel: Kernel, rows: impl Iterator<Item = (&'r str, Vec<u8>, Exp
         let outcome = kernel.run(&frame);
         let (_, on_host) = run_on_host(&tables, &frame);
         assert_eq!(outcome, on_host, "{row}: kernel and host");
-        let counted = difference(&before, &kernel.counters());
+        let counted = before.difference(&kernel.counters());
         before = kernel.counters();
         assert_eq!(counted, Counted::of_host(&tables, &kernel.plan), "{row}: counters of kernel and host");
         let of = |drop: Option<(&str, &'static str)>, answer| Counted {

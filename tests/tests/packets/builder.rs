@@ -212,6 +212,59 @@ impl Packet {
         frame
     }
 
+    /// This IP packet as the payload of another one (RFC 2003, RFC 2473): 4 and 41 are IANA's numbers.
+    pub(crate) fn in_ip(mut self) -> Self {
+        if self.protocol == 6 {
+            self.protocol = 41;
+        }
+        self
+    }
+
+    /// This IP packet behind UDP and GUE (draft-ietf-intarea-gue-09 §3.2), with private data of whole words.
+    pub(crate) fn gue(self, source_port: u16, private: &[u8]) -> Self {
+        let inner = self.in_ip();
+        let mut bytes = vec![(private.len() / 4) as u8, inner.protocol, 0, 0];
+        bytes.extend(private);
+        bytes.extend(inner.bytes);
+        Self::udp(source_port, 6080, &bytes)
+    }
+
+    /// With this type of service or traffic class.
+    pub(crate) fn service(mut self, service: u8) -> Self {
+        if self.protocol == 4 {
+            self.bytes[1] = service;
+            self.mend_header();
+        } else {
+            self.bytes[0] = 0x60 | service >> 4;
+            self.bytes[1] = service << 4;
+        }
+        self
+    }
+
+    /// With this many hops left.
+    pub(crate) fn hops(mut self, hops: u8) -> Self {
+        if self.protocol == 4 {
+            self.bytes[8] = hops;
+            self.mend_header();
+        } else {
+            self.bytes[7] = hops;
+        }
+        self
+    }
+
+    /// With another byte at a place behind the beginning of the IP header; checksums are left as they are.
+    pub(crate) fn byte(mut self, at: usize, value: u8) -> Self {
+        self.bytes[at] = value;
+        self
+    }
+
+    fn mend_header(&mut self) {
+        self.bytes[10..12].fill(0);
+        let length = usize::from(self.bytes[0] & 15) * 4;
+        let sum = checksum(&[&self.bytes[..length]]);
+        self.bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+    }
+
     /// The IP packet alone, to be quoted in an ICMP error.
     pub(crate) fn quoted(self, octets: usize) -> Vec<u8> {
         let mut bytes = self.bytes;

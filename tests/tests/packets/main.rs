@@ -3,6 +3,7 @@
 
 mod answers;
 mod builder;
+mod decap;
 mod fragments;
 mod fuzz;
 mod nat;

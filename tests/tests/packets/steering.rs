@@ -15,7 +15,6 @@ use network_types::ip::IpProto;
 use super::{
     builder::{ACK, OURS, Packet, RST, SYN, checksum},
     parity::now,
-    table::difference,
     targets::{Action, Counted, Kernel, desired, mac, model, name, run_on_host},
 };
 
@@ -106,7 +105,7 @@ impl Both {
         let (verdict, on_host) = run_on_host(&self.tables, frame);
         assert_eq!(outcome, on_host, "{verdict:?}");
         let counters = self.kernel.counters();
-        let counted = difference(&self.before, &counters);
+        let counted = self.before.difference(&counters);
         self.before = counters;
         assert_eq!(counted, Counted::of_host(&self.tables, &self.kernel.plan));
         (outcome.action, outcome.frame, counted)

@@ -35,7 +35,7 @@ fn table(rows: Vec<(&str, Vec<u8>, Expected)>) {
         let outcome = kernel.run(&frame);
         let (_, on_host) = run_on_host(&tables, &frame);
         assert_eq!(outcome, on_host, "{row}: kernel and host");
-        let counted = difference(&before, &kernel.counters());
+        let counted = before.difference(&kernel.counters());
         before = kernel.counters();
         assert_eq!(counted, Counted::of_host(&tables, &kernel.plan), "{row}: counters of kernel and host");
         check(row, &frame, &expected, &outcome, &counted);
@@ -69,28 +69,6 @@ fn check(row: &str, frame: &[u8], expected: &Expected, outcome: &Outcome, counte
             assert_eq!(*counted, Counted { forwarded, ..Counted::default() }, "{row}");
         }
     }
-}
-
-pub(crate) fn difference(before: &Counted, after: &Counted) -> Counted {
-    let mut difference = after.clone();
-    difference.forwarded.retain(|name, now| {
-        let was = before.forwarded.get(name).copied().unwrap_or_default();
-        *now = (now.0 - was.0, now.1 - was.1, now.2 - was.2);
-        now.0 > 0
-    });
-    difference.dropped.retain(|key, now| {
-        *now -= before.dropped.get(key).copied().unwrap_or_default();
-        *now > 0
-    });
-    difference.answered.retain(|kind, now| {
-        *now -= before.answered.get(kind).copied().unwrap_or_default();
-        *now > 0
-    });
-    difference.steering.retain(|way, now| {
-        *now -= before.steering.get(way).copied().unwrap_or_default();
-        *now > 0
-    });
-    difference
 }
 
 fn syn(port: u16) -> Packet {

@@ -42,6 +42,31 @@ pub(crate) enum Action {
     Redirect,
 }
 
+/// What a program returned, and the frame as it left it.
+pub(crate) fn outcome(returned: u32, frame: Vec<u8>) -> Outcome {
+    let action = match returned {
+        XDP_DROP => Action::Drop,
+        XDP_PASS => Action::Pass,
+        XDP_TX => Action::Transmit,
+        XDP_REDIRECT => Action::Redirect,
+        other => panic!("XDP action {other}"),
+    };
+    Outcome { action, frame }
+}
+
+impl Action {
+    /// What a verdict comes to.
+    pub(crate) fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Drop(_) => Self::Drop,
+            Verdict::Pass | Verdict::Deliver => Self::Pass,
+            Verdict::Transmit => Self::Transmit,
+            Verdict::Redirect(_) => Self::Redirect,
+            Verdict::Slow | Verdict::Reply => unreachable!("`balance` asks all programs"),
+        }
+    }
+}
+
 /// The model of the example in the documentation: gw-1 with weight 100, gw-2 with 50.
 pub(crate) fn model() -> Model {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -49,7 +74,7 @@ pub(crate) fn model() -> Model {
 }
 
 /// The interface that test runs come in by: the loopback's.
-const INTERFACE: u32 = 1;
+pub(crate) const INTERFACE: u32 = 1;
 
 /// The MAC of the n-th instance, n from 1.
 pub(crate) const fn mac(n: u8) -> Mac {
@@ -101,14 +126,7 @@ impl Kernel {
             TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::default() };
         let result = self.dataplane.program().unwrap().test_run(options).unwrap();
         out.truncate(result.data_size_out as usize);
-        let action = match result.return_value {
-            XDP_DROP => Action::Drop,
-            XDP_PASS => Action::Pass,
-            XDP_TX => Action::Transmit,
-            XDP_REDIRECT => Action::Redirect,
-            other => panic!("XDP action {other}"),
-        };
-        Outcome { action, frame: out }
+        outcome(result.return_value, out)
     }
 
     pub(crate) fn counters(&self) -> Counted {
@@ -124,14 +142,7 @@ pub(crate) fn host(plan: &Plan) -> HostTables {
 pub(crate) fn run_on_host(tables: &HostTables, frame: &[u8]) -> (Verdict, Outcome) {
     let mut frame = frame.to_vec();
     let verdict = pipeline::balance(&mut frame, tables);
-    let action = match verdict {
-        Verdict::Drop(_) => Action::Drop,
-        Verdict::Pass | Verdict::Deliver => Action::Pass,
-        Verdict::Transmit => Action::Transmit,
-        Verdict::Redirect(_) => Action::Redirect,
-        Verdict::Slow | Verdict::Reply => unreachable!("`balance` asks all programs"),
-    };
-    (verdict, Outcome { action, frame })
+    (verdict, Outcome { action: Action::of(verdict), frame })
 }
 
 /// Counters in a form that both targets give: what is zero is left out.
@@ -171,6 +182,29 @@ impl From<Counters> for Counted {
 }
 
 impl Counted {
+    /// What came in between.
+    pub(crate) fn difference(&self, after: &Self) -> Self {
+        let mut difference = after.clone();
+        difference.forwarded.retain(|name, now| {
+            let was = self.forwarded.get(name).copied().unwrap_or_default();
+            *now = (now.0 - was.0, now.1 - was.1, now.2 - was.2);
+            now.0 > 0
+        });
+        difference.dropped.retain(|key, now| {
+            *now -= self.dropped.get(key).copied().unwrap_or_default();
+            *now > 0
+        });
+        difference.answered.retain(|kind, now| {
+            *now -= self.answered.get(kind).copied().unwrap_or_default();
+            *now > 0
+        });
+        difference.steering.retain(|way, now| {
+            *now -= self.steering.get(way).copied().unwrap_or_default();
+            *now > 0
+        });
+        difference
+    }
+
     pub(crate) fn of_host(tables: &HostTables, plan: &Plan) -> Self {
         let counters = tables.counters.borrow();
         let scope = |number| match number {

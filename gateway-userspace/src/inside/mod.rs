@@ -1,0 +1,102 @@
+//! The instance's end of the balancers' tunnels, with `ipip` and `gue`: beside the proxy, in a thread of its own, and neither
+//! knows of the other.
+//!
+//! The program is attached by a link that the kernel takes away with this process, however that ends; so there is nothing to
+//! undo at the next start but neighbour entries, which age by themselves.
+
+mod tunnels;
+
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+
+use anyhow::{Context, anyhow};
+use nix::sys::signal::{SigSet, SigmaskHow};
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    time::{MissedTickBehavior, interval},
+};
+
+use self::tunnels::Tunnels;
+use crate::{
+    config,
+    dataplane::Decapsulation,
+    model::{Forwarding, InstanceName, Model},
+};
+
+/// How often the other instances' MAC addresses are confirmed.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Runs `serve`, and meanwhile takes packets out of the tunnels, where the file has a mode with tunnels.
+///
+/// # Errors
+/// The program cannot be attached; what `serve` says.
+pub fn around(
+    config: PathBuf,
+    instance: &str,
+    serve: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let model = config::load(&config)?;
+    // That the file does not know the instance is for the proxy to tell.
+    if !has_tunnels(&model) || model.instance(instance).is_none() {
+        return serve();
+    }
+    let name = InstanceName(instance.to_owned());
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let (stop, stopped) = oneshot::channel();
+    let thread = thread::Builder::new()
+        .name("tunnels".into())
+        .spawn(move || run(config, Arc::new(model), name, &ready, stopped))
+        .context("cannot start a thread")?;
+    // An error: it has ended, and says why.
+    let outcome = is_ready.recv().map_or(Ok(()), |()| serve());
+    drop(stop);
+    let ended = thread.join().map_err(|_| anyhow!("the thread of the tunnels panicked"))?;
+    outcome.and(ended)
+}
+
+fn has_tunnels(model: &Model) -> bool {
+    matches!(model.balancer.forwarding, Forwarding::Ipip | Forwarding::Gue)
+}
+
+fn run(
+    config: PathBuf,
+    model: Arc<Model>,
+    name: InstanceName,
+    ready: &std::sync::mpsc::Sender<()>,
+    mut stopped: oneshot::Receiver<()>,
+) -> anyhow::Result<()> {
+    let decapsulation = load()?;
+    let runtime =
+        runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    runtime.block_on(async {
+        let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+        let mut tunnels = Tunnels::open(decapsulation, model, name).await?;
+        // Nobody listens only where the process ends already.
+        let _ = ready.send(());
+        let mut tick = interval(EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = &mut stopped => break,
+                _ = tick.tick() => tunnels.keep().await,
+                _ = hangup.recv() => match config::load(&config) {
+                    Ok(model) if has_tunnels(&model) => tunnels.take_up(Arc::new(model)).await,
+                    Ok(_) => log::warn!("balancer.forwarding changed: restart the proxy"),
+                    // The proxy tells.
+                    Err(_) => {}
+                },
+            }
+        }
+        tunnels.close().await;
+        Ok(())
+    })
+}
+
+/// Where no signal can come, which would make the kernel give up half-way with EAGAIN.
+fn load() -> anyhow::Result<Decapsulation> {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let loaded = Decapsulation::load();
+    before.thread_set_mask()?;
+    Ok(loaded?)
+}

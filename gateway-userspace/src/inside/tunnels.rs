@@ -1,0 +1,163 @@
+//! The program at work: where it is attached, and what its tables are made from.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use crate::{
+    dataplane::Decapsulation,
+    model::{InstanceName, Model},
+    net::{self, Netlink, link::Link, route::Way},
+    plan::{self, Interface, OnInstance, Plan, Side},
+};
+
+/// The tunnels' end on this host.
+pub(super) struct Tunnels {
+    netlink: Netlink,
+    decapsulation: Decapsulation,
+    wish: OnInstance,
+    /// The interfaces that the program is on, in the order of the wish.
+    links: Vec<u32>,
+    plan: Plan,
+    /// Neighbour entries that were not there before they were asked for.
+    made: BTreeSet<(u32, IpAddr)>,
+    /// What was said last, so that it is said once.
+    trouble: Option<String>,
+}
+
+impl Tunnels {
+    /// Attaches to every interface that has one of the instance's addresses. From then on a packet of a tunnel reaches only a
+    /// VIP.
+    pub(super) async fn open(
+        mut decapsulation: Decapsulation,
+        model: Arc<Model>,
+        name: InstanceName,
+    ) -> anyhow::Result<Self> {
+        let netlink = Netlink::open()?;
+        decapsulation.log_events()?;
+        let links = facing(&netlink, &model, &name).await?;
+        let interfaces = links.iter().map(interface).collect::<Result<_, _>>()?;
+        let wish = OnInstance { model, name, interfaces, ways: BTreeMap::new() };
+        let plan = plan::instance(&wish, None)?;
+        decapsulation.apply(&plan)?;
+        for link in &links {
+            let mode = decapsulation.attach(&link.name)?;
+            log::info!(
+                "taking packets of {} out of their tunnels on {} ({mode:?} XDP)",
+                list(&wish.model.balancer.address),
+                link.name
+            );
+        }
+        let links = links.iter().map(|link| link.index).collect();
+        let mut tunnels =
+            Self { netlink, decapsulation, wish, links, plan, made: BTreeSet::new(), trouble: None };
+        tunnels.keep().await;
+        Ok(tunnels)
+    }
+
+    /// Brings the tables to what the network is like now. What cannot be done is tried again the next time.
+    pub(super) async fn keep(&mut self) {
+        let outcome = self.try_to_keep().await.map_err(|error| format!("{error:#}")).err();
+        if let Some(error) = outcome.as_ref().filter(|_| outcome != self.trouble) {
+            log::warn!("the tunnels' tables are behind, which is tried again soon: {error}");
+        }
+        self.trouble = outcome;
+    }
+
+    /// Goes over to the file as it is now.
+    pub(super) async fn take_up(&mut self, model: Arc<Model>) {
+        let own = |model: &Model, name: &InstanceName| model.instance(&name.0).map(|one| one.dip.clone());
+        if own(&model, &self.wish.name) != own(&self.wish.model, &self.wish.name) {
+            log::warn!("this instance's addresses changed: restart the proxy");
+            return;
+        }
+        self.wish.model = model;
+        self.keep().await;
+    }
+
+    /// Detaches.
+    pub(super) async fn close(self) {
+        for (link, ip) in &self.made {
+            if let Err(error) = self.netlink.forget(*link, *ip).await {
+                log::warn!("{error}");
+            }
+        }
+        if let (Ok(counters), Ok(settled)) = (self.decapsulation.counters(), self.decapsulation.settlements())
+        {
+            log::info!("out of tunnels:\n{counters}");
+            if !settled.is_empty() {
+                let settled = settled.iter().map(|(how, count)| format!("{} {count}", how.name()));
+                log::info!("of moved buckets: {}", list(settled));
+            }
+        }
+    }
+
+    async fn try_to_keep(&mut self) -> anyhow::Result<()> {
+        for (index, interface) in self.links.iter().zip(&mut self.wish.interfaces) {
+            if let Some(mac) = self.netlink.link_at(*index).await?.and_then(|link| link.mac) {
+                interface.mac = mac;
+            }
+        }
+        self.wish.ways = self.ways().await?;
+        let plan = plan::instance(&self.wish, Some(&self.plan))?;
+        if plan != self.plan {
+            self.decapsulation.apply(&plan)?;
+            self.plan = plan;
+        }
+        Ok(())
+    }
+
+    /// How the other instances are reached, as far as the kernel knows their MAC addresses; it is asked for them, and the
+    /// answers are there the next time.
+    async fn ways(&mut self) -> Result<BTreeMap<(InstanceName, IpAddr), plan::Way>, net::Error> {
+        let model = Arc::clone(&self.wish.model);
+        let others = model.instances.iter().filter(|one| one.name != self.wish.name);
+        let mut ways = BTreeMap::new();
+        for (name, dip) in others.flat_map(|one| one.dip.iter().map(|dip| (&one.name, *dip))) {
+            let Way::Out(route) = self.netlink.way_to(dip).await? else { continue };
+            if !self.links.contains(&route.link) {
+                continue;
+            }
+            let next = route.gateway.unwrap_or(dip);
+            let table = self.netlink.neighbours(route.link).await?;
+            let entry = table.iter().find(|entry| entry.ip == next);
+            if entry.is_none() {
+                self.made.insert((route.link, next));
+            }
+            // The operator's word stands, and asking would make it an ordinary entry.
+            if entry.is_none_or(|entry| !entry.permanent) {
+                self.netlink.resolve(route.link, next).await?;
+            }
+            // An entry that does not answer at the moment keeps its last way.
+            let before = self.wish.ways.get(&(name.clone(), dip)).map(|way| way.mac);
+            if let Some(mac) = entry.and_then(|entry| entry.mac).or(before) {
+                let way = plan::Way { interface: route.link, mac, mtu: u16::MAX, source: dip };
+                ways.insert((name.clone(), dip), way);
+            }
+        }
+        Ok(ways)
+    }
+}
+
+/// The interfaces with an address of the instance.
+async fn facing(netlink: &Netlink, model: &Model, name: &InstanceName) -> anyhow::Result<Vec<Link>> {
+    let dip = model.instance(&name.0).map_or(&[][..], |instance| &instance.dip);
+    let addresses = netlink.addresses().await?;
+    let has = |link: &Link| addresses.iter().any(|one| one.link == link.index && dip.contains(&one.ip));
+    let links: Vec<_> = netlink.links().await?.into_iter().filter(has).collect();
+    if links.is_empty() {
+        return Err(net::Error::NotThisInstance { dip: list(dip) }.into());
+    }
+    Ok(links)
+}
+
+fn interface(link: &Link) -> Result<Interface, net::Error> {
+    let mac = link.mac.ok_or_else(|| net::Error::NoMac { name: link.name.clone() })?;
+    Ok(Interface { index: link.index, mac, side: Side::Inside })
+}
+
+fn list<T: ToString>(things: impl IntoIterator<Item = T>) -> String {
+    things.into_iter().map(|thing| thing.to_string()).collect::<Vec<_>>().join(", ")
+}

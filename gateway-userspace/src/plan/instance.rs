@@ -1,0 +1,113 @@
+//! An instance's tables: whose tunnels end here, what may come out of them, and who else may have a flow.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use gateway_ebpf::{
+    address::Address,
+    layout::{self, Config, Hop, SELF, SLOTS},
+};
+
+use super::{Error, Interface, Plan, Way, hop_id, hops as ids, perfect::perfect, services, sources, ways};
+use crate::model::{InstanceName, Model};
+
+/// What an instance's tables are made from.
+#[derive(Debug, Clone)]
+pub struct OnInstance {
+    /// The configuration.
+    pub model: Arc<Model>,
+    /// Which instance of it this host is.
+    pub name: InstanceName,
+    /// Where the program is attached; its place here is its place in the device map.
+    pub interfaces: Vec<Interface>,
+    /// How packets leave for the other instances' DIPs, as far as that is known.
+    pub ways: BTreeMap<(InstanceName, IpAddr), Way>,
+}
+
+/// The next tables. `running` is what the kernel has.
+///
+/// # Errors
+/// See [`Error`].
+pub fn instance(wish: &OnInstance, running: Option<&Plan>) -> Result<Plan, Error> {
+    let model = &wish.model;
+    ids::check(&model.balancer.seed, model.instances.iter().map(|instance| &instance.name))?;
+    let sources = sources::sets(model, running.map(|plan| &plan.sources))?;
+    let own = model.instance(&wish.name.0).map_or(&[][..], |instance| &instance.dip);
+    let services = services::tables(model, &sources, own, running)?;
+    let (interface_multiplier, interfaces) =
+        ways::interfaces(&wish.interfaces, running.map(|plan| plan.config.interface_multiplier))?;
+    let peers: BTreeSet<Address> = model.balancer.address.iter().copied().map(Address::from).collect();
+    let (peer_multiplier, peers) = loose(
+        &peers.into_iter().collect::<Vec<_>>(),
+        |peer, multiplier| peer.slot(multiplier),
+        running.map(|plan| plan.config.peer_multiplier),
+        "balancers",
+    )?;
+    let (hop_multiplier, hops) = loose(
+        &hops(wish),
+        |hop, multiplier| layout::slot(hop.id.into(), multiplier),
+        running.map(|plan| plan.config.hop_multiplier),
+        "instances",
+    )?;
+    Ok(Plan {
+        config: Config {
+            vip_multiplier: services.vip_multiplier,
+            service_multiplier: services.service_multiplier,
+            peer_multiplier,
+            hop_multiplier,
+            interface_multiplier,
+            one: 1,
+            ..Config::default()
+        },
+        vips: services.vips,
+        services: services.services,
+        sources: sources.sets,
+        interfaces,
+        instances: BTreeMap::new(),
+        peers,
+        replies: BTreeMap::new(),
+        hops,
+        ring: Vec::new(),
+        windows: Vec::new(),
+        numbers: BTreeMap::from([(wish.name.clone(), SELF)]),
+        scopes: services.scopes,
+        forget: BTreeSet::new(),
+    })
+}
+
+/// The other instances, as far as there is a way to them, by the first address of the file that the balancers may have.
+fn hops(wish: &OnInstance) -> Vec<Hop> {
+    let others = wish.model.instances.iter().filter(|instance| instance.name != wish.name);
+    let hop = |instance: &crate::model::Instance| {
+        let ways = instance
+            .dip
+            .iter()
+            .filter_map(|dip| Some((*dip, wish.ways.get(&(instance.name.clone(), *dip))?)));
+        let (dip, way) = ways.into_iter().next()?;
+        let (port, ours) = (0..).zip(&wish.interfaces).find(|(_, ours)| ours.index == way.interface)?;
+        Some(Hop {
+            address: dip.into(),
+            macs: ways::macs(way.mac, ours.mac),
+            id: hop_id(&wish.model.balancer.seed, &instance.name),
+            port,
+            pad: [0; 3],
+        })
+    };
+    others.filter_map(hop).collect()
+}
+
+/// As [`perfect`], for tables that may be laid out anew while they run: every entry says whose it is, so for a moment
+/// one is not found, but no other is taken for it.
+fn loose<E: Copy>(
+    entries: &[E],
+    slot: impl Fn(E, u64) -> u32,
+    running: Option<u64>,
+    what: &'static str,
+) -> Result<(u64, BTreeMap<u32, E>), Error> {
+    perfect(entries, &slot, running, what)
+        .or_else(|_| perfect(entries, &slot, None, what))
+        .map_err(|_| Error::NoNumber { what, limit: SLOTS })
+}
