@@ -5,6 +5,7 @@ mod answers;
 mod builder;
 mod fragments;
 mod fuzz;
+mod model;
 mod nat;
 mod object;
 mod parity;
