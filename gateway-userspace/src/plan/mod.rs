@@ -105,6 +105,8 @@ pub struct Plan {
     pub scopes: BTreeMap<Scope, u16>,
     /// Numbers that no note may name any more.
     pub forget: BTreeSet<u16>,
+    /// Buckets whose windows closed in this step: their notes mean nothing in the next one.
+    pub closed: BTreeSet<u32>,
 }
 
 /// Why no plan can be made.
@@ -200,6 +202,7 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
         numbers,
         scopes: services.scopes,
         forget: ended,
+        closed: BTreeSet::new(),
     })
 }
 

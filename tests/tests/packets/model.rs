@@ -13,7 +13,7 @@ use gateway_ebpf::{
     address::{self, Address, Flow},
     host::HostTables,
     layout::{Bucket, FLAG_HOPS, NOTE_LINES, NOTES, Window},
-    note::Note,
+    note::{self, Note},
     pipeline::{self, Verdict},
     steer,
 };
@@ -64,6 +64,8 @@ enum Broken {
     Affinity,
     /// Windows close without evidence.
     Evidence,
+    /// Notes of closed windows stay.
+    Stale,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -327,6 +329,7 @@ impl History<'_> {
         }
         if let Some(kernel) = &mut self.kernel {
             kernel.dataplane.apply(plan).unwrap();
+            plan.closed.clear();
         }
     }
 
@@ -429,10 +432,25 @@ impl History<'_> {
             for (bucket, held) in self.world.buckets.iter().zip(&mut self.held[node]) {
                 if held.0.is_moved() && !disagree.contains(bucket) {
                     *held = buckets::close(*held);
+                    self.world.plan.closed.insert(*bucket);
                     self.found.closed += 1;
                 }
             }
             self.write(node);
+            self.forget_closed(node, &disagree);
+        }
+    }
+
+    /// As `Dataplane::apply` does where windows close.
+    fn forget_closed(&self, node: usize, open: &BTreeSet<u32>) {
+        let closed = |bits| self.world.buckets.iter().any(|b| *b as u16 == bits && !open.contains(b));
+        for tuple in &self.world.flows {
+            let line = tuple.note_hash(NODES[node]) as u32 & (NOTE_LINES - 1);
+            for word in &self.nodes[node].notes[line as usize] {
+                if self.setting.broken != Broken::Stale && Note(word.load()).bucket().is_some_and(closed) {
+                    word.store(0);
+                }
+            }
         }
     }
 
@@ -444,6 +462,7 @@ impl History<'_> {
         frame[SEQUENCE_AT..SEQUENCE_AT + 4].copy_from_slice(&sequence.to_be_bytes());
         frame[FLAGS_AT] = flags;
         let hash = tuple.note_hash(NODES[node]);
+        let bucket = tuple.buckets[self.fleets[self.at[node]].affinity_before];
         let line = (hash as u32 & (NOTE_LINES - 1)) as usize;
         let tables = &mut self.nodes[node];
         let notes =
@@ -475,13 +494,16 @@ impl History<'_> {
             for word in tables.notes[line].iter().filter(|word| is_its(word.load())) {
                 // As `note.rs` draws a trusted note.
                 let note = word.load();
-                word.store(hash >> 24 << 24 | note & 0x00ff_0000 | 1 << 15 | note & 0x7fff);
+                word.store(
+                    note::in_bucket(hash, bucket) >> 24 << 24 | note & 0x00ff_0000 | 1 << 15 | note & 0x7fff,
+                );
             }
         }
         if verdict != Verdict::Transmit {
             return None;
         }
-        let to = (0..INSTANCES).find(|&n| frame[..6] == mac(n as u8 + 1)).unwrap();
+        // Else it is sent back: a reset, since the instance is gone.
+        let to = (0..INSTANCES).find(|&n| frame[..6] == mac(n as u8 + 1))?;
         let mut hops = Vec::new();
         if self.setting.forwarding == Forwarding::Gue && frame[GUE_AT] != 0 {
             let list = &frame[GUE_AT + 4..GUE_AT + 40];
@@ -510,6 +532,8 @@ impl History<'_> {
     fn step(&mut self) {
         let flow = self.random.below(FLOWS);
         if self.setting.balancers > 1 && self.random.percent(10) {
+            // Not while one lags: a flow that began by the newer plan is nobody's by the older one.
+            self.settle_all();
             self.by[flow] = self.random.below(self.setting.balancers);
         }
         let node = self.by[flow];
@@ -614,7 +638,7 @@ fn run(setting: Setting, count: usize, seed: u64, mut kernel: Option<&mut Kernel
         let mut history = History {
             world: &mut world,
             setting,
-            random: Random(seed.wrapping_add(n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            random: Random((seed << 32 | n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             nodes: &mut nodes,
             held: vec![held; setting.balancers],
             at: vec![0; setting.balancers],
@@ -693,6 +717,7 @@ fn each_rule_is_needed() {
         (Broken::Full, Forwarding::L2, 1),
         (Broken::Affinity, Forwarding::L2, 1),
         (Broken::Evidence, Forwarding::L2, 1),
+        (Broken::Stale, Forwarding::L2, 1),
         (Broken::Evidence, Forwarding::Gue, 3),
         (Broken::Owners, Forwarding::Gue, 3),
         (Broken::Hops, Forwarding::Gue, 3),
