@@ -329,7 +329,6 @@ impl History<'_> {
         }
         if let Some(kernel) = &mut self.kernel {
             kernel.dataplane.apply(plan).unwrap();
-            plan.closed.clear();
         }
     }
 
@@ -429,25 +428,30 @@ impl History<'_> {
             self.settle_all();
         }
         for node in 0..self.setting.balancers {
+            let mut closed = BTreeSet::new();
             for (bucket, held) in self.world.buckets.iter().zip(&mut self.held[node]) {
                 if held.0.is_moved() && !disagree.contains(bucket) {
                     *held = buckets::close(*held);
-                    self.world.plan.closed.insert(*bucket);
+                    closed.insert(*bucket);
                     self.found.closed += 1;
                 }
             }
+            self.world.plan.closed = closed;
             self.write(node);
-            self.forget_closed(node, &disagree);
+            self.forget_closed(node);
         }
     }
 
     /// As `Dataplane::apply` does where windows close.
-    fn forget_closed(&self, node: usize, open: &BTreeSet<u32>) {
-        let closed = |bits| self.world.buckets.iter().any(|b| *b as u16 == bits && !open.contains(b));
+    fn forget_closed(&mut self, node: usize) {
+        let closed: BTreeSet<u16> =
+            std::mem::take(&mut self.world.plan.closed).into_iter().map(|bucket| bucket as u16).collect();
         for tuple in &self.world.flows {
             let line = tuple.note_hash(NODES[node]) as u32 & (NOTE_LINES - 1);
             for word in &self.nodes[node].notes[line as usize] {
-                if self.setting.broken != Broken::Stale && Note(word.load()).bucket().is_some_and(closed) {
+                if self.setting.broken != Broken::Stale
+                    && Note(word.load()).bucket().is_some_and(|bucket| closed.contains(&bucket))
+                {
                     word.store(0);
                 }
             }
@@ -681,7 +685,7 @@ fn number(variable: &str, default: u64) -> u64 {
 
 fn check(forwarding: Forwarding, balancers: usize) -> Found {
     let setting = Setting { forwarding, balancers, broken: Broken::Nothing };
-    let count = number("GATEWAY_MODEL_HISTORIES", 10_000) as usize / 4;
+    let count = number("GATEWAY_MODEL_HISTORIES", 10_000) as usize;
     let begin = Instant::now();
     let found = run(setting, count, number("GATEWAY_MODEL_SEED", 1), None);
     println!("{forwarding:?}, {balancers}: {count} histories in {:?}, {found:?}", begin.elapsed());
@@ -722,7 +726,7 @@ fn each_rule_is_needed() {
         (Broken::Owners, Forwarding::Gue, 3),
         (Broken::Hops, Forwarding::Gue, 3),
     ] {
-        let found = run(Setting { forwarding, balancers, broken }, 2500, 1, None);
+        let found = run(Setting { forwarding, balancers, broken }, 10_000, 1, None);
         println!("{broken:?}, {forwarding:?}: {found:?}");
         assert!(found.astray > 0, "{broken:?}: nothing went astray");
     }
