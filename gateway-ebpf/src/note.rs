@@ -5,7 +5,7 @@
 //! | bits | while it is a claim | once trusted |
 //! |---|---|---|
 //! | 24 | tag | tag |
-//! | 16 | high bits of the SYN's sequence number | 16 more bits of the tag |
+//! | 16 | high bits of the SYN's sequence number | low bits of the bucket's number |
 //! | 8 | epoch of the last use | same |
 //! | 1 | 0 | 1 |
 //! | 15 | instance | instance |
@@ -22,6 +22,13 @@ const CLAIM_EPOCHS: u8 = 3;
 const TRUSTED_EPOCHS: u8 = 110;
 
 const TRUSTED: u64 = 1 << 15;
+
+/// A flow's hash as notes have it: its bucket takes the place of 16 bits. So user space finds the notes of a bucket whose window
+/// closes; left there, they would lead a later flow of the same tuple astray in the next window.
+#[inline(always)]
+pub const fn in_bucket(hash: u64, bucket: u32) -> u64 {
+    hash & !(0xffff << 24) | (bucket as u64 & 0xffff) << 24
+}
 
 /// How a packet of a moved bucket found its instance.
 #[repr(u8)]
@@ -41,7 +48,7 @@ pub enum Settled {
     Previous = 5,
     /// UDP, which shows no beginning: to the current owner.
     Current = 6,
-    /// Its instance is gone: dropped.
+    /// The instance of its note is gone: dropped, or to the previous owner if that can ask the others.
     Gone = 7,
 }
 
@@ -139,6 +146,12 @@ impl Note {
     #[inline(always)]
     pub const fn instance(self) -> u16 {
         (self.0 & 0x7fff) as u16
+    }
+
+    /// The low 16 bits of its flow's bucket; a claim that nobody has proved does not tell.
+    #[inline(always)]
+    pub const fn bucket(self) -> Option<u16> {
+        if self.is_trusted() { Some((self.0 >> 24) as u16) } else { None }
     }
 
     #[inline(always)]
@@ -255,7 +268,7 @@ pub fn segment(
 }
 
 /// A datagram of a service whose UDP flows keep their instance. It has neither beginning nor sequence number, so its note
-/// stands from the first one on, with 16 more bits of the hash where a SYN's number would be, and is a claim for ever: each
+/// stands from the first one on, with its bucket where a SYN's number would be, and is a claim for ever: each
 /// epoch with a datagram renews it, and it ages as a claim does (RFC 4787 REQ-5 asks for two minutes). Who forges datagrams
 /// pins the tuples that he forges, and for three minutes.
 ///

@@ -119,6 +119,7 @@ fn in_window<T: Tables, const FULL: bool>(
     // Salted by this node alone: who knows the ring's seed still cannot aim at a line. It waits for nothing that the bucket's
     // word has to be loaded for, so it costs no time of its own.
     let hash = address::mix(flow.hash(salt ^ block.config.note_salt, address::FIVE_TUPLE));
+    let hash = note::in_bucket(hash, before);
     let line = tables.notes(hash as u32 & (NOTE_LINES - 1)).ok_or(Stop::Drop(Reason::NoInstance))?;
     let is_gone = |instance: u16| {
         let entry = &block.instances[(u32::from(instance) & (INSTANCES - 1)) as usize][family];
@@ -126,7 +127,7 @@ fn in_window<T: Tables, const FULL: bool>(
     };
     // The slow program alone changes a note that names a gone instance: the fast one leaves all of it.
     let seen = Seen { line, hash, now: || tables.now(), is_gone: |instance| FULL && is_gone(instance) };
-    let Answer(instance, settled) = match *segment {
+    let Answer(mut instance, mut settled) = match *segment {
         Segment::Syn { sequence } => note::syn(&seen, sequence, owners),
         Segment::Tcp { sequence, proves } => note::segment(&seen, sequence, proves, previous),
         Segment::Datagram => note::datagram(&seen, owners),
@@ -139,8 +140,13 @@ fn in_window<T: Tables, const FULL: bool>(
         if !FULL {
             return Err(Stop::Slow);
         }
-        tables.count_settled(Settled::Gone);
-        return Err(Stop::Drop(Reason::Gone));
+        settled = Settled::Gone;
+        if !is_asked || previous == instance {
+            tables.count_settled(settled);
+            return Err(Stop::Drop(Reason::Gone));
+        }
+        // The note may be of an older flow of this tuple: whose it is now, the others know.
+        instance = previous;
     }
     tables.count_settled(settled);
     let (bucket, bucket_before) = if is_asked { (number, before) } else { (NO_BUCKET, NO_BUCKET) };

@@ -10,7 +10,10 @@ mod ring;
 mod samples;
 mod shared;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
@@ -180,13 +183,17 @@ impl Dataplane {
         Ok(changes)
     }
 
-    /// Clears the notes that name instances which are no more, so that their numbers can be given away.
+    /// Clears the notes that name instances which are no more, so that their numbers can be given away, and those of closed
+    /// windows.
     fn forget(&self, plan: &Plan) {
-        if plan.forget.is_empty() {
+        if plan.forget.is_empty() && plan.closed.is_empty() {
             return;
         }
+        let closed: BTreeSet<u16> = plan.closed.iter().map(|&bucket| bucket as u16).collect();
         for word in self.notes.get().as_flattened() {
-            if plan.forget.contains(&Note(word.load()).instance()) {
+            let note = Note(word.load());
+            let is_over = note.bucket().is_some_and(|bucket| closed.contains(&bucket));
+            if is_over || plan.forget.contains(&note.instance()) {
                 word.store(0);
             }
         }

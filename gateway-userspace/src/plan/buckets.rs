@@ -41,7 +41,7 @@ pub type Held = (Bucket, Window);
 ///
 /// One that changes hands is marked as moved, and stays so: `previous` is the oldest owner of its window, and notes cover the
 /// owners since. It stays marked even when it comes back to `previous`, for there are notes to honour. Where the oldest owner
-/// is gone, `previous` is the current one: what is not noted is lost, or begins.
+/// is gone, the current one takes its place: what is not noted is lost, or begins.
 ///
 /// A window closes by [`close`], and by nothing else.
 pub fn next((word, window): Held, owner: u16, change: Change<'_>) -> Held {
@@ -67,11 +67,12 @@ pub fn next((word, window): Held, owner: u16, change: Change<'_>) -> Held {
     if owners.len() > OWNERS {
         owners.drain(1..=owners.len() - OWNERS);
     }
-    let previous = match owners.first() {
-        Some(oldest) if owner != 0 && change.gone.contains(oldest) => owner,
-        Some(&oldest) => oldest,
-        None => owner,
-    };
+    if owner != 0 && owners.first().is_some_and(|oldest| change.gone.contains(oldest)) {
+        // For good: to whom flows were sent that could not be noted must not change any more.
+        owners.retain(|&number| number != owner);
+        owners.insert(0, owner);
+    }
+    let previous = owners.first().copied().unwrap_or(owner);
     (Bucket::moved(previous, owner), packed(&owners))
 }
 
@@ -162,13 +163,16 @@ mod tests {
     }
 
     #[test]
-    fn r82_where_the_oldest_owner_is_gone_the_current_one_comes_first_until_it_is_back() {
+    fn r82_where_the_oldest_owner_is_gone_the_current_one_takes_its_place_for_good() {
         let gone = BTreeSet::from([1]);
         let change = Change { gone: &gone, ..PLAIN };
         let held = next(settled(1), 2, change);
-        assert_eq!(held, moved(2, 2, &[1, 2]));
-        assert_eq!(next(held, 2, PLAIN), moved(1, 2, &[1, 2]));
-        assert_eq!(next(settled(1), 0, change), moved(1, 0, &[1]), "there is nobody else");
+        assert_eq!(held, moved(2, 2, &[2, 1]));
+        assert_eq!(next(held, 3, change), moved(2, 3, &[2, 1, 3]), "flows that found no slot are there");
+        assert_eq!(next(held, 2, PLAIN), moved(2, 2, &[2, 1]), "it is back");
+        let alone = next(settled(1), 0, change);
+        assert_eq!(alone, moved(1, 0, &[1]), "there is nobody else");
+        assert_eq!(next(alone, 2, change), moved(2, 2, &[2, 1]));
     }
 
     #[test]

@@ -9,14 +9,14 @@ use super::{Plan, buckets};
 pub struct Evidence {
     /// Buckets all of whose living flows are at this owner.
     pub buckets: BTreeMap<u32, u16>,
-    /// No unnoted flow is left that the affinity before a switch would lead elsewhere.
+    /// By the affinity after a switch, all living flows are at their buckets' owners.
     pub affinity: bool,
 }
 
 /// The plan after the windows that evidence closes. A bucket that got another owner since the evidence was gathered stays as
 /// it is; so does every bucket while an affinity is switched, for flows of others are looked for in it.
 pub fn close(running: &Plan, evidence: &Evidence) -> Plan {
-    let mut plan = Plan { forget: BTreeSet::new(), ..running.clone() };
+    let mut plan = Plan { forget: BTreeSet::new(), closed: BTreeSet::new(), ..running.clone() };
     if evidence.affinity {
         plan.config.affinity_before = plan.config.affinity;
     }
@@ -30,6 +30,7 @@ pub fn close(running: &Plan, evidence: &Evidence) -> Plan {
         };
         if word.is_moved() && word.current() == owner {
             (*word, *window) = buckets::close((*word, *window));
+            plan.closed.insert(bucket);
         }
     }
     plan

@@ -116,6 +116,8 @@ pub struct Plan {
     pub scopes: BTreeMap<Scope, u16>,
     /// Numbers that no note may name any more.
     pub forget: BTreeSet<u16>,
+    /// Buckets whose windows closed in this step: their notes mean nothing in the next one.
+    pub closed: BTreeSet<u32>,
 }
 
 /// Why no plan can be made.
@@ -212,6 +214,7 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
         numbers,
         scopes: services.scopes,
         forget: ended,
+        closed: BTreeSet::new(),
     })
 }
 

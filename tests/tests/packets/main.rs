@@ -6,6 +6,7 @@ mod builder;
 mod decap;
 mod fragments;
 mod fuzz;
+mod model;
 mod nat;
 mod object;
 mod parity;
