@@ -261,7 +261,7 @@ fn outer_to_the_second(moves: &Moves, peer: &Peer) -> Vec<u8> {
 }
 
 #[test]
-fn r74_with_gue_an_instance_hands_a_segment_of_a_flow_that_it_does_not_have_to_the_one_that_has() {
+fn with_gue_an_instance_hands_a_segment_of_a_flow_that_it_does_not_have_to_the_one_that_has() {
     let mut moves = Moves::up(Mode::Gue4, |_| ());
     let peer = Peer::new(&moves.lab).unwrap();
     let mut flows: Vec<_> = (30_000..).take(FLOWS).map(|port| open(&peer, HTTP, port)).collect();

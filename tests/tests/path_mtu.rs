@@ -107,3 +107,8 @@ fn r70_with_gue_the_balancer_tells_a_client_that_the_way_to_the_instance_is_narr
 fn r70_with_gue_over_ipv6_the_balancer_tells_a_client_that_the_way_to_the_instance_is_narrow() {
     narrow_way(Mode::Gue6);
 }
+
+#[test]
+fn r70_with_nat_the_balancer_tells_a_client_that_the_way_to_the_instance_is_narrow() {
+    narrow_way(Mode::Nat);
+}
