@@ -18,6 +18,8 @@ const VIPS: [IpAddr; 2] = [IpAddr::V4(PRIVATE), IpAddr::V6(PRIVATE6)];
 const LARGE: u64 = 20_000_000;
 /// Of the tunnel.
 const TUNNEL: u16 = 1420;
+/// Of one that is narrower: with gue the instances' packets fit into the other.
+const NARROWER: u16 = 1380;
 /// Some hundred segments in each direction.
 const SMALL: u64 = 2_000_000;
 
@@ -30,9 +32,9 @@ fn so_many(host: &Host, name: &str) -> u64 {
 
 /// The client says in its SYN that it takes more than its tunnel does: the instance sends what is too big, and the router's
 /// error, which is for the VIP, has to find the instance that has the flow.
-fn behind_a_tunnel(mode: Mode) {
+fn behind_a_tunnel(mode: Mode, mtu: u16) {
     let lab = Lab::raise(2).unwrap();
-    let branch = lab.hosts.branch(TUNNEL).unwrap();
+    let branch = lab.hosts.branch(mtu).unwrap();
     let running = lab.start(&lab.config().forwarding(mode)).unwrap();
     let large = Body::new(&lab, LARGE).unwrap();
     for (vip, told) in VIPS.into_iter().zip(TOLD) {
@@ -50,22 +52,22 @@ fn behind_a_tunnel(mode: Mode) {
 
 #[test]
 fn r70_with_l2_a_client_behind_a_tunnel_gets_and_posts_large_bodies() {
-    behind_a_tunnel(Mode::L2);
+    behind_a_tunnel(Mode::L2, TUNNEL);
 }
 
 #[test]
 fn r70_with_nat_a_client_behind_a_tunnel_gets_and_posts_large_bodies() {
-    behind_a_tunnel(Mode::Nat);
+    behind_a_tunnel(Mode::Nat, TUNNEL);
 }
 
 #[test]
 fn r70_with_ipip_a_client_behind_a_tunnel_gets_and_posts_large_bodies() {
-    behind_a_tunnel(Mode::Ipip4);
+    behind_a_tunnel(Mode::Ipip4, TUNNEL);
 }
 
 #[test]
 fn r70_with_gue_a_client_behind_a_tunnel_gets_and_posts_large_bodies() {
-    behind_a_tunnel(Mode::Gue6);
+    behind_a_tunnel(Mode::Gue6, NARROWER);
 }
 
 /// The way to the instances is narrower than they know, so that their MSS is too large: the balancer tells the client.
@@ -104,4 +106,9 @@ fn r70_with_gue_the_balancer_tells_a_client_that_the_way_to_the_instance_is_narr
 #[test]
 fn r70_with_gue_over_ipv6_the_balancer_tells_a_client_that_the_way_to_the_instance_is_narrow() {
     narrow_way(Mode::Gue6);
+}
+
+#[test]
+fn r70_with_nat_the_balancer_tells_a_client_that_the_way_to_the_instance_is_narrow() {
+    narrow_way(Mode::Nat);
 }
