@@ -75,6 +75,7 @@ pub fn instance(wish: &OnInstance, running: Option<&Plan>) -> Result<Plan, Error
         numbers: BTreeMap::from([(wish.name.clone(), SELF)]),
         scopes: services.scopes,
         forget: BTreeSet::new(),
+        closed: BTreeSet::new(),
     })
 }
 
