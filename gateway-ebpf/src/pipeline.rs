@@ -19,7 +19,7 @@ use crate::{
     parse::{self, IpHeader, Link, Packet, Stop},
     reason::Reason,
     rewrite::{self, Ask},
-    steer,
+    steer::{self, NO_BUCKET},
     tables::Tables,
     version::Version,
 };
@@ -267,6 +267,10 @@ fn forward<F: Frame, T: Tables, H: IpHeader>(
     if let Err(stop) = rewrite::rewrite::<_, _, false>(frame, link, &header, &packet, instance, ask) {
         return Stopped { scope, stop }.into();
     }
+    if let Some(settled) = steered.settled {
+        crate::rare();
+        tables.count_settled(settled);
+    }
     tables.count(scope, steered.instance, bytes, admitted.segment.syns());
     let out = match rewrite::egress(instance, interface.port) {
         Verdict::Redirect(port) => port,
@@ -293,6 +297,8 @@ fn job<F: Frame, T: Tables, H: Version>(
         start: packet.start as u16,
         payload: packet.payload as u16,
         end: packet.end as u16,
+        bucket: NO_BUCKET,
+        bucket_before: NO_BUCKET,
         ..Job::default()
     };
     if packet.part.is_later() {
@@ -315,6 +321,9 @@ fn job<F: Frame, T: Tables, H: Version>(
     let family = layout::family(H::IS_V4);
     match steer::steer::<_, true>(tables, block, vip.salt, &admitted, family) {
         Ok(steered) => {
+            if let Some(settled) = steered.settled {
+                tables.count_settled(settled);
+            }
             if !packet.part.is_whole() {
                 fragment::note(tables, block, vip, &packet, job.scope, steered.instance);
             }

@@ -58,6 +58,9 @@ pub struct Steered {
     pub bucket: u32,
     /// As `bucket`, by the affinity before a switch; else the same.
     pub bucket_before: u32,
+    /// How a packet of a moved bucket was settled, to be counted once it is forwarded: the fast program may still leave it to
+    /// the slow one.
+    pub settled: Option<Settled>,
 }
 
 /// [`Steered::bucket`]: none.
@@ -76,7 +79,13 @@ pub fn steer<T: Tables, const FULL: bool>(
     let hash = admitted.flow.hash(salt, block.config.affinity);
     let number = bucket_of(hash);
     let bucket = bucket(block, number)?;
-    let steered = Steered { instance: bucket.current(), hash, bucket: NO_BUCKET, bucket_before: NO_BUCKET };
+    let steered = Steered {
+        instance: bucket.current(),
+        hash,
+        bucket: NO_BUCKET,
+        bucket_before: NO_BUCKET,
+        settled: None,
+    };
     if !bucket.is_moved() {
         return if steered.instance == 0 { Err(Stop::Drop(Reason::NoInstance)) } else { Ok(steered) };
     }
@@ -106,8 +115,12 @@ fn in_window<T: Tables, const FULL: bool>(
     let current = bucket.current();
     let is_udp = flow.protocol == IpProto::Udp as u8;
     if is_udp && service.flags & SERVICE_NOTED == 0 {
-        tables.count_settled(Settled::Current);
-        return if current == 0 { Err(Stop::Drop(Reason::NoInstance)) } else { Ok(steered) };
+        let settled = Some(Settled::Current);
+        return if current == 0 {
+            Err(Stop::Drop(Reason::NoInstance))
+        } else {
+            Ok(Steered { settled, ..steered })
+        };
     }
     // A SYN asks nobody: it begins at one instance. Of UDP no instance can tell whether a flow is its own.
     let is_asked = block.config.flags & FLAG_HOPS != 0 && !is_udp && !matches!(segment, Segment::Syn { .. });
@@ -148,9 +161,8 @@ fn in_window<T: Tables, const FULL: bool>(
         // The note may be of an older flow of this tuple: whose it is now, the others know.
         instance = previous;
     }
-    tables.count_settled(settled);
     let (bucket, bucket_before) = if is_asked { (number, before) } else { (NO_BUCKET, NO_BUCKET) };
-    Ok(Steered { instance, hash: steered.hash, bucket, bucket_before })
+    Ok(Steered { instance, hash: steered.hash, bucket, bucket_before, settled: Some(settled) })
 }
 
 /// The bucket by which a flow began that is not noted, and its owner then. While an affinity is switched (R80) that is the one by

@@ -16,6 +16,7 @@ use gateway_ebpf::{
     note::{self, Note},
     pipeline::{self, Verdict},
     steer,
+    word::Word,
 };
 use gateway_userspace::{
     maglev::{self, Member},
@@ -469,8 +470,7 @@ impl History<'_> {
         let bucket = tuple.buckets[self.fleets[self.at[node]].affinity_before];
         let line = (hash as u32 & (NOTE_LINES - 1)) as usize;
         let tables = &mut self.nodes[node];
-        let notes =
-            |tables: &HostTables| -> Vec<u64> { tables.notes[line].iter().map(|word| word.load()).collect() };
+        let notes = |tables: &HostTables| -> Vec<u64> { tables.notes[line].iter().map(Word::load).collect() };
         let is_its = |word: u64| (word ^ hash) >> 40 == 0;
         let forget = |tables: &HostTables| {
             tables.notes[line].iter().filter(|word| is_its(word.load())).for_each(|word| word.store(0));
@@ -673,7 +673,7 @@ fn clear(world: &World, nodes: &mut [HostTables], history: usize) {
             let epoch = (tables.now >> 36 & 0xff) << 16;
             for (slot, word) in (1u64..).zip(&tables.notes[line]) {
                 let foreign = (!hash ^ slot << 40) >> 40 << 40 | epoch | 1 << 15 | 1;
-                word.store(if history % 2 == 0 || slot == NOTES as u64 { 0 } else { foreign });
+                word.store(if history.is_multiple_of(2) || slot == NOTES as u64 { 0 } else { foreign });
             }
         }
     }
