@@ -61,7 +61,7 @@ pub const TASK_ECHO: u8 = 1;
 /// [`Job::task`]: its flow is at an end, and the sender is told so.
 pub const TASK_RESET: u8 = 2;
 
-/// Does what the slow program decided on this frame, and counts it. What is dropped may have an [`answer`].
+/// Does what the slow program decided on this frame, and counts it. What is dropped may have an [`answer`](fn@answer).
 #[inline(always)]
 pub fn finish<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job) -> Verdict {
     let done = if job.is_v4 != 0 {

@@ -31,18 +31,21 @@ mod programs {
 
     /// What any of them drops, if user space is to be shown it.
     #[xdp]
+    #[inline(always)]
     fn gateway_sample(context: XdpContext) -> u32 {
         gateway_ebpf::kernel::sample(&context)
     }
 
     /// What an instance sends to a client in nat mode.
     #[xdp]
+    #[inline(always)]
     fn gateway_reply(context: XdpContext) -> u32 {
         gateway_ebpf::kernel::reply(&context)
     }
 
     /// On an instance's interface: takes what its balancers send out of their tunnels.
     #[xdp]
+    #[inline(always)]
     fn gateway_decap(context: XdpContext) -> u32 {
         gateway_ebpf::kernel::unwrap(&context)
     }

@@ -112,14 +112,15 @@ impl From<Stopped> for Decided {
 /// Decides on everything: what is to be done, or what has become of the packet.
 #[inline(always)]
 pub fn slow<F: Frame, T: Tables>(frame: &F, tables: &T) -> Result<Job, Verdict> {
-    let decided = tables.block().map_or(Err(NOT_OURS), |block| {
-        let link = link::<_, true>(frame, block)?;
-        match link.ethertype {
+    let Some(block) = tables.block() else { return Err(Verdict::Pass) };
+    let decided = match link::<_, true>(frame, block) {
+        Ok(link) => match link.ethertype {
             parse::IPV4 => job::<_, _, Ipv4>(frame, tables, block, &link),
             parse::IPV6 => job::<_, _, Ipv6>(frame, tables, block, &link),
             _ => Err(NOT_OURS),
-        }
-    });
+        },
+        Err(stopped) => Err(stopped),
+    };
     decided.map_err(|stopped| stop(tables, stopped))
 }
 

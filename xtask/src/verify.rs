@@ -90,6 +90,8 @@ fn dependencies() -> Result<()> {
     if !deny.is_there() {
         deny.build()?;
     }
+    // Dependencies for systems that this is not are listed too, and a build has not brought them.
+    exec::shown(exec::cargo().args(["fetch", "--locked"]))?;
     let mut command = Command::new(workspace::tool("cargo-deny"));
     command.current_dir(workspace::root()).args([
         "--offline",

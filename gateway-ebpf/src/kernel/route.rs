@@ -1,5 +1,7 @@
 //! The kernel's routes and neighbours (`bpf_fib_lookup`, Linux 4.18).
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{EbpfContext as _, helpers::bpf_fib_lookup, programs::XdpContext};
 
 use crate::{
@@ -8,24 +10,17 @@ use crate::{
     tables::Route,
 };
 
-/// `struct bpf_fib_lookup` of the kernel's `linux/bpf.h`, little-endian. In words, for stores of smaller fields would be made one,
-/// and the verifier wants them aligned on the stack.
-#[repr(C)]
-struct Lookup {
-    /// Family, protocol, both ports (zero), and the length that is checked against the way's MTU.
-    first: u64,
-    /// In: where the packet came from. Out: where it goes.
-    interface: u32,
-    service: u32,
-    /// IPv4 addresses are in the first four bytes.
-    source: [u64; 2],
-    destination: [u64; 2],
-    vlan: u32,
-    /// Our MAC, then the next hop's, in memory order.
-    macs: [u32; 3],
-}
-
-const _: () = assert!(size_of::<Lookup>() == 64);
+/// `struct bpf_fib_lookup` of the kernel's `linux/bpf.h`, little-endian, in whole words: stores of smaller fields would be made one,
+/// which the verifier wants aligned on the stack. From the lowest bits on:
+///
+/// | word | in | out |
+/// |---|---|---|
+/// | 0 | family 8, protocol 8, both ports 32 (zero), length against which the way's MTU is checked 16 | |
+/// | 1 | interface 32, type of service 32 | interface 32 |
+/// | 2, 3 | source; of IPv4 the first four bytes | |
+/// | 4, 5 | destination, likewise | |
+/// | 6, 7 | | VLAN 32, our MAC 48, the next hop's 48 |
+type Lookup = [u64; 8];
 
 const INET: u64 = 2;
 const INET6: u64 = 10;
@@ -43,28 +38,33 @@ pub(super) fn look_up(
     // SAFETY: the kernel hands every XDP program a valid context.
     let interface = unsafe { (*context.ctx).ingress_ifindex };
     let family = if destination.hi == V4 { INET } else { INET6 };
-    let mut lookup = Lookup {
-        first: family | u64::from(protocol) << 8 | u64::from(length) << 48,
-        interface,
-        service: 0,
-        source: wire(source),
-        destination: wire(destination),
-        vlan: 0,
-        macs: [0; 3],
-    };
-    let size = size_of::<Lookup>() as i32;
+    let words = [
+        family | u64::from(protocol) << 8 | u64::from(length) << 48,
+        interface.into(),
+        first(source),
+        second(source),
+        first(destination),
+        second(destination),
+        0,
+        0,
+    ];
+    let mut lookup = MaybeUninit::<Lookup>::uninit();
+    let place = lookup.as_mut_ptr().cast::<u64>();
+    for (index, word) in words.into_iter().enumerate() {
+        // SAFETY: the words of `lookup`. Volatile, or zeros next to each other would be left to a function.
+        unsafe { place.add(index).write_volatile(word) };
+    }
     // SAFETY: it has the size and layout of the kernel's own type, and lives until the call is over.
-    let result = unsafe { bpf_fib_lookup(context.as_ptr(), (&raw mut lookup).cast(), size, 0) };
+    let result = unsafe { bpf_fib_lookup(context.as_ptr(), place.cast(), size_of::<Lookup>() as i32, 0) };
+    // SAFETY: all of it was written above.
+    let word = |index: usize| unsafe { place.add(index).read() };
     match result {
         SUCCESS => {
-            let [ours, mixed, theirs] = lookup.macs;
-            // Little-endian words: the frame has the next hop's address first.
-            let macs = Macs {
-                a: mixed >> 16 | theirs << 16,
-                b: theirs >> 16 | ours << 16,
-                c: ours >> 16 | mixed << 16,
-            };
-            Route::Link { interface: lookup.interface, macs }
+            // Our MAC is in the bytes 52 to 57, the next hop's in 58 to 63; the frame has the next hop's first.
+            let (ours, theirs) = (word(6) >> 32 | (word(7) & 0xffff) << 32, word(7) >> 16);
+            let macs =
+                Macs { a: theirs as u32, b: (theirs >> 32 | ours << 16) as u32, c: (ours >> 16) as u32 };
+            Route::Link { interface: word(1) as u32, macs }
         }
         TOO_BIG => Route::TooBig,
         _ => Route::Unknown,
@@ -72,10 +72,11 @@ pub(super) fn look_up(
 }
 
 #[inline(always)]
-fn wire(address: Address) -> [u64; 2] {
-    if address.hi == V4 {
-        [u64::from((address.lo as u32).to_be()), 0]
-    } else {
-        [address.hi.to_be(), address.lo.to_be()]
-    }
+fn first(address: Address) -> u64 {
+    if address.hi == V4 { u64::from((address.lo as u32).to_be()) } else { address.hi.to_be() }
+}
+
+#[inline(always)]
+fn second(address: Address) -> u64 {
+    if address.hi == V4 { 0 } else { address.lo.to_be() }
 }

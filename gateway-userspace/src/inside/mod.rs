@@ -6,7 +6,12 @@
 
 mod tunnels;
 
-use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow};
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -46,7 +51,7 @@ pub fn around(
     let (stop, stopped) = oneshot::channel();
     let thread = thread::Builder::new()
         .name("tunnels".into())
-        .spawn(move || run(config, Arc::new(model), name, &ready, stopped))
+        .spawn(move || run(&config, Arc::new(model), name, &ready, stopped))
         .context("cannot start a thread")?;
     // An error: it has ended, and says why.
     let outcome = is_ready.recv().map_or(Ok(()), |()| serve());
@@ -60,7 +65,7 @@ fn has_tunnels(model: &Model) -> bool {
 }
 
 fn run(
-    config: PathBuf,
+    config: &Path,
     model: Arc<Model>,
     name: InstanceName,
     ready: &std::sync::mpsc::Sender<()>,
@@ -80,7 +85,7 @@ fn run(
             tokio::select! {
                 _ = &mut stopped => break,
                 _ = tick.tick() => tunnels.keep().await,
-                _ = hangup.recv() => match config::load(&config) {
+                _ = hangup.recv() => match config::load(config) {
                     Ok(model) if has_tunnels(&model) => tunnels.take_up(Arc::new(model)).await,
                     Ok(_) => log::warn!("balancer.forwarding changed: restart the proxy"),
                     // The proxy tells.

@@ -42,7 +42,7 @@ pub fn instance(wish: &OnInstance, running: Option<&Plan>) -> Result<Plan, Error
     let peers: BTreeSet<Address> = model.balancer.address.iter().copied().map(Address::from).collect();
     let (peer_multiplier, peers) = loose(
         &peers.into_iter().collect::<Vec<_>>(),
-        |peer, multiplier| peer.slot(multiplier),
+        Address::slot,
         running.map(|plan| plan.config.peer_multiplier),
         "balancers",
     )?;

@@ -228,7 +228,7 @@ fn generation(running: Option<&Plan>, ring: &[Bucket], now: u32) -> u32 {
 }
 
 /// The mask by which flows begin, and the one by which those began that are not noted. A switch is a window of its own, and
-/// one at a time: another wish waits until it is [closed](close).
+/// one at a time: another wish waits until it is [closed](fn@close).
 fn affinities(wanted: u64, running: Option<&Config>) -> (u64, u64) {
     match running {
         None => (wanted, wanted),
