@@ -28,6 +28,8 @@ const TESTS: &str = "packets";
 const INPUTS: &str = "docs/examples";
 /// An emulated processor is some thirty times slower, and the tables are what differs between kernels.
 const FRAMES: &str = "5000";
+/// Random histories of steering: the host's code alone, which does not depend on the kernel.
+const HISTORIES: &str = "100";
 
 /// Says which packages there are.
 pub(super) fn list() -> Result<()> {
@@ -78,6 +80,7 @@ fn environment() -> Vec<(String, String)> {
     let defaults = [
         ("GATEWAY_PARITY_FRAMES", Some(FRAMES)),
         ("GATEWAY_PARITY_SEED", Some(&*seed)),
+        ("GATEWAY_MODEL_HISTORIES", Some(HISTORIES)),
         ("RUST_BACKTRACE", None),
     ];
     let value = |name, default: Option<&str>| std::env::var(name).ok().or_else(|| default.map(str::to_owned));
