@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /bytes/N` | N bytes of [`pattern`]; `?pause=MS` waits that long between chunks of 64 KiB |
+//! | `GET /bytes/N` | N bytes of [`pattern`]; `?pause=MS` waits that long between chunks of 64 KiB, `?hold` before the last one until [`Services::release`] |
 //! | `POST /sink` | reads the body; [`Sunk`] as JSON |
 //! | `GET /slow?ms=MS` | [`Seen`] as JSON, that much later |
 //! | anything else | [`Seen`] as JSON |
@@ -27,7 +27,11 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpListener, sync::oneshot, task::LocalSet};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::LocalSet,
+};
 
 use crate::{
     address::{Net, Station},
@@ -77,7 +81,15 @@ pub struct Sunk {
 #[derive(Debug)]
 pub struct Services {
     requests: Requests,
+    released: watch::Sender<bool>,
     _stop: oneshot::Sender<()>,
+}
+
+/// What the services' threads have of [`Services`].
+#[derive(Debug, Clone)]
+struct Shared {
+    log: Requests,
+    released: watch::Receiver<bool>,
 }
 
 /// Every request that any service saw, in order.
@@ -123,11 +135,17 @@ impl Services {
         })?;
         let requests = Requests::default();
         let (stop, stopped) = oneshot::channel::<()>();
-        let log = requests.clone();
+        let (released, hold) = watch::channel(false);
+        let shared = Shared { log: requests.clone(), released: hold };
         thread::Builder::new()
             .name("lab upstreams".to_owned())
-            .spawn(move || serve(listeners, &log, stopped))?;
-        Ok(Self { requests, _stop: stop })
+            .spawn(move || serve(listeners, &shared, stopped))?;
+        Ok(Self { requests, released, _stop: stop })
+    }
+
+    /// Lets go of all bodies that are held, and of those to come.
+    pub fn release(&self) {
+        self.released.send_replace(true);
     }
 
     /// Every request that any service saw, in order.
@@ -144,7 +162,7 @@ fn listen(at: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
 
 fn serve(
     listeners: Vec<(&'static str, std::net::TcpListener)>,
-    log: &Requests,
+    shared: &Shared,
     stopped: oneshot::Receiver<()>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -154,18 +172,18 @@ fn serve(
     };
     let local = LocalSet::new();
     for (name, listener) in listeners {
-        local.spawn_local(accept(name, listener, log.clone()));
+        local.spawn_local(accept(name, listener, shared.clone()));
     }
     // Either way it is over: a message is never sent, the sender is dropped.
     let _ = local.block_on(&runtime, stopped);
 }
 
-async fn accept(name: &'static str, listener: std::net::TcpListener, log: Requests) {
+async fn accept(name: &'static str, listener: std::net::TcpListener, shared: Shared) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     while let Ok((stream, peer)) = listener.accept().await {
-        let log = log.clone();
+        let shared = shared.clone();
         tokio::task::spawn_local(async move {
-            let service = service_fn(move |request| answer(name, peer.ip(), request, log.clone()));
+            let service = service_fn(move |request| answer(name, peer.ip(), request, shared.clone()));
             // A client that goes away in the middle is a test's business, not ours.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
@@ -178,7 +196,7 @@ async fn answer(
     name: &str,
     peer: IpAddr,
     request: Request<Incoming>,
-    log: Requests,
+    shared: Shared,
 ) -> Result<Response<Body>, hyper::Error> {
     let seen = Seen {
         service: name.to_owned(),
@@ -191,10 +209,11 @@ async fn answer(
             .map(|(key, value)| (key.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect(),
     };
-    log.lock().push(seen.clone());
+    shared.log.lock().push(seen.clone());
     let path = request.uri().path().to_owned();
     if let Some(count) = path.strip_prefix("/bytes/").and_then(|count| count.parse().ok()) {
-        return Ok(bytes(count, milliseconds(&request, "pause")));
+        let is_held = request.uri().query().is_some_and(|query| query.split('&').any(|word| word == "hold"));
+        return Ok(bytes(count, milliseconds(&request, "pause"), is_held.then_some(shared.released)));
     }
     match path.as_str() {
         "/sink" => Ok(json(&sink(request.into_body()).await?)),
@@ -234,8 +253,8 @@ async fn sink(mut body: Incoming) -> Result<Sunk, hyper::Error> {
     Ok(Sunk { bytes, fingerprint: hash.0 })
 }
 
-fn bytes(count: u64, pause: Duration) -> Response<Body> {
-    let chunks = chunks(count, pause);
+fn bytes(count: u64, pause: Duration, hold: Option<watch::Receiver<bool>>) -> Response<Body> {
+    let chunks = chunks(count, pause, hold);
     let mut response = Response::new(Either::Right(StreamBody::new(chunks).boxed_unsync()));
     response.headers_mut().insert(CONTENT_LENGTH, count.into());
     response
@@ -244,17 +263,22 @@ fn bytes(count: u64, pause: Duration) -> Response<Body> {
 fn chunks(
     count: u64,
     pause: Duration,
+    hold: Option<watch::Receiver<bool>>,
 ) -> impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send {
-    futures_util::stream::unfold(0, move |sent| async move {
+    futures_util::stream::unfold((0, hold), move |(sent, mut hold)| async move {
         if sent >= count {
             return None;
+        }
+        if let Some(released) = hold.as_mut().filter(|_| sent + CHUNK >= count) {
+            // It fails only where the lab is gone.
+            let _ = released.wait_for(|released| *released).await;
         }
         if sent > 0 && !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
         let next = count.min(sent + CHUNK);
         let chunk = (sent..next).map(pattern).collect::<Vec<_>>();
-        Some((Ok(Frame::data(Bytes::from(chunk))), next))
+        Some((Ok(Frame::data(Bytes::from(chunk))), (next, hold)))
     })
 }
 

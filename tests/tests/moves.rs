@@ -5,9 +5,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpStream},
     os::fd::AsRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
@@ -28,7 +34,10 @@ use lab::{
     wait::eventually,
     wire::Wire,
 };
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, setsockopt, sockopt};
+use nix::sys::{
+    socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, setsockopt, sockopt},
+    stat::Mode as Permissions,
+};
 
 /// The redirect: the shortest answer that a real proxy gives.
 const HTTP: Service = Service { vip: IpAddr::V4(PRIVATE), port: 80 };
@@ -360,29 +369,53 @@ fn r12_with_gue_fast_open_in_a_moved_bucket_stays_where_its_syn_went() {
     fast_opened(Mode::Gue4);
 }
 
-/// Of one download, at a chunk of 64 KiB each 100 ms, and of one upload at that rate: ten seconds for the changes.
-const SIZE: usize = 100 * 64 * 1024;
+/// Of one transfer. The last chunk of each waits until all changes are made.
+const SIZE: usize = 80 * CHUNK;
+const CHUNK: usize = 64 * 1024;
+/// Between two chunks: they are not sent all at once, so that the changes meet segments and not silence.
+const PACE: Duration = Duration::from_millis(50);
+
+/// An upload whose client reads what it sends from a pipe.
+fn upload(lab: &Lab, number: usize, vip: IpAddr, body: &Arc<[u8]>, release: &Arc<AtomicBool>) -> Process {
+    let path = lab.folder().join(format!("pipe-{number}"));
+    nix::unistd::mkfifo(&path, Permissions::S_IRWXU).unwrap();
+    let options = ["--tcp-fastopen", "--header", "Expect:", "--upload-file"].map(str::to_owned);
+    let curl = Curl::https(lab, &default_host("gateway"), vip, "/sink").with(options);
+    let process = lab.hosts.client.spawn(curl.with([path.display().to_string()]).command()).unwrap();
+    let (body, release) = (Arc::clone(body), Arc::clone(release));
+    thread::spawn(move || {
+        // Opens once curl does; fails where curl ends first, which the test sees by itself.
+        let Ok(mut pipe) = File::options().write(true).open(&path) else { return };
+        let (most, last) = body.split_at(SIZE - CHUNK);
+        for chunk in most.chunks(CHUNK) {
+            if pipe.write_all(chunk).is_err() {
+                return;
+            }
+            eventually(PACE, || release.load(Ordering::Relaxed));
+        }
+        eventually(Duration::from_secs(60), || release.load(Ordering::Relaxed));
+        let _ = pipe.write_all(last);
+    });
+    process
+}
 
 /// Downloads and uploads, opened fast, which an instance's coming, another's weight and a drain meet in the middle.
 fn transfers(mode: Mode) {
     let mut moves = Moves::up(mode, fast_open);
     let (lab, client) = (&moves.lab, &moves.lab.hosts.client);
-    let expected = (0..SIZE as u64).map(service::pattern).collect::<Vec<_>>();
-    let file = lab.folder().join("body");
-    std::fs::write(&file, &expected).unwrap();
+    let expected = (0..SIZE as u64).map(service::pattern).collect::<Arc<[u8]>>();
+    let release = Arc::new(AtomicBool::new(false));
     let vips = [IpAddr::from(PRIVATE), PRIVATE6.into()].into_iter().cycle();
-    let start = |curl: Curl| client.spawn(curl.with(["--tcp-fastopen"]).command()).unwrap();
     let name = default_host("gateway");
-    let get = |vip| start(Curl::https(lab, &name, vip, &format!("/bytes/{SIZE}?pause=100")));
-    let post = |vip| {
-        let upload = ["--limit-rate".to_owned(), "640K".to_owned(), "--data-binary".to_owned()];
-        let curl = Curl::https(lab, &name, vip, "/sink").with(upload);
-        start(curl.with([format!("@{}", file.display())]))
+    let get = |vip| {
+        let path = format!("/bytes/{SIZE}?pause={}&hold", PACE.as_millis());
+        client.spawn(Curl::https(lab, &name, vip, &path).with(["--tcp-fastopen"]).command()).unwrap()
     };
     let mut downloads: Vec<_> = vips.clone().take(8).map(get).collect();
-    let mut uploads: Vec<_> = vips.take(8).map(post).collect();
+    let post = |(number, vip)| upload(lab, number, vip, &expected, &release);
+    let mut uploads: Vec<_> = vips.take(8).enumerate().map(post).collect();
     for download in &downloads {
-        assert!(eventually(SOON, || download.stdout().len() > 64 * 1024), "{}", download.stderr());
+        assert!(eventually(SOON, || download.stdout().len() > CHUNK), "{}", download.stderr());
     }
     let seen = || lab.services.seen().iter().filter(|seen| seen.path == "/sink").count();
     assert!(eventually(SOON, || seen() == uploads.len()), "{} uploads have begun", seen());
@@ -401,13 +434,15 @@ fn transfers(mode: Mode) {
     assert_eq!(spread.keys().collect::<Vec<_>>(), ["gw-2"], "{spread:?}");
     let running = |process: &mut Process| process.ended().unwrap().is_none();
     assert!(downloads.iter_mut().chain(&mut uploads).all(running), "one ended before the changes did");
+    release.store(true, Ordering::Relaxed);
+    lab.services.release();
     let output = |mut process: Process| {
         let output = process.wait(Duration::from_secs(60)).unwrap();
         assert!(output.ok(), "{}\n{}", output.stderr, moves.log());
         output.stdout
     };
     for body in downloads.into_iter().map(output) {
-        assert!(body == expected, "{} of {SIZE} bytes, not those sent", body.len());
+        assert!(body == *expected, "{} of {SIZE} bytes, not those sent", body.len());
     }
     let sunk = Sunk { bytes: SIZE as u64, fingerprint: service::fingerprint(&expected) };
     for body in uploads.into_iter().map(output) {
