@@ -94,9 +94,6 @@ pub fn answer<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job, verdict
 #[inline(always)]
 fn on<F: Frame, T: Tables, H: Version>(frame: &mut F, tables: &T, job: &Job) -> Result<Verdict, Stop> {
     let block = tables.block().ok_or(Stop::Pass)?;
-    if job.payload > FARTHEST {
-        return Err(Stop::Drop(Reason::ExtensionDepth));
-    }
     let cause = read::<_, H>(frame, job).ok_or(Stop::Drop(Reason::Truncated))?;
     match job.task {
         TASK_ECHO => answer::echo(frame, tables, block, &cause).map(|()| Verdict::Transmit),

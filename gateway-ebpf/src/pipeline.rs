@@ -16,7 +16,7 @@ use crate::{
     headers::{Ethernet, Ipv4, Ipv6},
     hops::HopList,
     layout::{self, Block, FLAG_NAT, INSTANCES, INTERFACES, Interface, SLOTS, Vip},
-    parse::{self, IpHeader, Link, Packet, Stop},
+    parse::{self, FARTHEST, IpHeader, Link, Packet, Stop},
     reason::Reason,
     rewrite::{self, Ask},
     steer::{self, NO_BUCKET},
@@ -146,9 +146,6 @@ pub(crate) fn link<F: Frame, const FULL: bool>(frame: &F, block: &Block) -> Resu
     parse::link::<_, FULL>(frame, block.config.one).map_err(|stop| Stopped { scope: 0, stop })
 }
 
-/// Four extension headers of 2 KiB, and what is in front, end before.
-const FARTHEST_PAYLOAD: usize = 0x3fff;
-
 /// A sound packet for a VIP.
 struct Arrived<'b, H> {
     interface: &'b Interface,
@@ -174,13 +171,8 @@ fn arrive<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
     }
     let of_vip = |stop| Stopped { scope: vip.scope, stop };
     let interface = ingress(frame, tables, block, vip, link).map_err(of_vip)?;
-    let mut packet = header.packet::<_, FULL>(frame, link.end).map_err(of_vip)?;
-    if FULL && !H::IS_V4 {
-        // Extension headers, too, the verifier would else remember to the end: see `parse::link`.
-        let any = |value: usize| (value as u64 * block.config.one) as usize;
-        packet.part.field = any(packet.part.field.into()) as u16;
-        packet.payload = any(packet.payload) & FARTHEST_PAYLOAD;
-    }
+    let packet = header.packet::<_, FULL>(frame, link.end).map_err(of_vip)?;
+    let packet = if FULL { packet.forget(block.config.one) } else { packet };
     fragment::check(vip, &packet).map_err(|reason| of_vip(reason.into()))?;
     Ok(Arrived { interface, vip, header, packet })
 }
@@ -290,6 +282,10 @@ fn job<F: Frame, T: Tables, H: Version>(
     link: &Link,
 ) -> Result<Job, Stopped> {
     let Arrived { interface, vip, packet, .. } = arrive::<_, _, H, true>(frame, tables, block, link)?;
+    // Here and not where it is rewritten: there LLVM would leave out the masks, which older verifiers go by.
+    if packet.payload > usize::from(FARTHEST) {
+        return Err(Stopped { scope: vip.scope, stop: Stop::Drop(Reason::ExtensionDepth) });
+    }
     let job = Job {
         is_v4: H::IS_V4.into(),
         protocol: packet.protocol,

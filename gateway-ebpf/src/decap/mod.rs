@@ -76,7 +76,7 @@ fn inner<F: Frame, T: Tables, S: Sockets, H: Marked>(
         return Err(of_tunnel(Reason::NotVip));
     }
     let of_vip = |stop| refused(Stopped { scope: vip.scope, stop });
-    let packet = header.packet::<_, true>(frame, outer.start).map_err(of_vip)?;
+    let packet = header.packet::<_, true>(frame, outer.start).map_err(of_vip)?.forget(block.config.one);
     if packet.end != outer.end {
         return Err(of_vip(Stop::Drop(Reason::BadLength)));
     }

@@ -7,14 +7,16 @@ use super::targets::{Kernel, desired, model};
 
 /// Instructions that the verifier may process: a quarter more than it does today. The kernel's limit is a million.
 const BUDGETS: [(&str, u32); 6] = [
-    ("gateway", 100_000),
-    ("gateway_slow", 220_000),
-    ("gateway_finish", 140_000),
-    ("gateway_reply", 100_000),
-    ("gateway_sample", 6_000),
-    ("gateway_decap", 400_000),
+    ("gateway", 67_000),
+    ("gateway_slow", 103_000),
+    ("gateway_finish", 131_000),
+    ("gateway_reply", 99_000),
+    ("gateway_sample", 5_700),
+    ("gateway_decap", 197_000),
 ];
 
+/// The kernel of the budgets: each verifier counts its own way.
+const BUDGETED: KernelVersion = KernelVersion::new(6, 18, 0);
 /// The first kernel that says how many it has processed.
 const COUNTS: KernelVersion = KernelVersion::new(5, 16, 0);
 
@@ -32,6 +34,9 @@ fn the_verifier_accepts_the_program_within_its_budget() {
             continue;
         };
         println!("{name}: {processed} verified instructions, {} bytes of machine code", info.size_jitted());
+        if KernelVersion::current().unwrap() < BUDGETED {
+            continue;
+        }
         let (_, budget) = BUDGETS.into_iter().find(|(of, _)| *of == name).unwrap();
         assert!(processed <= budget, "{name}: {processed} instructions are more than {budget}");
     }

@@ -25,7 +25,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The integration test of the lab that needs a kernel and nothing around it.
 const TESTS: &str = "packets";
 /// What those tests read.
-const INPUTS: &str = "docs/examples";
+const INPUTS: [&str; 2] = ["docs/examples", "gateway-ebpf/fuzz/corpus"];
 /// An emulated processor is some thirty times slower, and the tables are what differs between kernels.
 const FRAMES: &str = "5000";
 /// Random histories of steering: the host's code alone, which does not depend on the kernel.
@@ -132,8 +132,10 @@ fn archive(built: &Built) -> Result<Vec<u8>> {
     };
     add(Path::new(guest::INIT), &built.init)?;
     add(Path::new(guest::TESTS), &built.tests)?;
-    for file in files(&workspace::root().join(INPUTS))? {
-        add(&file, &file)?;
+    for input in INPUTS {
+        for file in files(&workspace::root().join(input))? {
+            add(&file, &file)?;
+        }
     }
     Ok(archive.finish())
 }
