@@ -25,11 +25,11 @@ pub enum Error {
     )]
     Permission(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Maps could not be made.
-    #[error("the kernel object could not be loaded; it needs Linux 5.11 or newer (`uname -r` shows yours)")]
+    #[error("the kernel object could not be loaded; it needs Linux 6.1 or newer (`uname -r` shows yours)")]
     Load(#[source] Box<EbpfError>),
     /// Refused.
     #[error(
-        "the kernel's verifier refused the program{refusal}; it needs Linux 5.11 or newer (`uname -r` shows yours)"
+        "the kernel's verifier refused the program{refusal}; it needs Linux 6.1 or newer (`uname -r` shows yours)"
     )]
     Verify {
         /// What the verifier said.

@@ -299,7 +299,7 @@ mod tests {
         let (before, rest) = shown.split_once(" (all it said is in ").unwrap();
         assert_eq!(before, "the kernel's verifier refused the program: R9 !read_ok");
         let (path, after) = rest.split_once("); ").unwrap();
-        assert!(after.starts_with("it needs Linux 5.11") && !after.contains('\n'), "{after}");
+        assert!(after.starts_with("it needs Linux 6.1") && !after.contains('\n'), "{after}");
         let log = std::fs::read_to_string(path).unwrap();
         std::fs::remove_file(path).unwrap();
         assert!(log.contains("\nR9 !read_ok\n") && log.contains("processed "), "{log}");
