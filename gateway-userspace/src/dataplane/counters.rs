@@ -78,56 +78,66 @@ pub struct Answers {
     pub limited: u64,
 }
 
-pub(super) fn read(
-    plan: &Plan,
-    services: &PerCpuArray<MapData, Traffic>,
-    instances: &PerCpuArray<MapData, Traffic>,
-    drops: &PerCpuArray<MapData, u64>,
-    shown: &Ring,
-    answers: &PerCpuArray<MapData, u64>,
-    settled: &PerCpuArray<MapData, u64>,
-) -> Result<Counters, Error> {
-    let mut counters = Counters { schema_version: 1, ..Counters::default() };
-    for (scope, &number) in &plan.scopes {
-        if plan.services.values().any(|service| service.scope == number) {
-            counters.services.push(forwarded(scope.to_string(), services, number, "SERVICE_TRAFFIC")?);
-        }
-    }
-    for (name, &number) in &plan.numbers {
-        counters.instances.push(forwarded(name.to_string(), instances, number, "INSTANCE_TRAFFIC")?);
-    }
-    // Scope 0: frames whose VIP could not be told.
-    let scopes = plan.scopes.iter().map(|(scope, &number)| (scope.to_string(), number));
-    for (name, number) in std::iter::once(("(no VIP)".to_owned(), 0)).chain(scopes) {
-        for &reason in Reason::ALL {
-            let index = u32::from(number) * REASONS + reason as u32;
-            let packets: u64 = drops.get(&index, 0).map_err(Error::map("DROPS"))?.iter().sum();
-            if packets > 0 {
-                counters.drops.push(Dropped {
-                    name: name.clone(),
-                    reason: reason.name(),
-                    packets,
-                    meaning: reason.meaning(),
-                    remedy: reason.remedy(),
-                    sample: shown.last(number, reason),
-                });
+/// The maps that counters are in.
+pub(super) struct CounterMaps {
+    /// By scope.
+    pub(super) services: PerCpuArray<MapData, Traffic>,
+    /// By instance number.
+    pub(super) instances: PerCpuArray<MapData, Traffic>,
+    /// By scope and reason.
+    pub(super) drops: PerCpuArray<MapData, u64>,
+    /// By [`Answered`].
+    pub(super) answers: PerCpuArray<MapData, u64>,
+    /// By [`Settled`].
+    pub(super) steering: PerCpuArray<MapData, u64>,
+}
+
+impl CounterMaps {
+    /// With the names of `plan`, and the last drops that were shown.
+    pub(super) fn read(&self, plan: &Plan, shown: &Ring) -> Result<Counters, Error> {
+        let Self { services, instances, drops, answers, steering: settled } = self;
+        let mut counters = Counters { schema_version: 1, ..Counters::default() };
+        for (scope, &number) in &plan.scopes {
+            if plan.services.values().any(|service| service.scope == number) {
+                counters.services.push(forwarded(scope.to_string(), services, number, "SERVICE_TRAFFIC")?);
             }
         }
+        for (name, &number) in &plan.numbers {
+            counters.instances.push(forwarded(name.to_string(), instances, number, "INSTANCE_TRAFFIC")?);
+        }
+        // Scope 0: frames whose VIP could not be told.
+        let scopes = plan.scopes.iter().map(|(scope, &number)| (scope.to_string(), number));
+        for (name, number) in std::iter::once(("(no VIP)".to_owned(), 0)).chain(scopes) {
+            for &reason in Reason::ALL {
+                let index = u32::from(number) * REASONS + reason as u32;
+                let packets: u64 = drops.get(&index, 0).map_err(Error::map("DROPS"))?.iter().sum();
+                if packets > 0 {
+                    counters.drops.push(Dropped {
+                        name: name.clone(),
+                        reason: reason.name(),
+                        packets,
+                        meaning: reason.meaning(),
+                        remedy: reason.remedy(),
+                        sample: shown.last(number, reason),
+                    });
+                }
+            }
+        }
+        let answered = |kind: Answered| -> Result<u64, Error> {
+            Ok(answers.get(&(kind as u32), 0).map_err(Error::map("ANSWERS"))?.iter().sum())
+        };
+        counters.answers = Answers {
+            echo: answered(Answered::Echo)?,
+            error: answered(Answered::Error)?,
+            reset: answered(Answered::Reset)?,
+            limited: answered(Answered::Limited)?,
+        };
+        for (settled_by, name) in Settled::ALL {
+            let packets = settled.get(&(settled_by as u32), 0).map_err(Error::map("SETTLED"))?.iter().sum();
+            counters.steering.insert(name, packets);
+        }
+        Ok(counters)
     }
-    let answered = |kind: Answered| -> Result<u64, Error> {
-        Ok(answers.get(&(kind as u32), 0).map_err(Error::map("ANSWERS"))?.iter().sum())
-    };
-    counters.answers = Answers {
-        echo: answered(Answered::Echo)?,
-        error: answered(Answered::Error)?,
-        reset: answered(Answered::Reset)?,
-        limited: answered(Answered::Limited)?,
-    };
-    for (settled_by, name) in Settled::ALL {
-        let packets = settled.get(&(settled_by as u32), 0).map_err(Error::map("SETTLED"))?.iter().sum();
-        counters.steering.insert(name, packets);
-    }
-    Ok(counters)
 }
 
 fn forwarded(

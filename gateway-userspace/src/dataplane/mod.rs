@@ -5,24 +5,18 @@ mod counters;
 mod error;
 mod events;
 mod instance;
+mod loaded;
 mod refusal;
 mod ring;
 mod samples;
 mod shared;
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
-};
+use std::collections::BTreeSet;
 
-use aya::{
-    Ebpf, EbpfLoader, Pod,
-    maps::{DevMap, MapData, PerCpuArray, PerCpuValues, ProgramArray},
-    programs::{ProgramInfo, Xdp},
-};
+use aya::programs::{ProgramInfo, Xdp};
 use gateway_ebpf::{
     fragment,
-    layout::{Block, FRAGMENT_LINES, NOTE_LINES, REASONS, Traffic},
+    layout::{FRAGMENT_LINES, NOTE_LINES},
     note::Note,
     tables::NoteLine,
 };
@@ -35,11 +29,7 @@ pub use self::{
     refusal::Refusal,
     ring::Shown,
 };
-use self::{
-    events::{Events, ScopeNames},
-    ring::{Reader, Ring},
-    shared::Shared,
-};
+use self::{loaded::Loaded, shared::Shared};
 use crate::plan::{Changes, Plan};
 
 /// The object that `build.rs` made.
@@ -50,90 +40,38 @@ const PROGRAM: &str = "gateway";
 /// Those that go on where it leaves off, in the order of the map `NEXT`.
 const NEXT: [&str; 4] = ["gateway_slow", "gateway_finish", "gateway_reply", "gateway_sample"];
 
-/// The loaded program and its maps. Dropping it detaches.
+/// The loaded programs and their maps. Dropping it detaches.
 pub struct Dataplane {
-    ebpf: Ebpf,
-    /// All tables but the next two, in the kernel's own memory.
-    block: Shared<Block>,
-    /// The transition table, likewise.
+    loaded: Loaded,
+    /// The transition table, in the kernel's own memory.
     notes: Shared<[NoteLine; NOTE_LINES as usize]>,
     /// Fragmented datagrams, likewise.
     fragments: Shared<[NoteLine; FRAGMENT_LINES as usize]>,
-    /// The interfaces, for packets that leave by another than they came by.
-    ports: DevMap<MapData>,
-    /// Keeps what it names.
-    _next: ProgramArray<MapData>,
-    service_traffic: PerCpuArray<MapData, Traffic>,
-    instance_traffic: PerCpuArray<MapData, Traffic>,
-    drops: PerCpuArray<MapData, u64>,
-    answers: PerCpuArray<MapData, u64>,
-    settled: PerCpuArray<MapData, u64>,
-    applied: Option<Plan>,
-    /// For events.
-    scopes: Arc<ScopeNames>,
-    events: Option<Events>,
-    /// Dropped packets, shared with their reader.
-    ring: Arc<Mutex<Ring>>,
-    reader: Option<Reader>,
 }
 
 impl Dataplane {
-    /// Loads the program; it is not attached yet.
+    /// Loads the programs; none is attached yet.
     ///
     /// # Errors
     /// No privileges, old kernel, refused by the verifier.
     pub fn load() -> Result<Self, Error> {
-        if OBJECT.is_empty() {
-            return Err(Error::NoObject);
-        }
         Self::load_object(OBJECT)
     }
 
     fn load_object(object: &[u8]) -> Result<Self, Error> {
-        let mut ebpf = EbpfLoader::new().load(object).map_err(Error::load)?;
-        program(&mut ebpf, PROGRAM)?.load().map_err(Error::verify)?;
-        let next = ebpf.take_map("NEXT").ok_or(Error::NotInObject("NEXT"))?;
-        let mut next: ProgramArray<MapData> = next.try_into().map_err(Error::map("NEXT"))?;
-        for (place, name) in (0..).zip(NEXT) {
-            let program = program(&mut ebpf, name)?;
-            program.load().map_err(Error::verify)?;
-            next.set(place, program.fd()?, 0).map_err(Error::map("NEXT"))?;
-        }
-        let ports = ebpf.take_map("PORTS").ok_or(Error::NotInObject("PORTS"))?;
-        let ports = ports.try_into().map_err(Error::map("PORTS"))?;
-        let ring = ebpf.take_map("SAMPLES").ok_or(Error::NotInObject("SAMPLES"))?;
-        let ring = Ring::new(ring.try_into().map_err(Error::map("SAMPLES"))?);
-        let block = Shared::map(take(&mut ebpf, "TABLES")?)?;
-        let notes = Shared::map(take(&mut ebpf, "TRANSITIONS")?)?;
-        let fragments = Shared::map(take(&mut ebpf, "FRAGMENTS")?)?;
-        Ok(Self {
-            block,
-            notes,
-            fragments,
-            ports,
-            _next: next,
-            service_traffic: per_cpu(&mut ebpf, "SERVICE_TRAFFIC")?,
-            instance_traffic: per_cpu(&mut ebpf, "INSTANCE_TRAFFIC")?,
-            drops: per_cpu(&mut ebpf, "DROPS")?,
-            answers: per_cpu(&mut ebpf, "ANSWERS")?,
-            settled: per_cpu(&mut ebpf, "SETTLED")?,
-            applied: None,
-            scopes: Arc::default(),
-            events: None,
-            ring: Arc::new(Mutex::new(ring)),
-            reader: None,
-            ebpf,
-        })
+        let mut loaded = Loaded::load(object, PROGRAM, (0..).zip(NEXT), &[])?;
+        let notes = Shared::map(loaded.array("TRANSITIONS")?)?;
+        let fragments = Shared::map(loaded.array("FRAGMENTS")?)?;
+        Ok(Self { loaded, notes, fragments })
     }
 
-    /// Forwards the program's events, the first drop of each kind, to the log, and keeps the last ones it shows. Needs to be called in a tokio runtime.
+    /// Forwards the programs' events, the first drop of each kind, to the log, and keeps the last ones they show. Needs to be
+    /// called in a tokio runtime.
     ///
     /// # Errors
     /// The events' map cannot be used.
     pub fn log_events(&mut self) -> Result<(), Error> {
-        self.events = Some(Events::start(&mut self.ebpf, Arc::clone(&self.scopes))?);
-        self.reader = Some(Reader::start(Arc::clone(&self.ring))?);
-        Ok(())
+        self.loaded.log_events()
     }
 
     /// Attaches natively, else generically with a warning that names the reason.
@@ -141,15 +79,15 @@ impl Dataplane {
     /// # Errors
     /// Another program is there; no XDP at all.
     pub fn attach(&mut self, interface: &str) -> Result<XdpMode, Error> {
-        attach::attach(self.program()?, interface)
+        self.loaded.attach(interface)
     }
 
-    /// The program, for test runs.
+    /// The program that is attached, for test runs.
     ///
     /// # Errors
     /// None with the object of this build.
     pub fn program(&mut self) -> Result<&mut Xdp, Error> {
-        program(&mut self.ebpf, PROGRAM)
+        self.loaded.program()
     }
 
     /// Every program with its name, the attached one first.
@@ -158,7 +96,7 @@ impl Dataplane {
     /// None with the object of this build.
     pub fn programs(&mut self) -> Result<Vec<(&'static str, ProgramInfo)>, Error> {
         let names = std::iter::once(PROGRAM).chain(NEXT);
-        names.map(|name| Ok((name, program(&mut self.ebpf, name)?.info()?))).collect()
+        names.map(|name| Ok((name, self.loaded.info(name)?))).collect()
     }
 
     /// Writes what differs from the plan applied last.
@@ -168,18 +106,11 @@ impl Dataplane {
     pub fn apply(&mut self, plan: &Plan) -> Result<Changes, Error> {
         // A packet that was on its way when a note was cleared may have stored it again: once more, before its number is given
         // away, which a plan does one step later at the earliest.
-        if let Some(running) = &self.applied {
+        if let Some(running) = self.loaded.applied() {
             self.forget(running);
         }
-        self.clear_new_numbers(plan)?;
-        for interface in plan.interfaces.values() {
-            let place = u32::from(interface.port);
-            self.ports.set(place, interface.index, None, 0).map_err(Error::device)?;
-        }
-        let changes = plan.write(self.block.get_mut());
+        let changes = self.loaded.apply(plan)?;
         self.forget(plan);
-        self.scopes.store(Arc::new(plan.scopes.iter().map(|(scope, &n)| (n, scope.to_string())).collect()));
-        self.applied = Some(plan.clone());
         Ok(changes)
     }
 
@@ -204,73 +135,13 @@ impl Dataplane {
         }
     }
 
-    /// A new number must not begin with the counters of what it named before.
-    fn clear_new_numbers(&mut self, plan: &Plan) -> Result<(), Error> {
-        // New maps are all zero.
-        let Some(running) = &self.applied else { return Ok(()) };
-        let cpus = aya::util::nr_cpus().map_err(|(file, source)| Error::Cpus { file, source })?;
-        let is_new = |number: &&u16| !running.instances.contains_key(number);
-        let instances: Vec<u16> = plan.instances.keys().filter(is_new).copied().collect();
-        let is_new = |number: &&u16| !running.scopes.values().any(|n| n == *number);
-        let scopes: Vec<u16> = plan.scopes.values().filter(is_new).copied().collect();
-        for number in instances {
-            clear(&mut self.instance_traffic, u32::from(number), cpus, "INSTANCE_TRAFFIC")?;
-        }
-        for number in scopes.iter().copied().map(u32::from) {
-            clear(&mut self.service_traffic, number, cpus, "SERVICE_TRAFFIC")?;
-            for reason in 0..REASONS {
-                clear(&mut self.drops, number * REASONS + reason, cpus, "DROPS")?;
-            }
-        }
-        let mut ring = ring::lock(&self.ring);
-        scopes.into_iter().for_each(|scope| ring.forget(scope));
-        Ok(())
-    }
-
-    /// What was counted since the program was loaded, with the names of the plan that is applied.
+    /// What was counted since the programs were loaded, with the names of the plan that is applied.
     ///
     /// # Errors
     /// A map that could not be read.
     pub fn counters(&self) -> Result<Counters, Error> {
-        let Some(plan) = &self.applied else { return Ok(Counters::default()) };
-        let mut ring = ring::lock(&self.ring);
-        ring.drain();
-        counters::read(
-            plan,
-            &self.service_traffic,
-            &self.instance_traffic,
-            &self.drops,
-            &ring,
-            &self.answers,
-            &self.settled,
-        )
+        self.loaded.counters()
     }
-}
-
-fn clear<V: Pod + Default>(
-    map: &mut PerCpuArray<MapData, V>,
-    index: u32,
-    cpus: usize,
-    name: &'static str,
-) -> Result<(), Error> {
-    let zero = PerCpuValues::try_from(vec![V::default(); cpus])
-        .map_err(|source| Error::Cpus { file: "per-CPU values", source })?;
-    map.set(index, zero, 0).map_err(Error::map(name))
-}
-
-fn program<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut Xdp, Error> {
-    Ok(ebpf.program_mut(name).ok_or(Error::NotInObject(name))?.try_into()?)
-}
-
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, Error> {
-    match ebpf.take_map(name) {
-        Some(aya::maps::Map::Array(data)) => Ok(data),
-        _ => Err(Error::NotInObject(name)),
-    }
-}
-
-fn per_cpu<V: Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<PerCpuArray<MapData, V>, Error> {
-    ebpf.take_map(name).ok_or(Error::NotInObject(name))?.try_into().map_err(Error::map(name))
 }
 
 #[cfg(test)]
