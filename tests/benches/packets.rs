@@ -23,8 +23,13 @@ use aya::{
     programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
 };
 use builder::{ACK, Packet, SYN};
-use gateway_userspace::model::{Forwarding, Model};
+use gateway_ebpf::layout::{self, Service};
+use gateway_userspace::{
+    model::{Forwarding, Model},
+    plan::Scope,
+};
 use lab::bench::{Run, Table};
+use network_types::ip::IpProto;
 use targets::{Kernel, desired, model};
 
 /// In front of the name of the case with which one with a table of connections is compared.
@@ -111,6 +116,8 @@ fn cases() -> Vec<Case> {
                 let name = format!("{mode}: {what}{family}");
                 cases.push(case(name, tcp(flags, from, to, 443), flows, Tables::Settled(number), XDP_TX));
             }
+            let datagram = Packet::udp(50_000, 443, &[0; 18]).ip(from, to).ethernet(&[]);
+            cases.push(case(format!("{mode}: UDP{family}"), datagram, 1, Tables::Settled(number), XDP_TX));
         }
     }
     let l2 = Tables::Settled(Mode::L2);
@@ -205,7 +212,7 @@ fn kernel(tables: Tables) -> Kernel {
         Mode::Nat => Forwarding::Nat,
     };
     let mut wish = desired(both.clone());
-    let Tables::Moved(_) = tables else { return Kernel::new(&wish) };
+    let Tables::Moved(_) = tables else { return with_udp(Kernel::new(&wish)) };
     // Every bucket goes from one instance to the other.
     let with = |keep: fn(&mut Model)| {
         let mut model = both.clone();
@@ -216,6 +223,22 @@ fn kernel(tables: Tables) -> Kernel {
     let mut kernel = Kernel::new(&wish);
     wish.model = with(|model| drop(model.instances.remove(0)));
     kernel.step(&wish);
+    kernel
+}
+
+/// Port 443 of the private VIPs serves UDP too, which no file can ask for today.
+fn with_udp(mut kernel: Kernel) -> Kernel {
+    let mut plan = kernel.plan.clone();
+    let slot = |key| layout::slot(key, plan.config.service_multiplier);
+    for vip in ["10.0.0.5", "fd00:0:0:1::5"] {
+        let scope = plan.scopes[&Scope::Vip(vip.parse().unwrap())];
+        let [tcp, udp] =
+            [IpProto::Tcp, IpProto::Udp].map(|protocol| Service::key(scope, protocol as u8, 443));
+        let service = Service { key: udp, ..plan.services[&slot(tcp)] };
+        assert!(plan.services.insert(slot(udp), service).is_none(), "the slot is taken");
+    }
+    kernel.dataplane.apply(&plan).unwrap();
+    kernel.plan = plan;
     kernel
 }
 
