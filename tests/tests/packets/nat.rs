@@ -363,7 +363,7 @@ fn drops_in_nat_mode() {
                 .extension(IpProto::Ipv6Opts, &[&[127][..], &[0; 1022]].concat())
                 .ip(CLIENT6, VIP6)
                 .ethernet(&[]),
-            ("[fd00:0:0:1::5]:443", "extension-depth"),
+            ("fd00:0:0:1::5", "extension-depth"),
         ),
     ] {
         let before = kernel.counters().dropped;
