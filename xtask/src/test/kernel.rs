@@ -29,7 +29,7 @@ const INPUTS: [&str; 2] = ["docs/examples", "gateway-ebpf/fuzz/corpus"];
 /// An emulated processor is some thirty times slower, and the tables are what differs between kernels.
 const FRAMES: &str = "5000";
 /// Tests that take more than a loopback interface: the guest has no other, and no modules to make one with.
-const NEED_LINKS: [&str; 2] = ["by_another_interface", "a_reply_leaves_by"];
+const NEED_LINKS: [&str; 2] = ["what_comes_by_another_interface", "a_reply_leaves_by"];
 /// Random histories of steering: the host's code alone, which does not depend on the kernel.
 const HISTORIES: &str = "100";
 
