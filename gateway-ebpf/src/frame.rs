@@ -35,6 +35,6 @@ pub trait Frame {
     /// Takes `bytes` away from the front; `None`, and nothing changed, where fewer than an Ethernet header would be left.
     fn shrink(&mut self, bytes: usize) -> Option<()>;
 
-    /// Cuts it off behind `length` bytes; `None`, and nothing changed, where it is not longer than that.
+    /// Cuts it off behind `length` bytes; `None`, and nothing changed, where it is shorter than that.
     fn truncate(&mut self, length: usize) -> Option<()>;
 }

@@ -2,7 +2,7 @@
 
 use crate::address::Address;
 
-/// Slots of the two perfect hash tables; `hash >> 52` indexes them.
+/// Slots of a perfect hash table; `hash >> 52` indexes it.
 pub const SLOTS: u32 = 4096;
 /// Things that are counted apart: each VIP by itself, and each service on it. Number 0 is traffic of no VIP.
 pub const SCOPES: u32 = 256;
@@ -123,6 +123,15 @@ impl Interface {
     #[inline(always)]
     pub const fn slot(index: u32, multiplier: u32) -> u32 {
         index.wrapping_mul(multiplier) >> 28
+    }
+}
+
+impl Block {
+    /// Whether packets of this source are looked at though they are for no VIP. An empty slot has `::`, which is nobody's.
+    #[inline(always)]
+    pub fn is_peer(&self, source: Address) -> bool {
+        let slot = source.slot(self.config.peer_multiplier) & (SLOTS - 1);
+        self.peers[slot as usize] == source && source != Address::v6(0, 0)
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! frame ─► parse ─► admit ─► steer ─► rewrite ─► transmit
-//!          L2/L3/L4  VIP, port, bucket →   MAC        TX, pass, drop(reason)
-//!          ICMP quote source    instance
+//!          L2/L3/L4  VIP, port, bucket →   MAC, IPIP, TX, redirect, pass,
+//!          ICMP quote source    instance   GUE, NAT,  drop(reason)
+//!                                          answer
 //! ```
 //!
 //! [`pipeline::balance`] is generic over two small traits: [`frame::Frame`], bounds-checked access to a packet, and

@@ -164,11 +164,12 @@ impl Note {
         self.0 & 0x7fff == 0
     }
 
-    /// Free or aged. The epoch wraps after 4.9 h: a note that old may look young again, which costs its slot, not a flow.
+    /// Free or aged. The epoch wraps after 4.9 h: a note that old may look young again, which costs its slot, not a flow. One
+    /// epoch ahead is young: another CPU has seen the clock step first.
     #[inline(always)]
     const fn is_expired(self, epoch: u8) -> bool {
         let limit = if self.is_trusted() { TRUSTED_EPOCHS } else { CLAIM_EPOCHS };
-        self.is_free() || epoch.wrapping_sub((self.0 >> 16) as u8) >= limit
+        self.is_free() || epoch.wrapping_add(1).wrapping_sub((self.0 >> 16) as u8) > limit
     }
 
     /// Its tag's 24 bits: nearly always the whole answer, for two instructions and without the time.

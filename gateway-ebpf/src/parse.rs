@@ -428,7 +428,10 @@ fn has_checksum<F: Frame>(frame: &F, packet: &Packet) -> bool {
 
     match packet.protocol {
         TCP | ICMPV6 => true,
-        UDP => frame.read::<u16>(packet.payload + offset_of!(Udp, checksum)).is_some_and(|sum| sum != 0),
+        // Nor is anything known of what is behind the datagram (RFC 9868).
+        UDP => frame.read::<Udp>(packet.payload).is_some_and(|udp| {
+            udp.checksum != 0 && usize::from(u16::from_be(udp.length)) == packet.end - packet.payload
+        }),
         _ => false,
     }
 }

@@ -183,9 +183,7 @@ fn not_for_a_vip<H: IpHeader>(block: &Block, header: &H) -> Stopped {
     if block.config.flags & FLAG_NAT == 0 {
         return NOT_OURS;
     }
-    let source = header.source();
-    let peer = block.peers[(source.slot(block.config.peer_multiplier) & (SLOTS - 1)) as usize];
-    if peer == source { Stopped { scope: 0, stop: Stop::Reply } } else { NOT_OURS }
+    if block.is_peer(header.source()) { Stopped { scope: 0, stop: Stop::Reply } } else { NOT_OURS }
 }
 
 /// The interface by which the frame came, if it is one for this VIP and the frame is addressed to it. A frame for another host
@@ -285,6 +283,9 @@ fn job<F: Frame, T: Tables, H: Version>(
     // Here and not where it is rewritten: there LLVM would leave out the masks, which older verifiers go by.
     if packet.payload > usize::from(FARTHEST) {
         return Err(Stopped { scope: vip.scope, stop: Stop::Drop(Reason::ExtensionDepth) });
+    }
+    if packet.end > usize::from(u16::MAX) {
+        return Err(Stopped { scope: vip.scope, stop: Stop::Drop(Reason::BadLength) });
     }
     let job = Job {
         is_v4: H::IS_V4.into(),

@@ -88,7 +88,14 @@ impl OuterHeader for Ipv6 {
     #[inline(always)]
     fn carried<F: Frame>(&self, frame: &F, offset: usize) -> Option<Carried> {
         let payload = offset + Self::LENGTH;
-        let Ok(chain) = parse::extensions(frame, self.next_header, payload) else { return None };
+        let chain = match parse::extensions(frame, self.next_header, payload) {
+            Ok(chain) => chain,
+            // What is behind so many is not known, and no tunnel of the kernel's is to find out.
+            Err(Reason::ExtensionDepth | Reason::RoutingHeader) => {
+                return Some(Carried { protocol: IN_V6, payload, is_odd: true });
+            }
+            Err(_) => return None,
+        };
         // As over IPv4.
         if chain.protocol == UDP && chain.part.is_later() {
             return None;
@@ -142,9 +149,7 @@ pub(super) fn find<'b, F: Frame, T: Tables, H: OuterHeader>(
     let drop = |reason| Stopped { scope: here.scope, stop: Stop::Drop(reason) };
     let interface = pipeline::ingress(frame, tables, block, here, link)
         .map_err(|stop| Stopped { scope: here.scope, stop })?;
-    let source = header.source();
-    let peer = block.peers[(source.slot(block.config.peer_multiplier) & (SLOTS - 1)) as usize];
-    if peer != source {
+    if !block.is_peer(header.source()) {
         return Err(drop(Reason::Stranger));
     }
     if carried.is_odd || link.end != ETHERNET {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use crate::model::{Model, Side};
+use crate::model::{Forwarding, Model, Side};
 
 /// Why a file is not taken up.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,11 +17,18 @@ pub(super) struct Refusal {
 
 /// Refuses what cannot change under living flows: where packets come in, how they are sent on, how they are spread.
 pub(super) fn check(running: &Model, new: &Model) -> Result<(), Refusal> {
+    // With nat, instances tell VIPs by ports that come from a VIP's place in the file.
+    let vips = |model: &Model| match model.balancer.forwarding {
+        Forwarding::Nat => format!("{:?} and {:?}", model.vip.private, model.vip.public),
+        _ => String::new(),
+    };
+    let vips = (vips(running), vips(new));
     let (old, new) = (&running.balancer, &new.balancer);
     let keys = [
         ("[balancer] interface", old.interfaces.to_string(), new.interfaces.to_string()),
         ("balancer.forwarding", old.forwarding.to_string(), new.forwarding.to_string()),
         ("balancer.seed", old.seed.clone(), new.seed.clone()),
+        ("[vip] with nat", vips.0, vips.1),
     ];
     match keys.into_iter().find(|(_, from, to)| from != to) {
         None => Ok(()),

@@ -7,7 +7,7 @@ use std::{
 
 use super::status;
 use crate::{
-    model::{Forwarding, Instance, InstanceName, Model},
+    model::{Forwarding, Instance, InstanceName, Interfaces, Model},
     net::{
         self, Netlink,
         link::Link,
@@ -138,9 +138,15 @@ impl Host<'_> {
         })
     }
 
-    /// Out of an interface of the balancer; with `l2`, where the MAC is all that tells an instance, without a router.
+    /// Out of an interface of the balancer; with `l2`, where the MAC is all that tells an instance, without a router; with `nat`
+    /// not by the outer interface, by which no reply is taken.
     fn serves(&self, route: &Route) -> bool {
-        let ours = self.interfaces.iter().any(|link| link.index == route.link);
+        let is_outer = |link: &Link| match &self.model.balancer.interfaces {
+            Interfaces::One(_) => false,
+            Interfaces::Two { outside, .. } => link.name == *outside,
+        };
+        let nat = self.model.balancer.forwarding == Forwarding::Nat;
+        let ours = self.interfaces.iter().any(|link| link.index == route.link && !(nat && is_outer(link)));
         ours && (self.model.balancer.forwarding != Forwarding::L2 || route.gateway.is_none())
     }
 

@@ -96,7 +96,12 @@ impl Tunnels {
 
     async fn try_to_keep(&mut self) -> anyhow::Result<()> {
         for (index, interface) in self.links.iter().zip(&mut self.wish.interfaces) {
-            if let Some(mac) = self.netlink.link_at(*index).await?.and_then(|link| link.mac) {
+            let Some(link) = self.netlink.link_at(*index).await? else {
+                anyhow::bail!(
+                    "the interface that packets came out of tunnels by is gone, and the program with it; restart the proxy"
+                );
+            };
+            if let Some(mac) = link.mac {
                 interface.mac = mac;
             }
         }

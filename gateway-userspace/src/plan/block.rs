@@ -30,6 +30,9 @@ impl Plan {
             entries += put(&mut block.instances[usize::from(number)], instance);
         }
         entries += put_slots(&mut block.interfaces, &self.interfaces);
+        entries += put_planned(&mut block.replies, &self.replies);
+        entries += put_planned(&mut block.peers, &self.peers);
+        entries += put_planned(&mut block.hops, &self.hops);
         // A packet of a moved bucket finds the window; one that was closed is cleared once no word leads to it.
         let windows = |open: bool| {
             let planned = self.windows.iter().enumerate();
@@ -39,14 +42,14 @@ impl Plan {
             entries += put(&mut block.windows[bucket], window);
         }
         let buckets = block.ring.iter_mut().zip(&self.ring).map(|(place, bucket)| put(place, bucket.0)).sum();
-        entries += put_slots(&mut block.replies, &self.replies);
-        entries += put_slots(&mut block.peers, &self.peers);
-        entries += put_slots(&mut block.hops, &self.hops);
         for (bucket, &window) in windows(false) {
             entries += put(&mut block.windows[bucket], window);
         }
         entries += put_slots(&mut block.services, &self.services);
         entries += put_slots(&mut block.vips, &self.vips);
+        entries += put_slots(&mut block.replies, &self.replies);
+        entries += put_slots(&mut block.peers, &self.peers);
+        entries += put_slots(&mut block.hops, &self.hops);
         entries += put(&mut block.config, self.config);
         for (number, place) in (0..).zip(&mut block.instances) {
             if !self.instances.contains_key(&number) {
@@ -55,6 +58,11 @@ impl Plan {
         }
         Changes { buckets, entries }
     }
+}
+
+/// What the plan names, and no other slot.
+fn put_planned<T: Copy + PartialEq>(table: &mut [T], entries: &BTreeMap<u32, T>) -> usize {
+    entries.iter().map(|(&slot, &entry)| put(&mut table[slot as usize], entry)).sum()
 }
 
 /// A whole table: slots that the plan does not name are empty.

@@ -62,9 +62,10 @@ fn entry(port: u16, interface: &Interface) -> layout::Interface {
     }
 }
 
-/// Whether packets of any family get to an instance.
+/// Whether packets get to an instance: of every family that a VIP has. (But in nat mode, one way takes both.)
 pub(super) fn is_reached(desired: &Desired, instance: &model::Instance) -> bool {
-    entries(desired, &instance.name).iter().any(|entry| entry.way != WAY_NONE)
+    let entries = entries(desired, &instance.name);
+    desired.model.vip.all().all(|vip| entries[layout::family(vip.is_ipv4())].way != WAY_NONE)
 }
 
 /// An instance's entries, for packets over IPv4 and over IPv6.

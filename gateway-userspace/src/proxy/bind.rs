@@ -152,7 +152,8 @@ fn alone(address: SocketAddr) -> io::Result<()> {
 fn listener(address: SocketAddr, mark: Option<u32>, inside: Option<Inside>) -> io::Result<TcpListener> {
     let socket = socket(address)?;
     if let Some(inside) = inside {
-        socket.set_tcp_mss(inside.segment(address.ip()))?;
+        // Linux takes no more (MAX_TCP_WINDOW), and the interface of a host that talks to itself may have 64 KiB.
+        socket.set_tcp_mss(inside.segment(address.ip()).min(32_767))?;
     }
     if let Some(mark) = mark {
         socket.set_mark(mark)?;
