@@ -97,6 +97,17 @@ mod tests {
     }
 
     #[test]
+    fn with_nat_another_list_of_vips_takes_a_restart() {
+        let mut running = model(&["gw-1"]);
+        running.balancer.forwarding = Forwarding::Nat;
+        assert_eq!(check(&running, &running), Ok(()));
+        let mut new = running.clone();
+        new.vip.private.insert(0, "10.0.0.6".parse().unwrap());
+        let refusal = check(&running, &new).unwrap_err().to_string();
+        assert!(refusal.starts_with("[vip] with nat changed from [10.0.0.5] and"), "{refusal}");
+    }
+
+    #[test]
     fn r20_a_vip_that_goes_stays_known_until_its_address_is_gone() {
         let running = model(&["gw-1"]);
         let mut new = model(&["gw-1"]);

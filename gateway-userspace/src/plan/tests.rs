@@ -206,6 +206,11 @@ fn with_nat_each_port_of_an_instance_stands_for_one_vip_and_port() {
     }
     assert_eq!(first.replies.len(), first.services.len());
 
+    // Without a way of one of the VIPs' families, it would lose a part of its share.
+    let mut half = wish.clone();
+    half.ways.retain(|(name, dip), _| name.0 != "gw-1" || dip.is_ipv4());
+    assert!(plan(&half, None).unwrap().ring.iter().all(|&word| word == Bucket::settled(0)));
+
     // An instance that is drained answers still; its addresses are forgotten with it.
     let mut fewer = (*wish.model).clone();
     fewer.instances.truncate(1);
