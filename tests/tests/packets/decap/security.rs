@@ -61,7 +61,8 @@ fn only_the_balancers_are_unwrapped() {
     let frame = segment(VIP).in_ip().ip("::", DIP6).ethernet(&[]);
     instance.drops("from nobody", &frame, DIP6, "stranger");
     // A tunnel behind more headers than are looked through is not left to the kernel.
-    let many = (0..5).fold(segment(VIP).in_ip(), |packet, _| packet.extension(IpProto::Ipv6Opts, &[0, 1, 4, 0, 0, 0, 0]));
+    let many = (0..5)
+        .fold(segment(VIP).in_ip(), |packet, _| packet.extension(IpProto::Ipv6Opts, &[0, 1, 4, 0, 0, 0, 0]));
     instance.drops("behind five headers", &many.ip(BALANCER6, DIP6).ethernet(&[]), DIP6, "outer-header");
     let frame = segment(VIP).in_ip().ip(BALANCER, DIP).ethernet_to([2, 0, 0, 0, 0, 0x44], &[]);
     instance.drops("for another host", &frame, DIP, "other-host");
