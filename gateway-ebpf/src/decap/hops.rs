@@ -12,6 +12,7 @@ use crate::{
     frame::Frame,
     headers::{Gue, Hops, Ipv4, Ipv6, Macs, Udp},
     layout::{self, Block, Hop, SLOTS},
+    nat::End,
     parse::{ETHERNET, Stop},
     pipeline::Verdict,
     reason::Reason,
@@ -91,15 +92,14 @@ fn readdress<F: Frame, H: OuterHeader>(frame: &mut F, next: &Next<'_>) -> Result
     let Some(header) = frame.read::<H>(ETHERNET) else { return Err(TRUNCATED) };
     let sum = frame.read::<u16>(udp + CHECKSUM).ok_or(TRUNCATED)?;
     let asked = frame.read::<u8>(list + offset_of!(Hops, next)).ok_or(TRUNCATED)?;
-    header.age(frame, ETHERNET).ok_or(Stop::Drop(Reason::HopLimit))?;
-    header.send_to(frame, ETHERNET, next.hop.address).ok_or(TRUNCATED)?;
+    let to = (End::Destination, next.hop.address);
+    let change = header.readdress(frame, ETHERNET, to, 1).ok_or(Stop::Drop(Reason::HopLimit))?;
     frame.write(list + offset_of!(Hops, next), next.asked).ok_or(TRUNCATED)?;
     // Zero is no checksum, and stays so.
     if sum != 0 {
         // How many were asked is the first half of a word.
-        let before = checksum::of_address(header.destination()) + (u64::from(asked) << 8);
-        let after = checksum::of_address(next.hop.address) + (u64::from(next.asked) << 8);
-        let sum = match checksum::update(u16::from_be(sum), checksum::fold(before), checksum::fold(after)) {
+        let change = change + checksum::change(u16::from(asked) << 8, u16::from(next.asked) << 8);
+        let sum = match checksum::adjust(u16::from_be(sum), change) {
             0 => 0xffff,
             sum => sum,
         };

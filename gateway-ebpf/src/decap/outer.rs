@@ -1,13 +1,10 @@
 //! The outer header of a frame.
 
-use core::mem::offset_of;
-
 use network_types::ip::IpProto;
 
 use crate::{
-    address::{Address, V4},
+    address::V4,
     admit::Stopped,
-    checksum,
     frame::Frame,
     headers::{GUE_PORT, Gue, Hops, Ipv4, Ipv6, Udp},
     layout::{Block, Interface, SLOTS, VIP_TUNNEL},
@@ -54,8 +51,6 @@ pub(super) trait OuterHeader: IpHeader {
     fn carried<F: Frame>(&self, frame: &F, offset: usize) -> Option<Carried>;
     /// Bytes of the packet, header included.
     fn length(&self) -> usize;
-    /// Another destination, in the frame at `offset`, where the packet has aged already.
-    fn send_to<F: Frame>(&self, frame: &mut F, offset: usize, to: Address) -> Option<()>;
 }
 
 impl OuterHeader for Ipv4 {
@@ -72,15 +67,6 @@ impl OuterHeader for Ipv4 {
     #[inline(always)]
     fn length(&self) -> usize {
         u16::from_be(self.total_length).into()
-    }
-
-    #[inline(always)]
-    fn send_to<F: Frame>(&self, frame: &mut F, offset: usize, to: Address) -> Option<()> {
-        let place = offset + offset_of!(Self, checksum);
-        let sum = u16::from_be(frame.read::<u16>(place)?);
-        let sum = checksum::update(sum, words(self.destination()), words(to));
-        frame.write(place, sum.to_be())?;
-        frame.write(offset + offset_of!(Self, destination), (to.lo as u32).to_be())
     }
 }
 
@@ -108,18 +94,6 @@ impl OuterHeader for Ipv6 {
     fn length(&self) -> usize {
         Self::LENGTH + usize::from(u16::from_be(self.payload_length))
     }
-
-    #[inline(always)]
-    fn send_to<F: Frame>(&self, frame: &mut F, offset: usize, to: Address) -> Option<()> {
-        frame.write(offset + offset_of!(Self, destination_hi), to.hi.to_be())?;
-        frame.write(offset + offset_of!(Self, destination_lo), to.lo.to_be())
-    }
-}
-
-/// The sum of an address's words.
-#[inline(always)]
-const fn words(address: Address) -> u16 {
-    checksum::fold(checksum::of_address(address))
 }
 
 /// The outer header, if the frame is a tunnel's to this host.
