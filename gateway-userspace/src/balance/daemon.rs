@@ -12,7 +12,10 @@ use std::{
 };
 
 use anyhow::Context;
-use tokio::time::{Interval, sleep_until};
+use tokio::{
+    sync::mpsc,
+    time::{Interval, sleep_until},
+};
 
 use super::{
     Args,
@@ -48,13 +51,22 @@ enum Event {
     /// Time to confirm the neighbours, and to do again what failed.
     Tick,
     DrainOver,
+    /// From a task that watches something.
+    Inbox(Message),
 }
+
+/// What other tasks tell the owner task.
+#[derive(Debug)]
+enum Message {}
 
 /// A balancer at work.
 struct Daemon<'a> {
     args: &'a Args,
     netlink: Netlink,
     events: Events,
+    inbox: mpsc::Receiver<Message>,
+    /// For tasks that watch something.
+    outbox: mpsc::Sender<Message>,
     /// The interfaces, the inner one first.
     ports: Vec<Port>,
     local: Option<InstanceName>,
@@ -131,6 +143,7 @@ impl<'a> Daemon<'a> {
             event = self.events.next() => Event::Network(event.ok_or(net::Error::EventsEnded)?),
             _ = self.tick.tick() => Event::Tick,
             () = drain_over => Event::DrainOver,
+            Some(message) = self.inbox.recv() => Event::Inbox(message),
         })
     }
 
@@ -161,6 +174,7 @@ impl<'a> Daemon<'a> {
             }
             Event::Network(events::Event::Lost) | Event::Tick => self.catch_up().await?,
             Event::Network(_) => {}
+            Event::Inbox(message) => match message {},
             Event::DrainOver => {
                 for name in self.state.end_drains(Instant::now()) {
                     log::info!("{name}: the drain is over; what is left of its flows is ended");

@@ -30,6 +30,8 @@ pub(super) struct State {
     /// Removed or `down` instances, with the end of their drain; none if the clock cannot tell it.
     draining: BTreeMap<InstanceName, Option<Instant>>,
     ended: BTreeSet<InstanceName>,
+    /// Admin states set at run time, in place of the file's (`gateway instance up|down`).
+    overrides: BTreeMap<InstanceName, AdminState>,
     node_salt: u64,
 }
 
@@ -50,6 +52,7 @@ impl State {
             ways: BTreeMap::new(),
             draining: BTreeMap::new(),
             ended: BTreeSet::new(),
+            overrides: BTreeMap::new(),
             // Its keys come from the operating system.
             node_salt: RandomState::new().hash_one(()),
         };
@@ -164,18 +167,32 @@ impl State {
     }
 
     fn drain_what_is_not_served(&mut self, before: impl IntoIterator<Item = InstanceName>, now: Instant) {
-        let serves = |model: &Model, name: &InstanceName| {
-            model.instance(&name.0).is_some_and(|i| i.admin_state != AdminState::Down)
-        };
         let drain = self.model.balancer.drain;
         for name in before {
-            if !serves(&self.model, &name) && !self.ended.contains(&name) {
+            if !self.serves(&name) && !self.ended.contains(&name) {
                 self.draining.entry(name).or_insert_with(|| now.checked_add(drain));
             }
         }
-        let model = Arc::clone(&self.model);
-        self.draining.retain(|name, _| !serves(&model, name));
-        self.ended.retain(|name| !serves(&model, name));
+        let serving: Vec<_> =
+            self.model.instances.iter().map(|i| i.name.clone()).filter(|n| self.serves(n)).collect();
+        self.draining.retain(|name, _| !serving.contains(name));
+        self.ended.retain(|name| !serving.contains(name));
+    }
+
+    /// What holds now: set at run time, or in the file. None of an instance that the file does not have.
+    pub(super) fn admin_state(&self, name: &InstanceName) -> Option<AdminState> {
+        let written = self.model.instance(&name.0)?.admin_state;
+        Some(self.overrides.get(name).copied().unwrap_or(written))
+    }
+
+    fn serves(&self, name: &InstanceName) -> bool {
+        self.admin_state(name).is_some_and(|state| state != AdminState::Down)
+    }
+
+    /// The weight that each instance of the file has now.
+    fn shares(&self) -> BTreeMap<InstanceName, u16> {
+        let share = |one: &crate::model::Instance| if self.serves(&one.name) { one.weight } else { 0 };
+        self.model.instances.iter().map(|one| (one.name.clone(), share(one))).collect()
     }
 
     fn forget_what_is_not_wanted(&mut self) {
@@ -214,6 +231,7 @@ impl State {
             local: self.local.clone(),
             ended: self.ended.clone(),
             gone: BTreeSet::new(),
+            shares: self.shares(),
             node_salt: self.node_salt,
             now: 0,
         }

@@ -10,7 +10,7 @@ mod frames;
 mod journal;
 pub mod link;
 pub mod loopback;
-mod namespace;
+pub mod namespace;
 pub mod neighbour;
 mod packet;
 pub mod reply;

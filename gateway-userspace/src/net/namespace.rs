@@ -20,6 +20,19 @@ pub(super) fn id() -> Result<String, Error> {
     }
 }
 
+/// What is called `name` here, for places that several namespaces share, such as `/run` and bpffs: `name` itself in the namespace
+/// of process 1, `name-<id>` in others.
+///
+/// # Errors
+/// The kernel does not tell the namespace.
+pub fn scoped(name: &str) -> Result<String, Error> {
+    let inode = |process: &str| fs::metadata(format!("/proc/{process}/ns/net")).map(|ns| ns.ino()).ok();
+    match (inode("thread-self"), inode("1")) {
+        (Some(own), Some(first)) if own == first => Ok(name.to_owned()),
+        _ => Ok(format!("{name}-{}", id()?)),
+    }
+}
+
 /// A number that the kernel gives to no other namespace until the next boot.
 fn cookie() -> io::Result<u64> {
     let socket = UnixDatagram::unbound()?;

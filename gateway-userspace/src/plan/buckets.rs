@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_ebpf::layout::{BUCKETS, Bucket, OWNERS, Window};
 
-use super::{Desired, takes_new_flows};
+use super::{Desired, takers};
 use crate::{
     maglev::{self, Member},
     model::InstanceName,
@@ -12,12 +12,8 @@ use crate::{
 
 /// The owner of each bucket; 0 everywhere if nobody takes new flows.
 pub(super) fn owners(desired: &Desired, numbers: &BTreeMap<InstanceName, u16>) -> Vec<u16> {
-    let members: Vec<Member<'_>> = takes_new_flows(desired)
-        .map(|instance| Member {
-            name: &instance.name.0,
-            number: numbers[&instance.name],
-            weight: instance.weight,
-        })
+    let members: Vec<Member<'_>> = takers(desired)
+        .map(|(instance, weight)| Member { name: &instance.name.0, number: numbers[&instance.name], weight })
         .collect();
     let ring = maglev::ring(&members, &desired.model.balancer.seed);
     if ring.is_empty() { vec![0; BUCKETS] } else { ring }

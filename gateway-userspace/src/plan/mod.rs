@@ -54,6 +54,8 @@ pub struct Desired {
     pub ended: BTreeSet<InstanceName>,
     /// Instances at whose addresses nobody answers, and whose flows are to be reset (R82).
     pub gone: BTreeSet<InstanceName>,
+    /// The weights of now, where they are not the file's: by probes, admin states set at run time, a slow start. 0: no new flows.
+    pub shares: BTreeMap<InstanceName, u16>,
     /// Random, of this node alone: nobody can aim at lines of its transition table.
     pub node_salt: u64,
     /// Unix seconds: what a change of the ring is stamped with.
@@ -256,14 +258,20 @@ fn instance_numbers(desired: &Desired, running: Option<&Plan>) -> Result<BTreeMa
     numbers::keep(before, wanted, "instances", gateway_ebpf::layout::INSTANCES)
 }
 
-/// Takes new flows: configured, not `down`, not gone, and reachable.
-fn takes_new_flows(desired: &Desired) -> impl Iterator<Item = &crate::model::Instance> {
-    desired.model.instances.iter().filter(|instance| {
-        instance.admin_state != AdminState::Down
-            && !desired.ended.contains(&instance.name)
+/// Who takes new flows, and how many against the others: configured, with a share, not gone, and reachable.
+fn takers(desired: &Desired) -> impl Iterator<Item = (&crate::model::Instance, u16)> {
+    let share = |instance: &crate::model::Instance| match instance.admin_state {
+        AdminState::Down => 0,
+        AdminState::Up | AdminState::Auto => instance.weight,
+    };
+    let instances = desired.model.instances.iter().filter(|instance| {
+        !desired.ended.contains(&instance.name)
             && !desired.gone.contains(&instance.name)
             && (desired.local.as_ref() == Some(&instance.name) || ways::is_reached(desired, instance))
-    })
+    });
+    instances
+        .map(move |one| (one, desired.shares.get(&one.name).copied().unwrap_or_else(|| share(one))))
+        .filter(|(_, share)| *share > 0)
 }
 
 /// The salt of a VIP's flows: the same on every balancer of a service.

@@ -37,6 +37,7 @@ fn desired(model: Model) -> Desired {
         local: None,
         ended: BTreeSet::new(),
         gone: BTreeSet::new(),
+        shares: BTreeMap::new(),
         node_salt: 42,
         now: 1,
     }

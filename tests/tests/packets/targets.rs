@@ -94,6 +94,7 @@ pub(crate) fn desired(model: Model) -> Desired {
         local: None,
         ended: BTreeSet::new(),
         gone: BTreeSet::new(),
+        shares: BTreeMap::new(),
         node_salt: 0x5eed,
         now: 1,
     }

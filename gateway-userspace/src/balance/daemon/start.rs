@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use anyhow::Context;
 use nix::sys::signal::{SigSet, SigmaskHow};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
 
 use super::{Daemon, Port, route_replies, stamped};
 use crate::{
@@ -87,12 +90,15 @@ impl<'a> Daemon<'a> {
 
         let mut tick = interval(neighbours::EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (outbox, inbox) = mpsc::channel(64);
         let ports = links.into_iter().zip(sides);
         let ports = ports.map(|(link, side)| Port { link, side, vips: Vips::default() }).collect();
         Ok(Self {
             args,
             netlink,
             events,
+            inbox,
+            outbox,
             ports,
             local,
             neighbours,
