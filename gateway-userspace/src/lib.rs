@@ -9,6 +9,7 @@ pub mod model;
 pub mod net;
 pub mod plan;
 pub mod proxy;
+pub mod status;
 pub mod supervise;
 
 #[cfg(test)]

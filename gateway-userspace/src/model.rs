@@ -5,6 +5,8 @@
 use std::{collections::BTreeSet, fmt, net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// The TCP port of the management endpoint, the one door of the public VIP in internal mode (R20).
 pub const MANAGEMENT_PORT: u16 = 3443;
@@ -53,7 +55,8 @@ pub struct Service {
 }
 
 /// R1
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Endpoints are reachable from the listed networks only (R2).
     Internal,
@@ -158,7 +161,8 @@ pub enum Interfaces {
 }
 
 /// What an interface of the balancer is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// The only one: all VIPs.
     Both,
@@ -188,7 +192,8 @@ impl fmt::Display for Interfaces {
 }
 
 /// The way from balancer to instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Forwarding {
     /// Destination MAC rewritten; same link; direct server return.
     L2,
@@ -213,7 +218,8 @@ impl fmt::Display for Forwarding {
 }
 
 /// R80
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Affinity {
     /// Addresses, protocol and ports.
     FiveTuple,
@@ -247,7 +253,8 @@ impl fmt::Display for InstanceName {
 }
 
 /// R83
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum AdminState {
     /// The probe decides.
     Auto,

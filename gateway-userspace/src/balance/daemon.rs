@@ -1,6 +1,7 @@
 //! The owner task: it alone holds the state, and everything else reaches it as an event.
 
 mod follow;
+mod snapshot;
 mod start;
 
 use std::{
@@ -30,7 +31,7 @@ use super::{
 };
 use crate::{
     config,
-    dataplane::Dataplane,
+    dataplane::{Dataplane, XdpMode},
     model::{Forwarding, InstanceName, Model, Side},
     net::{
         self, Netlink,
@@ -41,6 +42,7 @@ use crate::{
         router::{self, Family},
     },
     plan::{self, Desired, Plan},
+    status::{Apply, Program, Time},
 };
 
 /// What wakes the owner task.
@@ -78,6 +80,11 @@ struct Daemon<'a> {
     tick: Interval,
     state: State,
     plan: Plan,
+    since: Time,
+    /// Of the configuration in force.
+    generation: u64,
+    last_apply: Apply,
+    program: Program,
     /// The tables are behind the state, because the last apply failed.
     behind: bool,
     // These two in this order, in which they are dropped: a VIP is gone from the interface before the program that
@@ -91,6 +98,7 @@ struct Daemon<'a> {
 struct Port {
     link: Link,
     side: Side,
+    mode: XdpMode,
     vips: Vips,
 }
 
@@ -153,10 +161,16 @@ impl<'a> Daemon<'a> {
                 log::info!("{signal}: stopping");
                 return Ok(ControlFlow::Break(()));
             }
-            Event::Request(Request::Report) => report(&self.dataplane, self.args.counters.as_deref()),
+            Event::Request(Request::Report) => {
+                let status = self.status();
+                log::info!("{}, configuration {}", status.state.as_str(), status.generation);
+                status.trouble.iter().for_each(|trouble| log::info!("{trouble}"));
+                report(&self.dataplane, self.args.counters.as_deref());
+            }
             Event::Request(Request::Reload) => {
                 status::reloading();
                 let outcome = self.reload().await;
+                self.last_apply = snapshot::apply("SIGHUP", &outcome);
                 status::reloaded(&self.args.config, outcome);
             }
             Event::Network(events::Event::Neighbour(entry)) => self.heard_of(&entry),
@@ -219,6 +233,9 @@ impl<'a> Daemon<'a> {
             return Err(error);
         }
         // From here on the file is taken up: tables that know the VIPs of both files serve either.
+        if *running != new {
+            self.generation += 1;
+        }
         self.state.take_up(Arc::new(new), hops, now);
         self.apply_or_retry();
         self.ask_neighbours().await;

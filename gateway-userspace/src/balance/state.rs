@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use super::ways::Hops;
+use super::ways::{Hop, Hops};
 use crate::{
     model::{AdminState, Forwarding, InstanceName, Model},
     plan::{Desired, Interface, Mac, Way},
@@ -190,7 +190,7 @@ impl State {
     }
 
     /// The weight that each instance of the file has now.
-    fn shares(&self) -> BTreeMap<InstanceName, u16> {
+    pub(super) fn shares(&self) -> BTreeMap<InstanceName, u16> {
         let share = |one: &crate::model::Instance| if self.serves(&one.name) { one.weight } else { 0 };
         self.model.instances.iter().map(|one| (one.name.clone(), share(one))).collect()
     }
@@ -199,6 +199,27 @@ impl State {
         let wanted: BTreeSet<_> = self.hops.values().map(|hop| (hop.interface, hop.neighbour)).collect();
         self.macs.retain(|neighbour, _| wanted.contains(neighbour));
         self.ways.retain(|key, _| self.hops.contains_key(key));
+    }
+
+    /// Whether the admin state was set at run time.
+    pub(super) fn is_overridden(&self, name: &InstanceName) -> bool {
+        self.overrides.contains_key(name)
+    }
+
+    /// Who is drained, and until when; none if the clock cannot tell it.
+    pub(super) fn drains(&self) -> impl Iterator<Item = (&InstanceName, Option<Instant>)> {
+        self.draining.iter().map(|(name, end)| (name, *end))
+    }
+
+    /// By DIP, the next step of packets to an instance.
+    pub(super) fn hops_of(&self, name: &InstanceName) -> impl Iterator<Item = (IpAddr, &Hop)> {
+        let of = self.hops.iter().filter(move |((one, _), _)| one == name);
+        of.map(|((_, dip), hop)| (*dip, hop))
+    }
+
+    /// How packets leave for an instance's address, once its next hop was resolved.
+    pub(super) fn way(&self, name: &InstanceName, dip: IpAddr) -> Option<&Way> {
+        self.ways.get(&(name.clone(), dip))
     }
 
     /// When the next drain is over.
@@ -242,7 +263,7 @@ impl State {
 mod tests {
     use std::time::Duration;
 
-    use super::{super::ways::Hop, *};
+    use super::*;
     use crate::{
         model::Side,
         testing::{instance, model},

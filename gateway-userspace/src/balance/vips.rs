@@ -15,9 +15,16 @@ use crate::net::{
 pub(super) struct Vips {
     /// Why some are not; each reason is logged once.
     trouble: Option<String>,
+    /// Which.
+    missing: BTreeSet<IpAddr>,
 }
 
 impl Vips {
+    /// Why a VIP is not on the interface.
+    pub(super) fn trouble_of(&self, vip: IpAddr) -> Option<&str> {
+        self.trouble.as_deref().filter(|_| self.missing.contains(&vip))
+    }
+
     /// Claims those of `wanted` that are not on the interface any more: with its IPv6 addresses when it went down, or
     /// taken away by somebody. With `announce_all` everybody on the link is told where the others are, who do not wait
     /// for that. What fails is to be tried again.
@@ -38,7 +45,7 @@ impl Vips {
     }
 
     async fn try_to_keep(
-        &self,
+        &mut self,
         changes: &mut Changes,
         netlink: &Netlink,
         link: &Link,
@@ -46,10 +53,11 @@ impl Vips {
         announce_all: bool,
     ) -> Result<(), net::Error> {
         let present = present(netlink, link, wanted).await?;
+        self.missing = wanted.difference(&present).copied().collect();
         if announce_all {
             announce(link, &present).await?;
         }
-        let missing: Vec<_> = wanted.difference(&present).copied().collect();
+        let missing: Vec<_> = self.missing.iter().copied().collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -61,7 +69,10 @@ impl Vips {
         let mut outcome = Ok(());
         for some in missing.chunks(at_once) {
             match claim(changes, netlink, link, some).await {
-                Ok(()) => log::info!("{} has {} again", link.name, status::list(some)),
+                Ok(()) => {
+                    log::info!("{} has {} again", link.name, status::list(some));
+                    self.missing.retain(|vip| !some.contains(vip));
+                }
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }

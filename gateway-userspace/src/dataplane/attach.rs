@@ -2,10 +2,14 @@
 
 use aya::programs::{ProgramError, Xdp, xdp};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::error::{Error, has_errno};
 
 /// How XDP runs on an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum XdpMode {
     /// In the driver.
     Native,

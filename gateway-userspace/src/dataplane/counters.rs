@@ -1,6 +1,6 @@
 //! What the program counted, with names.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use aya::maps::{MapData, PerCpuArray};
 use gateway_ebpf::{
@@ -9,7 +9,8 @@ use gateway_ebpf::{
     reason::Reason,
     tables::Answered,
 };
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
@@ -18,7 +19,7 @@ use super::{
 use crate::plan::Plan;
 
 /// Everything counted since the program was loaded. As JSON: `{schema_version, services, instances, drops, answers, steering}`.
-#[derive(Debug, Clone, Default, Serialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Counters {
     /// Of this structure; grows when a field changes its meaning.
     pub schema_version: u32,
@@ -31,11 +32,11 @@ pub struct Counters {
     /// What the balancer answered itself.
     pub answers: Answers,
     /// How packets of moved buckets found their instance ([`Settled`]), by name.
-    pub steering: BTreeMap<&'static str, u64>,
+    pub steering: BTreeMap<Cow<'static, str>, u64>,
 }
 
 /// What was forwarded.
-#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Forwarded {
     /// `10.0.0.5:443`, or an instance's name.
     pub name: String,
@@ -48,25 +49,25 @@ pub struct Forwarded {
 }
 
 /// What was dropped.
-#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Dropped {
     /// `203.0.113.5`, or `10.0.0.5:443` where it concerns a service.
     pub name: String,
     /// [`Reason::name`].
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// How often.
     pub packets: u64,
     /// What happened.
-    pub meaning: &'static str,
+    pub meaning: Cow<'static, str>,
     /// What to do about it.
-    pub remedy: &'static str,
+    pub remedy: Cow<'static, str>,
     /// A packet of those; absent where none could be shown.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<Shown>,
 }
 
 /// What the balancer answered itself, for all VIPs together.
-#[derive(Debug, Clone, Copy, Default, Serialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Answers {
     /// Echo replies.
     pub echo: u64,
@@ -114,10 +115,10 @@ impl CounterMaps {
                 if packets > 0 {
                     counters.drops.push(Dropped {
                         name: name.clone(),
-                        reason: reason.name(),
+                        reason: reason.name().into(),
                         packets,
-                        meaning: reason.meaning(),
-                        remedy: reason.remedy(),
+                        meaning: reason.meaning().into(),
+                        remedy: reason.remedy().into(),
                         sample: shown.last(number, reason),
                     });
                 }
@@ -134,7 +135,7 @@ impl CounterMaps {
         };
         for (settled_by, name) in Settled::ALL {
             let packets = settled.get(&(settled_by as u32), 0).map_err(Error::map("SETTLED"))?.iter().sum();
-            counters.steering.insert(name, packets);
+            counters.steering.insert(name.into(), packets);
         }
         Ok(counters)
     }

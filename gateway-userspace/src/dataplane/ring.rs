@@ -13,7 +13,8 @@ use gateway_ebpf::{
     reason::Reason,
 };
 use nix::time::{ClockId, clock_gettime};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     task::JoinHandle,
@@ -22,7 +23,7 @@ use tokio::{
 use super::{Error, samples};
 
 /// The last packet that was dropped, of those that are shown: the first of each kind and CPU, then one in 1,024.
-#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Shown {
     /// When, RFC 3339.
     pub time: String,

@@ -9,7 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Daemon, Port, route_replies, stamped};
+use super::{Daemon, Port, route_replies, snapshot, stamped};
 use crate::{
     balance::{
         Args,
@@ -20,7 +20,7 @@ use crate::{
         vips::Vips,
     },
     config,
-    dataplane::Dataplane,
+    dataplane::{Dataplane, XdpMode},
     net::{
         Netlink,
         changes::{Changes, Role},
@@ -28,6 +28,7 @@ use crate::{
         events::Events,
     },
     plan::{self, Interface},
+    status::{Program, Time},
 };
 
 impl<'a> Daemon<'a> {
@@ -69,11 +70,11 @@ impl<'a> Daemon<'a> {
         let all = netlink.links().await?;
         route_replies(&mut changes, &model, &links, &all)?;
         // All of them before the first VIP: it must not be reached past the program by another interface of ours.
-        let mut modes = Vec::new();
+        let mut modes: Vec<XdpMode> = Vec::new();
         for link in &links {
             modes.push(dataplane.attach(&link.name)?);
         }
-        for ((link, side), mode) in links.iter().zip(&sides).zip(modes) {
+        for ((link, side), mode) in links.iter().zip(&sides).zip(&modes) {
             let vips = model.vip.on(*side);
             claim(&mut changes, &netlink, link, &vips).await?;
             log::info!("balancing {} on {} ({mode:?} XDP)", status::list(&vips), link.name);
@@ -91,8 +92,10 @@ impl<'a> Daemon<'a> {
         let mut tick = interval(neighbours::EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (outbox, inbox) = mpsc::channel(64);
-        let ports = links.into_iter().zip(sides);
-        let ports = ports.map(|(link, side)| Port { link, side, vips: Vips::default() }).collect();
+        let ports = links.into_iter().zip(sides).zip(modes);
+        let ports =
+            ports.map(|((link, side), mode)| Port { link, side, mode, vips: Vips::default() }).collect();
+        let info = dataplane.program()?.info()?;
         Ok(Self {
             args,
             netlink,
@@ -107,6 +110,10 @@ impl<'a> Daemon<'a> {
             tick,
             state,
             plan,
+            since: Time::now(),
+            generation: 1,
+            last_apply: snapshot::apply("start", &Ok(())),
+            program: Program { id: info.id(), tag: format!("{:016x}", info.tag()) },
             behind: false,
             changes,
             dataplane,

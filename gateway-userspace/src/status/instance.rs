@@ -1,0 +1,164 @@
+//! An instance's state.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Time;
+use crate::model::AdminState;
+
+/// An instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Instance {
+    /// `gw-1`
+    pub name: String,
+    /// Its own addresses, and whether packets get there.
+    pub dips: Vec<Dip>,
+    /// In the file. Absent: it is not in there any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u16>,
+    /// The weight of now, by probes, admin state and slow start; 0: no new flows.
+    pub share: u16,
+    /// What holds now. Absent: it is not in the file any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_state: Option<AdminState>,
+    /// The admin state was set at run time, in place of the file's.
+    #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Override>,
+    /// What its probes say. Absent: it is not probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// Connections through the VIP to it, made to see whether that way works. Absent: none are made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_path: Option<DataPath>,
+    /// Buckets that it owns, of 65,537.
+    pub buckets: u32,
+    /// The same in per cent.
+    pub bucket_percent: f64,
+    /// What it said of its living flows. Absent: it was not asked, or did not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flows: Option<Flows>,
+    /// It is drained: it keeps its flows, and gets no new ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+}
+
+/// An instance's own address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Dip {
+    /// `10.0.0.11`
+    pub address: IpAddr,
+    /// The next hop's MAC address is known, or it is this very host.
+    pub resolved: bool,
+    /// Whom packets to it are handed to: itself, or a router. Absent: there is no route, or it is this very host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_hop: Option<IpAddr>,
+    /// The next hop's, `02:00:00:00:00:01`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// By which interface, where it is known by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// The largest packet that gets there, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+}
+
+/// An admin state that was set at run time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Override {
+    /// The file's, which holds again once this one is taken back.
+    pub file: AdminState,
+}
+
+/// What an instance's probes say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// In a word.
+    pub state: HealthWord,
+    /// Since when.
+    pub since: Time,
+    /// Why the last probe that failed did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Probes that succeeded, since this process runs.
+    pub succeeded: u64,
+    /// Probes that failed, since this process runs.
+    pub failed: u64,
+    /// How often the state changed, since this process runs.
+    pub transitions: u64,
+    /// The last probes, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<ProbeResult>,
+}
+
+/// An instance's health in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthWord {
+    /// Too few probes yet to say.
+    Unknown,
+    /// It answers as it should.
+    Up,
+    /// It answers, but not as it should.
+    Down,
+    /// Nobody answers at its address.
+    Gone,
+}
+
+impl HealthWord {
+    /// As written in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Unknown, Self::Up, Self::Down, Self::Gone];
+}
+
+/// A probe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProbeResult {
+    /// When it was over.
+    pub time: Time,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Why it failed. Absent: it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Connections through the VIP, in band.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DataPath {
+    /// Connections tried, since this process runs.
+    pub tried: u64,
+    /// Those that came about.
+    pub answered: u64,
+    /// Why the last one that did not come about did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+/// Living flows, as the instance itself counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Flows {
+    /// TCP connections to VIPs.
+    pub living: u64,
+    /// When it was asked.
+    pub asked: Time,
+}
+
+/// A drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Drain {
+    /// When what is left is ended. Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<Time>,
+}
