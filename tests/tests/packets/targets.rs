@@ -1,6 +1,7 @@
 //! The pipeline in the kernel and on the host, over the same plan.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
@@ -175,9 +176,14 @@ impl From<Counters> for Counted {
                 .filter(|line| line.packets > 0)
                 .map(|line| (line.name, (line.packets, line.bytes, line.syns)))
                 .collect(),
-            dropped: dropped.map(|line| ((line.name, line.reason), line.packets)).collect(),
+            dropped: dropped.map(|line| ((line.name, borrowed(line.reason)), line.packets)).collect(),
             answered: answered.into_iter().filter(|&(_, count)| count > 0).collect(),
-            steering: counters.steering.into_iter().filter(|(_, packets)| *packets > 0).collect(),
+            steering: counters
+                .steering
+                .into_iter()
+                .filter(|(_, packets)| *packets > 0)
+                .map(|(way, packets)| (borrowed(way), packets))
+                .collect(),
         }
     }
 }
@@ -230,6 +236,14 @@ impl Counted {
                 .filter_map(|(settled, name)| Some((name, *counters.settled.get(&settled)?)))
                 .collect(),
         }
+    }
+}
+
+/// Counters that were read here, and not from JSON, have the names of the code itself.
+fn borrowed(name: Cow<'static, str>) -> &'static str {
+    match name {
+        Cow::Borrowed(name) => name,
+        Cow::Owned(name) => panic!("{name} was read from somewhere"),
     }
 }
 
