@@ -2,11 +2,15 @@
 //!
 //! [`crate::config`] makes it from `gateway.toml`; everything behind reads only this. Nothing here does I/O.
 
+mod probe;
+
 use std::{collections::BTreeSet, fmt, net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::probe::{AllDown, OnDown, Probe, ProbeKind, StatusCodes, Via};
 
 /// The TCP port of the management endpoint, the one door of the public VIP in internal mode (R20).
 pub const MANAGEMENT_PORT: u16 = 3443;
@@ -262,36 +266,6 @@ pub enum AdminState {
     Up,
     /// No new flows; established ones go on.
     Down,
-}
-
-/// `[probe]` (R81)
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
-    /// What is asked.
-    pub kind: ProbeKind,
-    /// Asked on the instance's DIP; the proxy answers there.
-    pub port: u16,
-    /// The request's path, for http and https.
-    pub path: String,
-    /// From one probe to the next.
-    pub interval: Duration,
-    /// How long an answer may take.
-    pub timeout: Duration,
-    /// Good answers in a row that make an instance healthy.
-    pub rise: u16,
-    /// Bad ones in a row that make it unhealthy.
-    pub fall: u16,
-}
-
-/// R81
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeKind {
-    /// A connection.
-    Tcp,
-    /// A GET over plain HTTP.
-    Http,
-    /// A GET over TLS.
-    Https,
 }
 
 /// `[[endpoint]]`: a role, its names and where its requests go.

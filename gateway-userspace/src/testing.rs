@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::{
     AdminState, Affinity, Balancer, Forwarding, Instance, InstanceName, Interfaces, Mode, Model, Network,
-    NoSni, Probe, ProbeKind, Proxy, Service, Vips,
+    NoSni, Probe, Proxy, Service, Vips,
 };
 
 /// `gw-1` has 10.0.0.11, and so on.
@@ -37,15 +37,7 @@ pub(crate) fn model(instances: &[&str]) -> Model {
             seed: "contoso".into(),
         },
         instances: instances.iter().map(|name| instance(name)).collect(),
-        probe: Probe {
-            kind: ProbeKind::Http,
-            port: 8080,
-            path: "/status-0123456789abcdef".into(),
-            interval: Duration::from_secs(2),
-            timeout: Duration::from_secs(1),
-            rise: 2,
-            fall: 3,
-        },
+        probe: Probe::default(),
         endpoints: vec![],
         proxy: Proxy { no_sni: NoSni::Reject, redirect_http: true },
     }

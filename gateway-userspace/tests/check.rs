@@ -63,7 +63,7 @@ inside too   none
 private VIP  10.0.0.5
 public VIP   none
 interface    eth0
-probes on    port 8080, /status-0123456789abcdef
+probes       http on port 8080, /status-0123456789abcdef
 instance     gw-1  10.0.0.11  weight 100
 gateway      contoso.azure-api.net
              / -> http://10.0.1.20:8080
@@ -96,15 +96,15 @@ fn json_goes_to_stdout_and_exits_the_same() {
 
 #[test]
 fn warnings_are_denied_on_demand() {
-    let folder = folder(&format!("{FILE}[probe]\nrise = 3\n"), 2999);
+    let folder = folder(&format!("{FILE}[probe]\nverify = true\n"), 2999);
     let fine = check(folder.path(), &[]);
     assert_eq!(fine.status.code(), Some(0));
-    assert!(text(&fine.stderr).contains("warning[C060]"));
+    assert!(text(&fine.stderr).contains("warning[C063]"));
     assert!(text(&fine.stdout).contains("contoso.azure-api.net"));
 
     let denied = check(folder.path(), &["--deny-warnings", "--json"]);
     assert_eq!(denied.status.code(), Some(1));
-    assert_eq!(serde_json::from_slice::<Value>(&denied.stdout).unwrap()["warnings"][0]["code"], "C060");
+    assert_eq!(serde_json::from_slice::<Value>(&denied.stdout).unwrap()["warnings"][0]["code"], "C063");
     assert!(text(&denied.stderr).contains("--deny-warnings"));
 }
 

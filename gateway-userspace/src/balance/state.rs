@@ -185,6 +185,24 @@ impl State {
         Some(self.overrides.get(name).copied().unwrap_or(written))
     }
 
+    /// Sets an admin state at run time, or takes it back, so that the file's holds again. What serves no more is drained from
+    /// `now` on; what serves again is not drained any more. True if the tables have to follow.
+    pub(super) fn set_admin_state(
+        &mut self,
+        name: &InstanceName,
+        state: Option<AdminState>,
+        now: Instant,
+    ) -> bool {
+        let before = self.admin_state(name);
+        let served = self.serves(name).then(|| name.clone());
+        match state {
+            Some(state) => self.overrides.insert(name.clone(), state),
+            None => self.overrides.remove(name),
+        };
+        self.drain_what_is_not_served(served, now);
+        before != self.admin_state(name)
+    }
+
     fn serves(&self, name: &InstanceName) -> bool {
         self.admin_state(name).is_some_and(|state| state != AdminState::Down)
     }
@@ -398,6 +416,21 @@ mod tests {
         assert_eq!(state.end_drains(end), [name("gw-1")]);
         take_up(&mut state, model(&["gw-1"]), end);
         assert!(state.desired().ended.is_empty());
+    }
+
+    #[test]
+    fn r83_an_admin_state_set_at_run_time_drains_and_is_taken_back() {
+        let now = Instant::now();
+        let mut state = state(&["gw-1", "gw-2"], now);
+        let gw_1 = name("gw-1");
+        assert!(state.set_admin_state(&gw_1, Some(AdminState::Down), now));
+        assert_eq!(state.desired().shares[&gw_1], 0);
+        assert_eq!(state.next_drain_end(), Some(now + model(&[]).balancer.drain));
+        assert!(!state.set_admin_state(&gw_1, Some(AdminState::Down), now), "so it is");
+        assert!(state.set_admin_state(&gw_1, None, now));
+        assert_eq!((state.desired().shares[&gw_1], state.next_drain_end()), (100, None));
+        assert!(!state.set_admin_state(&name("gw-9"), Some(AdminState::Down), now), "not in the file");
+        assert_eq!(state.next_drain_end(), None);
     }
 
     #[test]

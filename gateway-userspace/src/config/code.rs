@@ -120,6 +120,8 @@ codes! {
         "With `nat` each VIP has ports of its own on the instances (its port + 10,000 on the first private VIP, + 20,000 on the first public one, + 20,000 more on each next one of the kind and family), and there are only 65,535.";
     DipFamilyMissing = 38, Fault, "no DIP of a VIP's address family",
         "With `nat` an address takes another's place, so an instance needs a DIP of each address family that VIPs have.";
+    ProbeStatus = 39, Fault, "status codes of a probe",
+        "Codes and ranges of HTTP status codes, separated by commas: `200-299, 401`.";
     CertificateUnreadable = 40, Fault, "certificate or key cannot be read",
         "Relative paths are relative to the folder of the configuration file. `gateway check` needs to be able to read the files.";
     CertificateNotPem = 41, Fault, "not a PEM certificate or key",
@@ -130,12 +132,12 @@ codes! {
         "Clients would refuse it. Have it issued with that name among its subject alternative names; the common name does not count.";
     CertificateExpired = 44, Fault, "certificate not valid now",
         "It has expired or is not valid yet; renew it, or check the host's clock.";
-    ProbesToCome = 60, Warning, "probes are not made yet",
-        "The proxy answers on the probe port, but the balancer does not ask yet: until it does, an instance counts as healthy unless its `admin_state` is `down`.";
     NoEndpoint = 61, Warning, "no endpoint",
         "Without an `[[endpoint]]` the instances answer to no name at all.";
     NoManagement = 62, Warning, "public VIP without a management endpoint",
         "The public VIP lets in TCP 3443 for the `management` endpoint only (R20), so nothing will be reachable on it.";
+    ProbeKey = 63, Warning, "key of another kind of probe",
+        "A `tcp` probe asks for nothing, and only `https` sees a certificate; change `probe.kind`, or remove the key.";
 }
 
 impl fmt::Display for Code {

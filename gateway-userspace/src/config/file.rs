@@ -11,7 +11,8 @@ use super::{
     value,
 };
 use crate::model::{
-    AdminState, Affinity, Forwarding, HostPattern, InstanceName, Mode, NoSni, ProbeKind, Role, Upstream,
+    AdminState, Affinity, AllDown, Forwarding, HostPattern, InstanceName, Mode, NoSni, OnDown, ProbeKind,
+    Role, StatusCodes, Upstream, Via,
 };
 
 /// All of it.
@@ -219,10 +220,18 @@ impl Instance {
 pub(super) struct Probe {
     /// R81
     pub kind: Key<ProbeKind>,
+    /// Which way.
+    pub via: Key<Via>,
     /// On the DIP.
     pub port: Key<u16>,
     /// R46
     pub path: Key<String>,
+    /// `Host` and SNI.
+    pub host: Key<String>,
+    /// Good answers.
+    pub status: Key<StatusCodes>,
+    /// Of certificates.
+    pub verify: Key<bool>,
     /// From one to the next.
     pub interval: Key<Duration>,
     /// For an answer.
@@ -231,19 +240,38 @@ pub(super) struct Probe {
     pub rise: Key<u16>,
     /// Bad ones.
     pub fall: Key<u16>,
+    /// R82
+    pub on_down: Key<OnDown>,
+    /// R82
+    pub all_down: Key<AllDown>,
+    /// In per cent.
+    pub panic: Key<u16>,
+    /// Of a returning instance.
+    pub slow_start: Key<Duration>,
 }
 
 impl Probe {
     fn read(mut table: Reader<'_, '_, '_>) -> Self {
         let kinds = [("tcp", ProbeKind::Tcp), ("http", ProbeKind::Http), ("https", ProbeKind::Https)];
+        let vias = [("instance", Via::Instance), ("vip", Via::Vip)];
+        let on_down = [("keep", OnDown::Keep), ("reset", OnDown::Reset), ("auto", OnDown::Auto)];
+        let all_down = [("refuse", AllDown::Refuse), ("all-up", AllDown::AllUp)];
         Self {
             kind: table.word("kind", &kinds),
+            via: table.word("via", &vias),
             port: table.whole("port"),
             path: table.text("path", value::probe_path),
+            host: table.text("host", value::host_name),
+            status: table.text("status", value::status_codes),
+            verify: table.switch("verify"),
             interval: table.duration("interval"),
             timeout: table.duration("timeout"),
             rise: table.whole("rise"),
             fall: table.whole("fall"),
+            on_down: table.word("on_down", &on_down),
+            all_down: table.word("all_down", &all_down),
+            panic: table.whole("panic"),
+            slow_start: table.duration("slow_start"),
         }
     }
 }

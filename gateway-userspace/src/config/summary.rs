@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use crate::model::{Forwarding, Instance, Model, UpstreamScheme};
+use crate::model::{Forwarding, Instance, Model, ProbeKind, UpstreamScheme};
 
 /// Instances that are listed one by one; of more, the number is told.
 const LISTED: usize = 20;
@@ -27,7 +27,8 @@ impl Display for Summary<'_> {
         if balancer.forwarding != Forwarding::L2 {
             writeln!(f, "forwarding   {} from {}", balancer.forwarding, joined(&balancer.address))?;
         }
-        writeln!(f, "probes on    port {}, {}", probe.port, probe.path)?;
+        let asked = if probe.kind == ProbeKind::Tcp { String::new() } else { format!(", {}", probe.path) };
+        writeln!(f, "probes       {} on port {}{asked}", probe.kind, probe.port)?;
         for instance in instances.iter().take(LISTED) {
             writeln!(f, "instance     {}", described(instance))?;
         }

@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::{code::Code, fault::Problem};
-use crate::model::{HostPattern, InstanceName, Upstream, UpstreamScheme};
+use crate::model::{HostPattern, InstanceName, StatusCodes, Upstream, UpstreamScheme};
 
 /// What a parser gives.
 pub(super) type Parsed<T> = Result<T, Problem>;
@@ -260,6 +260,22 @@ pub(super) fn probe_path(text: &str) -> Parsed<String> {
     Err(Problem::new(Code::ProbePath, format!("`{text}` cannot be asked for"))
         .label("expected a path that begins with `/`, in visible ASCII")
         .help("for example `\"/status-0123456789abcdef\"`"))
+}
+
+/// `200-299, 401`
+pub(super) fn status_codes(text: &str) -> Parsed<StatusCodes> {
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u16>().ok())?;
+    let code = |text: &str| number(text.trim()).filter(|code| (100..=599).contains(code));
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(code(first)?..=code(last)?).filter(|range| !range.is_empty())
+    };
+    let ranges: Option<Vec<_>> = text.split(',').map(range).collect();
+    ranges.map(StatusCodes).ok_or_else(|| {
+        Problem::new(Code::ProbeStatus, format!("`{text}` are no status codes"))
+            .label("expected codes and ranges from 100 to 599, separated by commas")
+            .help("for example `\"200-399\"` or `\"200-299, 401\"`")
+    })
 }
 
 /// `http://10.0.1.20:8080`

@@ -10,8 +10,8 @@ use arc_swap::ArcSwap;
 use gateway_userspace::{
     model::{
         AdminState, Affinity, Balancer, CertificateFiles, Endpoint, Forwarding, HostPattern, Instance,
-        InstanceName, Interfaces, Mode, Model, Network, NoSni, Probe, ProbeKind, Proxy, Role, Route, Service,
-        Upstream, UpstreamScheme, Vips,
+        InstanceName, Interfaces, Mode, Model, Network, NoSni, Probe, Proxy, Role, Route, Service, Upstream,
+        UpstreamScheme, Vips,
     },
     proxy::{
         headers::Via,
@@ -173,15 +173,7 @@ impl Setup {
                 weight: 100,
                 admin_state: AdminState::Auto,
             }],
-            probe: Probe {
-                kind: ProbeKind::Http,
-                port: 8080,
-                path: "/healthy".into(),
-                interval: Duration::from_secs(2),
-                timeout: Duration::from_secs(1),
-                rise: 2,
-                fall: 3,
-            },
+            probe: Probe { path: "/healthy".into(), ..Probe::default() },
             proxy: Proxy { no_sni: self.no_sni, redirect_http: true },
         }
     }

@@ -5,6 +5,7 @@ mod balancer;
 mod endpoints;
 mod forwarding;
 mod instances;
+mod probe;
 mod unsupported;
 
 use std::path::Path;
@@ -61,7 +62,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     let instances = instances::resolve(file, &network, faults);
     let vip = addresses::resolve(file, &network, &instances, faults);
     let balancer = balancer::balancer(file, service.as_ref(), faults);
-    let probe = balancer::probe(file, faults);
+    let probe = probe::probe(file, faults);
     forwarding::check(file, &network, &vip, &probe, faults);
     snat(file, faults);
     let (endpoints, certificates) = endpoints::resolve(file, service.as_ref(), folder, faults);

@@ -7,7 +7,7 @@ use crate::{
         file::File,
         read::Key,
     },
-    model::{Mode, ProbeKind, Role},
+    model::{Mode, Role, Via},
 };
 
 /// Reports each use of a feature that is still to come.
@@ -18,12 +18,9 @@ pub(super) fn refuse(file: &File, faults: &mut Vec<Fault>) {
     if let Some(at) = file.balancer.admin.span() {
         faults.push(not_yet("`balancer.admin`, the API,").help("remove it").at(at));
     }
-    if file.probe.kind.value() == Some(&ProbeKind::Https) {
-        refuse_at(
-            file.probe.kind.span(),
-            &not_yet("a probe over https").help("use `\"http\"` or `\"tcp\"`"),
-            faults,
-        );
+    if file.probe.via.value() == Some(&Via::Vip) {
+        let problem = not_yet("a probe through the VIP").help("use `\"instance\"`");
+        refuse_at(file.probe.via.span(), &problem, faults);
     }
     if file.snat.enabled.value() == Some(&true) {
         refuse_at(file.snat.enabled.span(), &not_yet("SNAT").help("write `false`"), faults);

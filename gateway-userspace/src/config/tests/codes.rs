@@ -59,6 +59,7 @@ const HOSTS: &str = r#"hosts = ["developer.contoso.com"]"#;
 const SCM_ROUTES: &str = r#"routes = [{ path = "/", upstream = ["http://10.0.1.24:8080"] }]"#;
 const SCM_CERTIFICATE: &str = r#"certificate = { chain = "tls/scm.pem", key = "tls/scm.key" }"#;
 const PROBE: &str = "port = 8080";
+const PROBE_TABLE: &str = "kind = \"http\"\nport = 8080\npath = \"/status-0123456789abcdef\"";
 const PROXY: &str = "[proxy]";
 
 #[test]
@@ -378,9 +379,27 @@ fn probe() {
         finds(Code::ProbePort, PROBE, &format!("port = «{port}"));
     }
     finds(Code::ProbePath, r#"path = "/status-0123456789abcdef""#, "path = «\"status\"");
-    finds_all(&[Code::ProbeTimeout, Code::ProbesToCome], PROBE, "timeout = ««\"3s\"");
-    finds_all(&[Code::ProbeTimeout, Code::ProbesToCome], PROBE, "interval = ««\"500ms\"");
-    finds(Code::ProbesToCome, PROBE, "rise = «1\nfall = 1");
+    finds(Code::ProbeTimeout, PROBE, "timeout = «\"3s\"");
+    finds(Code::ProbeTimeout, PROBE, "interval = «\"500ms\"");
+    for status in ["", "200,", "20", "600", "299-200", "200–299", "ok", "200-299-301", "+200"] {
+        finds(Code::ProbeStatus, PROBE, &format!("status = «\"{status}\""));
+    }
+    finds(Code::OutOfRange, PROBE, "panic = «0");
+    finds(Code::NotSupported, PROBE, "via = «\"vip\"");
+    finds(Code::ProbeKey, PROBE, "verify = «true");
+    let keys = ["status = «\"200\"", "host = «\"contoso.com\"", "verify = «true"];
+    for key in keys {
+        finds_all(
+            &[Code::ProbeKey; 2],
+            PROBE_TABLE,
+            &format!("kind = \"tcp\"\n{key}\nport = 8080\npath = «\"/\""),
+        );
+    }
+    finds_all(
+        &[],
+        PROBE_TABLE,
+        "kind = \"https\"\nhost = \"contoso.com\"\nstatus = \"204, 300-399\"\nverify = true",
+    );
 }
 
 #[test]
@@ -417,7 +436,6 @@ fn features_to_come_are_refused() {
         finds(Code::NotSupported, r#"mode   = "internal""#, &format!("mode = «\"{mode}\""));
     }
     finds(Code::NotSupported, INTERFACE, "interface = \"eth0\"\nadmin = «\"127.0.0.1:9180\"");
-    finds(Code::NotSupported, r#"kind = "http""#, "kind = «\"https\"");
     finds(Code::NotSupported, PROXY, "[snat]\nenabled = «true\n[proxy]");
     finds_all(&[Code::NotSupported; 2], PROXY, "[dns]\nserve = «true\nforward = «[\"10.0.0.2\"]\n[proxy]");
     for upstream in ["https://scm.contoso.com:443", "http://scm.contoso.com:8080", "http://scm"] {

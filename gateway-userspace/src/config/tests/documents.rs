@@ -61,6 +61,14 @@ fn defaults_are_those_that_hold() {
     assert_eq!(written("probe", "timeout"), humantime::format_duration(model.probe.timeout).to_string());
     assert_eq!(written("probe", "rise"), model.probe.rise);
     assert_eq!(written("probe", "fall"), model.probe.fall);
+    assert_eq!(written("probe", "kind"), model.probe.kind.to_string());
+    assert_eq!(written("probe", "status"), model.probe.status.to_string());
+    assert_eq!(written("probe", "verify"), model.probe.verify);
+    assert_eq!(written("probe", "panic"), model.probe.panic);
+    assert_eq!(
+        written("probe", "slow_start"),
+        humantime::format_duration(model.probe.slow_start).to_string()
+    );
     assert_eq!(written("proxy", "redirect_http"), model.proxy.redirect_http);
 }
 

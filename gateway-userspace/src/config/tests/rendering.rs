@@ -65,7 +65,7 @@ fn control_characters_of_the_file_do_not_reach_the_terminal() {
 fn json_for_programs() {
     let text = two_dips_alike()
         .replace("[proxy]", "[probe2]\n[proxy]")
-        .replace("port = 8080", "port = 8080\nrise = 2");
+        .replace("port = 8080", "port = 8080\nverify = true");
     let (_, report) = check(&text);
     let expected = json!({
         "schema_version": 1,
@@ -88,12 +88,12 @@ fn json_for_programs() {
             },
         ],
         "warnings": [{
-            "code": "C060",
-            "message": "`interval`, `timeout`, `rise` and `fall` have no effect yet: the balancer does not probe",
+            "code": "C063",
+            "message": "`probe.verify` has no effect on a `http` probe",
             "path": "etc/gateway.toml",
             "line": 38,
-            "column": 8,
-            "help": "take an instance out of service with `admin_state = \"down\"`",
+            "column": 10,
+            "help": null,
         }],
     });
     assert_eq!(report.json(), expected);
@@ -119,7 +119,7 @@ fn files_that_cannot_be_read() {
 fn load_gives_the_model_of_a_file_with_warnings_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gateway.toml");
-    std::fs::write(&path, EXAMPLE.replace("port = 8080", "port = 8080\nrise = 2")).unwrap();
+    std::fs::write(&path, EXAMPLE.replace("port = 8080", "port = 8080\nverify = true")).unwrap();
     let model = load(&path).unwrap();
     assert_eq!(model.endpoints[0].certificate.key, folder.path().join("tls/api.key"));
 }

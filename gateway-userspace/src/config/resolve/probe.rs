@@ -1,0 +1,73 @@
+//! `[probe]`
+
+use crate::{
+    config::{
+        code::Code,
+        fault::{Fault, Problem},
+        file::{self, File},
+    },
+    model::{HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Probe, ProbeKind},
+};
+
+/// Defaults, what port, interval and timeout must be, and what the kind makes of the other keys.
+pub(super) fn probe(file: &File, faults: &mut Vec<Fault>) -> Probe {
+    let written = &file.probe;
+    let default = Probe::default();
+    let probe = Probe {
+        kind: written.kind.value_or(default.kind),
+        via: written.via.value_or(default.via),
+        port: written.port.value_or(default.port),
+        path: written.path.value_or(default.path),
+        host: written.host.value().cloned(),
+        status: written.status.value_or(default.status),
+        verify: written.verify.value_or(default.verify),
+        interval: written.interval.value_or(default.interval),
+        timeout: written.timeout.value_or(default.timeout),
+        rise: written.rise.value_or(default.rise),
+        fall: written.fall.value_or(default.fall),
+        on_down: written.on_down.value_or(default.on_down),
+        all_down: written.all_down.value_or(default.all_down),
+        panic: written.panic.value().and_then(|share| u8::try_from(*share).ok()).unwrap_or(default.panic),
+        slow_start: written.slow_start.value_or(default.slow_start),
+    };
+    if let (HTTP_PORT | HTTPS_PORT | MANAGEMENT_PORT, Some(at)) = (probe.port, written.port.span()) {
+        let message = format!("port {} serves clients, probes need one of their own", probe.port);
+        let problem = Problem::new(Code::ProbePort, message)
+            .label(format!("expected a port other than {HTTP_PORT}, {HTTPS_PORT} and {MANAGEMENT_PORT}"));
+        faults.push(problem.at(at));
+    }
+    check_timeout(written, &probe, faults);
+    warn_of_other_kinds(written, probe.kind, faults);
+    probe
+}
+
+/// Keys that this kind of probe makes nothing of.
+fn warn_of_other_kinds(written: &file::Probe, kind: ProbeKind, faults: &mut Vec<Fault>) {
+    let requests = kind != ProbeKind::Tcp;
+    let keys = [
+        ("path", written.path.span(), requests),
+        ("host", written.host.span(), requests),
+        ("status", written.status.span(), requests),
+        ("verify", written.verify.span(), kind == ProbeKind::Https),
+    ];
+    for (key, at, used) in keys {
+        if let (Some(at), false) = (at, used) {
+            let message = format!("`probe.{key}` has no effect on a `{kind}` probe");
+            faults.push(Problem::new(Code::ProbeKey, message).label("of another kind of probe").at(at));
+        }
+    }
+}
+
+/// The caret stands at whichever of the two is written.
+fn check_timeout(written: &file::Probe, probe: &Probe, faults: &mut Vec<Fault>) {
+    let Some(at) = written.timeout.span().or_else(|| written.interval.span()) else { return };
+    if probe.timeout <= probe.interval {
+        return;
+    }
+    let [timeout, interval] = [probe.timeout, probe.interval].map(humantime::format_duration);
+    let message = format!("the probe's timeout, {timeout}, is longer than its interval, {interval}");
+    let problem = Problem::new(Code::ProbeTimeout, message)
+        .label(format!("expected a timeout of at most {interval}"))
+        .help("a probe has to be over before the next one begins");
+    faults.push(problem.at(at));
+}
