@@ -16,6 +16,7 @@ mod packet;
 pub mod reply;
 pub mod route;
 pub mod router;
+pub mod sockets;
 mod sysctl;
 #[cfg(test)]
 pub(crate) mod testing;

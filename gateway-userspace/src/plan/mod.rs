@@ -8,6 +8,7 @@ mod instance;
 mod numbers;
 mod perfect;
 mod replies;
+mod served;
 mod services;
 mod sources;
 mod ways;
@@ -30,6 +31,7 @@ pub use self::{
     close::close,
     hops::hop_id,
     instance::{OnInstance, instance},
+    served::Served,
     services::Scope,
 };
 pub use crate::model::Side;

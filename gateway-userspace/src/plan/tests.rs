@@ -13,7 +13,7 @@ use crate::{model, testing};
 
 const OURS: Mac = [2, 0, 0, 0, 0, 1];
 
-fn model(instances: &[(&str, u16, AdminState)]) -> Model {
+pub(super) fn model(instances: &[(&str, u16, AdminState)]) -> Model {
     let mut model = testing::model(&instances.iter().map(|&(name, ..)| name).collect::<Vec<_>>());
     for (instance, &(_, weight, admin_state)) in model.instances.iter_mut().zip(instances) {
         (instance.weight, instance.admin_state) = (weight, admin_state);
@@ -24,7 +24,7 @@ fn model(instances: &[(&str, u16, AdminState)]) -> Model {
     model
 }
 
-fn desired(model: Model) -> Desired {
+pub(super) fn desired(model: Model) -> Desired {
     let way =
         |i: usize, dip: IpAddr| Way { interface: 2, mac: [2, 0, 0, 0, 1, i as u8], mtu: 1500, source: dip };
     let ways = model.instances.iter().enumerate().flat_map(|(i, instance)| {
@@ -44,7 +44,7 @@ fn desired(model: Model) -> Desired {
 }
 
 /// A TCP SYN to a port of a VIP, as short as it may be.
-fn syn(source: [u8; 4], vip: [u8; 4], port: u16) -> Vec<u8> {
+pub(super) fn syn(source: [u8; 4], vip: [u8; 4], port: u16) -> Vec<u8> {
     let mut frame = vec![0; 54];
     frame[..6].copy_from_slice(&OURS);
     frame[12..14].copy_from_slice(&[8, 0]);

@@ -1,13 +1,15 @@
 //! The answers that are our own: a status, no body, no name and no date of ours.
 
+use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{ALLOW, CONNECTION, LOCATION},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, LOCATION},
 };
 
 use super::body::ResponseBody;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// An answer after which the connection goes on.
@@ -24,6 +26,13 @@ pub fn last(status: StatusCode) -> Response<ResponseBody> {
     if status == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().insert(ALLOW, METHODS);
     }
+    response
+}
+
+/// 200 with a document.
+pub fn json(document: Bytes) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Document(Some(document)));
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
 }
 

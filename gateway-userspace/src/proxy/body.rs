@@ -117,6 +117,8 @@ impl Body for RequestBody {
 pub enum ResponseBody {
     /// None.
     Empty,
+    /// Of our own; None once it is on its way.
+    Document(Option<Bytes>),
     /// As it comes from the upstream.
     Upstream(UpstreamBody),
 }
@@ -170,7 +172,13 @@ impl Body for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self::Upstream(body) = self.get_mut() else { return Poll::Ready(None) };
+        let body = match self.get_mut() {
+            Self::Empty => return Poll::Ready(None),
+            Self::Document(document) => {
+                return Poll::Ready(document.take().map(|bytes| Ok(Frame::data(bytes))));
+            }
+            Self::Upstream(body) => body,
+        };
         match Pin::new(&mut body.incoming).poll_frame(cx) {
             Poll::Pending if body.timer.expired(cx, body.stall) => Poll::Ready(Some(Err(BodyError::Stalled))),
             Poll::Pending => Poll::Pending,
@@ -190,6 +198,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Document(document) => document.is_none(),
             Self::Upstream(body) => body.incoming.is_end_stream(),
         }
     }
@@ -197,6 +206,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
+            Self::Document(document) => SizeHint::with_exact(document.as_ref().map_or(0, Bytes::len) as u64),
             Self::Upstream(body) => body.incoming.size_hint(),
         }
     }

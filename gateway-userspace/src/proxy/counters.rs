@@ -32,6 +32,8 @@ outcomes! {
     Misdirected = "misdirected requests",
     /// The status path.
     Status = "status requests",
+    /// A balancer asked about flows.
+    Observed = "questions of balancers",
     /// 308
     Redirected = "redirects",
     /// 404: no route, or a probe for something else.

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod linger;
 pub mod listen;
 pub mod names;
+pub mod probe;
 pub mod rate;
 mod request;
 pub mod routes;
@@ -27,6 +28,8 @@ pub mod upstream;
 pub mod worker;
 
 use std::path::PathBuf;
+
+use self::probe::BalancerAt;
 
 /// What `gateway proxy` takes.
 #[derive(Debug, clap::Args)]
@@ -48,5 +51,6 @@ pub struct Args {
 /// # Errors
 /// What could not be done, and what to do about it.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    run::run(&args.config, &args.instance)
+    let balancer = if args.beside_balancer { BalancerAt::Here } else { BalancerAt::Elsewhere };
+    run::run(&args.config, &args.instance, balancer)
 }

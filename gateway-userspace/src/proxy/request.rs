@@ -16,6 +16,7 @@ use super::{
     gate::Refusal,
     headers::{self, Client},
     host::{self, Asked},
+    probe,
     routes::{Decision, Door},
     state::State,
     tls::Served,
@@ -57,9 +58,12 @@ impl Asker {
         }
         let state = self.worker.current.load_full();
         if self.door == Door::Probe {
-            return match state.routes.probed(request.method(), request.uri()) {
-                true => self.counted(Outcome::Status, answers::empty(StatusCode::OK)),
-                false => self.counted(Outcome::NotFound, answers::last(StatusCode::NOT_FOUND)),
+            if state.routes.probed(request.method(), request.uri()) {
+                return self.counted(Outcome::Status, answers::empty(StatusCode::OK));
+            }
+            return match probe::answer(&state.asked, &self.worker.flows, self.peer, &request).await {
+                Some(answer) => self.counted(Outcome::Observed, answer),
+                None => self.counted(Outcome::NotFound, answers::last(StatusCode::NOT_FOUND)),
             };
         }
         let host = host_of(&request);

@@ -21,6 +21,7 @@ use super::{
     headers::Via,
     limits::Limits,
     listen,
+    probe::{Asked, BalancerAt, Flows},
     routes::Door,
     state::State,
     tls,
@@ -50,6 +51,7 @@ struct Proxy<'a> {
     tunnel: Option<Tunnel>,
     workers: usize,
     instance: String,
+    balancer: BalancerAt,
 }
 
 /// The signals of this process, heard from their making on.
@@ -71,7 +73,7 @@ impl Signals {
 }
 
 /// Serves `instance` of the file `config` until SIGINT or SIGTERM.
-pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
+pub(super) fn run(config: &Path, instance: &str, balancer: BalancerAt) -> anyhow::Result<()> {
     let model = config::load(config)?;
     let me = find(&model, instance)?;
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -85,7 +87,7 @@ pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
     }
     let limits = Arc::new(limits);
     let tickets = tls::tickets().context("cannot make keys for session tickets")?;
-    let state = State::load(&model, &tickets, &limits)?;
+    let state = State::load(&model, Asked::of(&model, me, balancer), &tickets, &limits)?;
     let addresses = bind::addresses(&model, me);
     let replies = bind::replies(&model, me, &addresses);
     let tunnel = bind::tunnel(&model, me);
@@ -101,6 +103,7 @@ pub(super) fn run(config: &Path, instance: &str) -> anyhow::Result<()> {
         tunnel,
         workers,
         instance: instance.to_owned(),
+        balancer,
     };
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
@@ -140,9 +143,14 @@ impl Proxy<'_> {
         let mut workers = Vec::new();
         let mut threads = Vec::new();
         let (ready, mut started) = mpsc::channel(self.workers);
+        let flows = Arc::new(Flows::default());
         for (number, listeners) in sockets.into_iter().enumerate() {
-            let worker =
-                Arc::new(Worker::new(Arc::clone(&self.current), Arc::clone(&self.limits), via.clone()));
+            let worker = Arc::new(Worker::new(
+                Arc::clone(&self.current),
+                Arc::clone(&self.limits),
+                via.clone(),
+                Arc::clone(&flows),
+            ));
             workers.push(Arc::clone(&worker));
             let (stopped, ready) = (stopped.clone(), ready.clone());
             let thread = thread::Builder::new().name(format!("proxy-{number}"));
@@ -204,7 +212,7 @@ impl Proxy<'_> {
     fn reloaded(&self) -> anyhow::Result<()> {
         let model = config::load(self.config)?;
         let me = find(&model, &self.instance)?;
-        let state = State::load(&model, &self.tickets, &self.limits)?;
+        let state = State::load(&model, Asked::of(&model, me, self.balancer), &self.tickets, &self.limits)?;
         let addresses = bind::addresses(&model, me);
         if addresses != self.addresses {
             log::warn!(

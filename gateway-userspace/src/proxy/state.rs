@@ -6,6 +6,7 @@ use rustls::server::ProducesTickets;
 
 use super::{
     limits::Limits,
+    probe::Asked,
     routes::Routes,
     tls::{CertificateError, Certificates, Served},
     upstream::{Connector, TrustError, client_config},
@@ -20,6 +21,8 @@ pub struct State {
     pub certificates: Certificates,
     /// What a ClientHello without a name gets.
     pub no_sni: NoSni,
+    /// What balancers are told.
+    pub asked: Asked,
     /// The way to upstreams.
     pub connector: Connector,
 }
@@ -42,6 +45,7 @@ impl State {
     /// A certificate that cannot be used.
     pub fn load(
         model: &Model,
+        asked: Asked,
         tickets: &Arc<dyn ProducesTickets>,
         limits: &Limits,
     ) -> Result<Self, StateError> {
@@ -50,6 +54,7 @@ impl State {
         Ok(Self {
             routes: Routes::from(model),
             certificates: Served::load(model, tickets)?,
+            asked,
             no_sni: model.proxy.no_sni,
             connector: Connector::new(tls, limits),
         })

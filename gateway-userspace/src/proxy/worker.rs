@@ -6,8 +6,8 @@ use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 
 use super::{
-    counters::Counters, headers::Via, limits::Limits, sources::Sources, state::State, unknown::UnknownLog,
-    upstream::Pool,
+    counters::Counters, headers::Via, limits::Limits, probe::Flows, sources::Sources, state::State,
+    unknown::UnknownLog, upstream::Pool,
 };
 
 /// The configuration that is served now.
@@ -21,6 +21,8 @@ pub struct Worker {
     pub(super) via: Via,
     pub(super) pool: Arc<Pool>,
     pub(super) sources: Arc<Sources>,
+    /// Of all workers.
+    pub(super) flows: Arc<Flows>,
     pub(super) counters: Counters,
     pub(super) unknown: UnknownLog,
     pub(super) http: http1::Builder,
@@ -28,7 +30,7 @@ pub struct Worker {
 
 impl Worker {
     /// A worker without connections.
-    pub fn new(current: Current, limits: Arc<Limits>, via: Via) -> Self {
+    pub fn new(current: Current, limits: Arc<Limits>, via: Via, flows: Arc<Flows>) -> Self {
         let mut http = http1::Builder::new();
         // The gate reads only when hyper wants a head or a body, so it can time the phases: that needs half_close. It also serves
         // clients that end their side once they have asked.
@@ -39,6 +41,7 @@ impl Worker {
         Self {
             current,
             via,
+            flows,
             pool: Arc::new(Pool::new(limits.upstream_idle, limits.upstream_idle_connections)),
             sources: Arc::new(Sources::new(limits.connections, limits.connections_per_source)),
             counters: Counters::default(),

@@ -9,7 +9,7 @@ use gateway_userspace::{
 use rustls::HandshakeKind;
 use tokio::{io::AsyncWriteExt, net::TcpStream, process::Command};
 
-use crate::support::{API, MANAGEMENT, Recorder, Running, Setup, plain, rest, until};
+use crate::support::{API, MANAGEMENT, Recorder, Running, Setup, asked, plain, rest, until};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// The fatal alert unrecognized_name in its record.
@@ -273,12 +273,16 @@ async fn a_key_that_does_not_fit_is_refused_with_both_files_named() {
     let mut model = proxy.model.clone();
     model.endpoints[0].certificate.key = model.endpoints[1].certificate.key.clone();
     let limits = gateway_userspace::proxy::limits::Limits::default();
-    let error =
-        State::load(&model, &proxy.tickets, &limits).err().expect("a wrong key must not load").to_string();
+    let error = State::load(&model, asked(&model), &proxy.tickets, &limits)
+        .err()
+        .expect("a wrong key must not load")
+        .to_string();
     assert!(error.contains("gateway.pem") && error.contains("portal.key"), "{error}");
     model.endpoints[0].certificate.chain = "/nonexistent/chain.pem".into();
-    let error =
-        State::load(&model, &proxy.tickets, &limits).err().expect("a missing file must not load").to_string();
+    let error = State::load(&model, asked(&model), &proxy.tickets, &limits)
+        .err()
+        .expect("a missing file must not load")
+        .to_string();
     assert!(error.contains("cannot read /nonexistent/chain.pem"), "{error}");
 }
 

@@ -17,6 +17,7 @@ use gateway_userspace::{
         headers::Via,
         limits::Limits,
         listen::listen,
+        probe::{Asked, BalancerAt},
         routes::Door,
         state::State,
         tls,
@@ -96,12 +97,13 @@ impl Setup {
         let model = self.model(&folder, &issuer);
 
         let tickets = tls::tickets().unwrap();
-        let mut state = State::load(&model, &tickets, &self.limits).unwrap();
+        let mut state = State::load(&model, asked(&model), &tickets, &self.limits).unwrap();
         let trust = Arc::new(client_config(ca.der()));
         state.connector = Connector::new(Some(trust), &self.limits);
         let current = Arc::new(ArcSwap::from_pointee(state));
-        let worker =
-            Arc::new(Worker::new(Arc::clone(&current), Arc::new(self.limits), Via::new("gw-1").unwrap()));
+        let via = Via::new("gw-1").unwrap();
+        let worker = Worker::new(Arc::clone(&current), Arc::new(self.limits), via, Arc::default());
+        let worker = Arc::new(worker);
         let (stop, stopped) = watch::channel(false);
         let (alive_here, alive) = mpsc::channel(1);
         let mut addresses = Vec::new();
@@ -179,6 +181,11 @@ impl Setup {
     }
 }
 
+/// Of the only instance, whose balancer is elsewhere.
+pub(crate) fn asked(model: &Model) -> Asked {
+    Asked::of(model, &model.instances[0], BalancerAt::Elsewhere)
+}
+
 fn certificate(
     folder: &TempDir,
     issuer: &Issuer<'_, KeyPair>,
@@ -206,7 +213,7 @@ impl Running {
 
     /// As SIGHUP does with a changed file.
     pub(crate) fn reload(&self, model: &Model) {
-        let state = State::load(model, &self.tickets, &Limits::default()).unwrap();
+        let state = State::load(model, asked(model), &self.tickets, &Limits::default()).unwrap();
         self.current.store(Arc::new(state));
     }
 
