@@ -1,6 +1,12 @@
 //! Changes to this host that are undone: at the end, on an error, or, after a kill, by the next start.
 
-use std::{net::IpAddr, path::Path, thread};
+use std::{
+    io,
+    net::IpAddr,
+    os::fd::{BorrowedFd, OwnedFd},
+    path::Path,
+    thread,
+};
 
 use super::{
     Error, Netlink,
@@ -32,6 +38,12 @@ impl Role {
 pub struct Changes {
     journal: Journal,
     made: Vec<Change>,
+    /// What a predecessor changed and nobody has asked for again yet.
+    left: Vec<Change>,
+    /// What a predecessor that still runs has changed: its own to undo, until it has left.
+    lent: Option<Vec<Change>>,
+    /// Another process has them, or will.
+    is_left: bool,
 }
 
 impl Changes {
@@ -41,18 +53,71 @@ impl Changes {
     /// # Errors
     /// The same role is running already; no privileges.
     pub async fn begin(netlink: &Netlink, role: Role) -> Result<Self, Error> {
-        let (journal, left) = Journal::open(role.as_str())?;
-        let mut changes = Self { journal, made: left };
-        if !changes.made.is_empty() {
-            let count = changes.made.len();
+        let mut changes = Self::adopt(role)?;
+        if !changes.left.is_empty() {
+            let count = changes.left.len();
             log::warn!(
                 "the last `gateway {}` was killed; undoing the {count} changes it left",
                 role.as_str()
             );
-            changes.undo_all(netlink).await?;
-            changes.journal.rewrite(&[])?;
+            changes.settle(netlink).await?;
         }
         Ok(changes)
+    }
+
+    /// Takes over what a predecessor that ended without undoing it has left: what is asked for again stays as it is, without a
+    /// moment in which it is not there. The rest is undone by [`Self::settle`]; without that, all of it at the end.
+    ///
+    /// # Errors
+    /// The same role is running already.
+    pub fn adopt(role: Role) -> Result<Self, Error> {
+        let (journal, left) = Journal::open(role.as_str())?;
+        Ok(Self { journal, made: Vec::new(), left, lent: None, is_left: false })
+    }
+
+    /// Takes over from a process that still runs, by the descriptor of its journal, which carries the lock. Until
+    /// [`Self::settle`], giving up leaves what is the other's.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn inherit(role: Role, journal: OwnedFd) -> Result<Self, Error> {
+        let (journal, left) = Journal::inherit(role.as_str(), journal)?;
+        let lent = Some(left.clone());
+        Ok(Self { journal, made: Vec::new(), left, lent, is_left: false })
+    }
+
+    /// All is asked for: undoes what the predecessor left and nobody wants any more.
+    ///
+    /// # Errors
+    /// No privileges.
+    pub async fn settle(&mut self, netlink: &Netlink) -> Result<(), Error> {
+        self.lent = None;
+        undo_each(netlink, &mut self.left).await?;
+        self.journal.rewrite(&self.made)
+    }
+
+    /// For a successor: the descriptor that [`Self::inherit`] wants.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.journal.descriptor()
+    }
+
+    /// All of it stays: a successor has it now, or the next process will find it in the journal.
+    pub fn leave(mut self) {
+        self.is_left = true;
+    }
+
+    /// A successor that has [inherited](Self::inherit) died: undoes what it had changed besides.
+    ///
+    /// # Errors
+    /// No privileges.
+    pub async fn reclaim(&mut self, netlink: &Netlink) -> Result<(), Error> {
+        let mut others = self.journal.read()?;
+        others.retain(|change| !self.made.contains(change));
+        if others.is_empty() {
+            return Ok(());
+        }
+        undo_each(netlink, &mut others).await?;
+        self.journal.rewrite(&self.made)
     }
 
     /// Adds `ip` to the interface as /32 or /128.
@@ -60,6 +125,9 @@ impl Changes {
     /// # Errors
     /// See [`Netlink::add_address`].
     pub async fn add_address(&mut self, netlink: &Netlink, link: &Link, ip: IpAddr) -> Result<(), Error> {
+        if self.take_up(|change| is_address(change, link.index, ip)) {
+            return unless_there(netlink.add_address(link.index, &link.name, ip).await);
+        }
         self.note(Change::Address { link: link.index, name: link.name.clone(), ip })?;
         netlink.add_address(link.index, &link.name, ip).await.inspect_err(|_| self.forget_last())
     }
@@ -71,7 +139,11 @@ impl Changes {
         link: u32,
         through: IpAddr,
     ) -> Result<(), Error> {
-        self.note(Change::RouteBack { link, through })?;
+        let change = Change::RouteBack { link, through };
+        if self.take_up(|left| *left == change) {
+            return unless_there(netlink.add_route_back(link, through).await);
+        }
+        self.note(change)?;
         netlink.add_route_back(link, through).await.inspect_err(|_| self.forget_last())
     }
 
@@ -94,14 +166,23 @@ impl Changes {
         from: IpAddr,
         port: Option<u16>,
     ) -> Result<(), Error> {
-        self.note(Change::ReplyRule { from, port })?;
+        let change = Change::ReplyRule { from, port };
+        if self.take_up(|left| *left == change) {
+            return unless_there(netlink.add_reply_rule(from, port).await);
+        }
+        self.note(change)?;
         netlink.add_reply_rule(from, port).await.inspect_err(|_| self.forget_last())
     }
 
     /// Sets a setting under `/proc/sys`, unless it has one of the values in `enough` already.
     pub(super) fn set(&mut self, path: &Path, value: &str, enough: &[&str]) -> Result<(), Error> {
         let previous = sysctl::read(path)?;
-        if enough.contains(&previous.as_str()) {
+        let is_enough = |value: &str| enough.contains(&value);
+        let is_same = |left: &Change| matches!(left, Change::Setting { path: at, set, .. } if at == path && is_enough(set));
+        if self.take_up(is_same) {
+            return if is_enough(&previous) { Ok(()) } else { sysctl::write(path, value) };
+        }
+        if is_enough(&previous) {
             return Ok(());
         }
         self.note(Change::Setting { path: path.into(), previous, set: value.into() })?;
@@ -113,11 +194,10 @@ impl Changes {
     /// # Errors
     /// No privileges.
     pub async fn remove_address(&mut self, netlink: &Netlink, link: &Link, ip: IpAddr) -> Result<(), Error> {
-        let ours = |change: &Change| matches!(change, Change::Address { link: on, ip: added, .. } if *on == link.index && *added == ip);
-        if let Some(at) = self.made.iter().position(ours) {
+        if let Some(at) = self.made.iter().position(|change| is_address(change, link.index, ip)) {
             undo(netlink, &self.made[at]).await?;
             self.made.remove(at);
-            self.journal.rewrite(&self.made)?;
+            self.journal.rewrite(self.left.iter().chain(&self.made))?;
         }
         Ok(())
     }
@@ -128,6 +208,11 @@ impl Changes {
             Change::Address { link: on, ip, .. } if *on == link.index => Some(*ip),
             _ => None,
         })
+    }
+
+    /// Whether a predecessor added `ip` to the interface, and it may be taken over.
+    pub fn has_left(&self, link: &Link, ip: IpAddr) -> bool {
+        self.left.iter().any(|change| is_address(change, link.index, ip))
     }
 
     /// Puts everything back, newest first.
@@ -147,19 +232,20 @@ impl Changes {
 
     /// Safe to drop half-way: what is not undone yet is still known, to Drop and to the journal.
     async fn undo_all(&mut self, netlink: &Netlink) -> Result<(), Error> {
-        let mut first = Ok(());
-        for at in (0..self.made.len()).rev() {
-            match undo(netlink, &self.made[at]).await {
-                Ok(()) => {
-                    self.made.remove(at);
-                }
-                Err(error) => {
-                    log::error!("{error}");
-                    first = first.and(Err(error));
-                }
-            }
+        if let Some(lent) = &self.lent {
+            self.made.retain(|change| !lent.contains(change));
+            self.left.clear();
         }
-        first
+        let made = undo_each(netlink, &mut self.made).await;
+        let left = undo_each(netlink, &mut self.left).await;
+        made.and(left)
+    }
+
+    /// Takes over a change that a predecessor made.
+    fn take_up(&mut self, is_wanted: impl Fn(&Change) -> bool) -> bool {
+        let Some(at) = self.left.iter().position(is_wanted) else { return false };
+        self.made.push(self.left.remove(at));
+        true
     }
 
     fn note(&mut self, change: Change) -> Result<(), Error> {
@@ -171,7 +257,7 @@ impl Changes {
     /// The change that was noted last was not made, so it must not be undone: the address may be somebody else's.
     fn forget_last(&mut self) {
         self.made.pop();
-        if let Err(error) = self.journal.rewrite(&self.made) {
+        if let Err(error) = self.journal.rewrite(self.left.iter().chain(&self.made)) {
             log::error!("{error}");
         }
     }
@@ -182,7 +268,10 @@ impl Drop for Changes {
     /// next start. A thread of its own, since the runtime that is dropping this may be the one that would have to do
     /// the work; it inherits the namespace.
     fn drop(&mut self) {
-        if !self.made.is_empty() {
+        if self.is_left {
+            return;
+        }
+        if !(self.made.is_empty() && self.left.is_empty()) {
             let done = thread::scope(|scope| scope.spawn(|| undo_now(self)).join());
             match done {
                 Ok(Ok(())) => {}
@@ -190,9 +279,12 @@ impl Drop for Changes {
                 Err(_) => log::error!("left behind, for the next start to undo: the clean-up panicked"),
             }
         }
-        if self.made.is_empty()
-            && let Err(error) = self.journal.remove()
-        {
+        let outcome = match &self.lent {
+            Some(lent) => self.journal.rewrite(lent),
+            None if self.made.is_empty() && self.left.is_empty() => self.journal.remove(),
+            None => Ok(()),
+        };
+        if let Err(error) = outcome {
             log::warn!("{error}");
         }
     }
@@ -204,6 +296,35 @@ fn undo_now(changes: &mut Changes) -> anyhow::Result<()> {
         let netlink = Netlink::open()?;
         Ok(changes.undo_all(&netlink).await?)
     })
+}
+
+/// The newest first; what is undone is taken from the list. The first error is told once all others are undone.
+async fn undo_each(netlink: &Netlink, changes: &mut Vec<Change>) -> Result<(), Error> {
+    let mut first = Ok(());
+    for at in (0..changes.len()).rev() {
+        match undo(netlink, &changes[at]).await {
+            Ok(()) => {
+                changes.remove(at);
+            }
+            Err(error) => {
+                log::error!("{error}");
+                first = first.and(Err(error));
+            }
+        }
+    }
+    first
+}
+
+fn is_address(change: &Change, link: u32, ip: IpAddr) -> bool {
+    matches!(change, Change::Address { link: on, ip: added, .. } if *on == link && *added == ip)
+}
+
+/// What was taken over is there, unless somebody took it away.
+fn unless_there(added: Result<(), Error>) -> Result<(), Error> {
+    match added {
+        Err(Error::Kernel { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
 }
 
 async fn undo(netlink: &Netlink, change: &Change) -> Result<(), Error> {

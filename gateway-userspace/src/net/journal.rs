@@ -12,7 +12,10 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
     net::IpAddr,
-    os::unix::fs::MetadataExt,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -74,6 +77,27 @@ impl Journal {
         }
     }
 
+    /// The file that another process of the role has locked, by its descriptor, and what that process has changed.
+    pub(super) fn inherit(role: &'static str, descriptor: OwnedFd) -> Result<(Self, Vec<Change>), Error> {
+        let path = Path::new(FOLDER).join(format!("{role}-{}.journal", namespace::id()?));
+        let mut journal = Self { file: descriptor.into(), path };
+        let changes = journal.read()?;
+        Ok((journal, changes))
+    }
+
+    /// The descriptor, of which copies share the lock.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// What is on file.
+    pub(super) fn read(&mut self) -> Result<Vec<Change>, Error> {
+        let mut text = String::new();
+        let read = self.file.rewind().and_then(|()| self.file.read_to_string(&mut text));
+        let failed = |source| Error::Journal { path: self.path.display().to_string(), source };
+        read.map(|_| parse(&text)).map_err(failed)
+    }
+
     /// To be called before the change is made.
     pub(super) fn note(&mut self, change: &Change) -> Result<(), Error> {
         let line = line(change);
@@ -81,8 +105,8 @@ impl Journal {
     }
 
     /// Keeps only these.
-    pub(super) fn rewrite(&mut self, changes: &[Change]) -> Result<(), Error> {
-        let text: String = changes.iter().map(line).collect();
+    pub(super) fn rewrite<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) -> Result<(), Error> {
+        let text: String = changes.into_iter().map(line).collect();
         self.file
             .set_len(0)
             .and_then(|()| self.file.rewind())

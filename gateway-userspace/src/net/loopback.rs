@@ -5,7 +5,11 @@
 //! interface of the DIP. IPv6 answers neighbour solicitations only for addresses of the interface they arrive on
 //! (`ndisc_recv_ns`), so a VIP on `lo` needs no more.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    os::fd::{BorrowedFd, OwnedFd},
+};
 
 use super::{
     Error, Netlink,
@@ -33,14 +37,26 @@ pub struct Held {
 /// Puts each VIP on `lo` as /32 or /128, unless it is on this host already (then it is left alone, now and at
 /// release), and sets `arp_ignore=1`, `arp_announce=2` on the interface that has one of `dip`.
 ///
-/// What an instance that was killed left on this host is undone first. [`Held`] may outlive the runtime that called
+/// What an instance that was killed left on this host is taken over, without a moment in which a VIP is not there; what of it is
+/// not wanted any more goes with [`Held::settle`]. [`Held`] may outlive the runtime that called
 /// this; dropping it without [`Held::release`] puts everything back too.
 ///
 /// # Errors
 /// No privileges; no interface has the DIP; another proxy is running here. Nothing is left behind on an error.
 pub async fn hold(vips: &[IpAddr], dip: &[IpAddr]) -> Result<Held, Error> {
+    hold_with(Changes::adopt(Role::Proxy)?, vips, dip).await
+}
+
+/// The same in the place of a process that still runs, by its [`Held::lock`].
+///
+/// # Errors
+/// As [`hold`]. What the other process holds stays its own then.
+pub async fn hold_after(lock: OwnedFd, vips: &[IpAddr], dip: &[IpAddr]) -> Result<Held, Error> {
+    hold_with(Changes::inherit(Role::Proxy, lock)?, vips, dip).await
+}
+
+async fn hold_with(mut changes: Changes, vips: &[IpAddr], dip: &[IpAddr]) -> Result<Held, Error> {
     let netlink = Netlink::open()?;
-    let mut changes = Changes::begin(&netlink, Role::Proxy).await?;
     let links = netlink.links().await?;
     let present = netlink.addresses().await?;
     let lo = netlink.link("lo").await?;
@@ -60,7 +76,7 @@ pub async fn hold(vips: &[IpAddr], dip: &[IpAddr]) -> Result<Held, Error> {
         }
     }
     for vip in vips.iter().collect::<BTreeSet<_>>() {
-        if present.iter().any(|a| a.ip == *vip) {
+        if present.iter().any(|a| a.ip == *vip) && !changes.has_left(&lo, *vip) {
             log::info!("{vip} is on this host already and is left as it is");
         } else {
             changes.add_address(&netlink, &lo, *vip).await?;
@@ -97,6 +113,35 @@ impl Held {
     /// No privileges.
     pub async fn keep(&self) -> Result<(), Error> {
         self.changes.restore_routes_back(&Netlink::open()?).await
+    }
+
+    /// All is held: takes away what a predecessor held and this process does not. To be called once a predecessor that still ran
+    /// has left.
+    ///
+    /// # Errors
+    /// What could not be taken away.
+    pub async fn settle(&mut self) -> Result<(), Error> {
+        let netlink = Netlink::open()?;
+        self.changes.settle(&netlink).await
+    }
+
+    /// For [`hold_after`] in a successor.
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.changes.lock()
+    }
+
+    /// All stays: a successor has it, or the next process will.
+    pub fn leave(self) {
+        self.changes.leave();
+    }
+
+    /// A successor died before it had taken over: what it had added goes.
+    ///
+    /// # Errors
+    /// What could not be taken away.
+    pub async fn reclaim(&mut self) -> Result<(), Error> {
+        let netlink = Netlink::open()?;
+        self.changes.reclaim(&netlink).await
     }
 
     /// Takes away what [`hold`] added.
@@ -211,17 +256,51 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_instance_left_is_undone_by_the_next() {
+    fn what_a_killed_instance_left_is_taken_over_by_the_next() {
         let Some(namespace) = Namespace::new() else { return };
         namespace.run(async |netlink| {
             instance(netlink).await;
             let held = hold(&ips(&VIPS), &ips(&[DIP])).await.unwrap();
             held.changes.abandon();
-            let held = hold(&ips(&VIPS[..1]), &ips(&[DIP])).await.unwrap();
+            let mut held = hold(&ips(&VIPS[..1]), &ips(&[DIP])).await.unwrap();
+            assert_eq!(on_lo(netlink).await, ["10.0.0.5/32", "fd00:0:0:1::5/128"]);
+            held.settle().await.unwrap();
             assert_eq!(on_lo(netlink).await, ["10.0.0.5/32"]);
+            assert_eq!((arp("arp_ignore"), arp("arp_announce")), ("1".into(), "2".into()));
             held.release().await.unwrap();
             assert!(on_lo(netlink).await.is_empty());
             assert_eq!((arp("arp_ignore"), arp("arp_announce")), ("0".into(), "0".into()));
+        });
+    }
+
+    #[test]
+    fn a_successor_takes_over_from_a_running_instance_or_leaves_it_as_it_was() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.run(async |netlink| {
+            instance(netlink).await;
+            let one = "10.0.0.5/32";
+            let mut held = hold(&ips(&VIPS[..1]), &ips(&[DIP])).await.unwrap();
+            held.settle().await.unwrap();
+            let lock = || held.lock().try_clone_to_owned().unwrap();
+            let (first, second, third) = (lock(), lock(), lock());
+            // One that gives up takes only its own with it.
+            drop(hold_after(first, &ips(&VIPS), &ips(&[DIP])).await.unwrap());
+            assert_eq!((on_lo(netlink).await, arp("arp_ignore")), (vec![one.to_owned()], "1".into()));
+            // One that is killed leaves it to the other to clean up.
+            hold_after(second, &ips(&VIPS), &ips(&[DIP])).await.unwrap().leave();
+            assert_eq!(on_lo(netlink).await.len(), 2);
+            held.reclaim().await.unwrap();
+            assert_eq!(on_lo(netlink).await, [one]);
+            // One that succeeds has it all, and the lock.
+            let mut successor = hold_after(third, &ips(&VIPS[1..]), &ips(&[DIP])).await.unwrap();
+            held.leave();
+            assert_eq!(on_lo(netlink).await.len(), 2);
+            successor.settle().await.unwrap();
+            assert_eq!(on_lo(netlink).await, ["fd00:0:0:1::5/128"]);
+            let error = hold(&ips(&VIPS), &ips(&[DIP])).await.unwrap_err();
+            assert!(matches!(error, Error::Running { .. }), "{error}");
+            successor.release().await.unwrap();
+            assert_eq!((on_lo(netlink).await, arp("arp_ignore")), (vec![], "0".into()));
         });
     }
 

@@ -113,6 +113,7 @@ pub(super) fn run(config: &Path, instance: &str, balancer: BalancerAt) -> anyhow
         let mut signals = Signals::listen()?;
         let mut held = loopback::hold(&vips, &me.dip).await.context("cannot take the VIPs")?;
         held.send_back(&proxy.replies).await.context("cannot send replies through the balancer")?;
+        held.settle().await.context("cannot undo what the last proxy left")?;
         let outcome = proxy.serve(&via, &held, &mut signals).await;
         let released = held.release().await.context("cannot give back the VIPs");
         outcome.and(released)
