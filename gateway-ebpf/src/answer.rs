@@ -8,7 +8,7 @@ use crate::{
     address::{Address, V4},
     checksum,
     encapsulate::TAGS,
-    frame::Frame,
+    frame::{Frame, Shrink},
     headers::{Icmp, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Tcp},
     layout::Block,
     limit,
@@ -68,7 +68,7 @@ pub fn echo<F: Frame, T: Tables, H: Version>(
 /// Makes the answer to a packet that was dropped for a [`Reason`] by number, in its place; `None`: there is none, or not now.
 /// `mtu` is what fits, where it was too big.
 #[inline(always)]
-pub fn refuse<F: Frame, T: Tables, H: Version>(
+pub fn refuse<F: Shrink, T: Tables, H: Version>(
     frame: &mut F,
     tables: &T,
     block: &Block,
@@ -97,7 +97,7 @@ pub fn refuse<F: Frame, T: Tables, H: Version>(
 
 /// An ICMP error that quotes the packet: a fresh header in front of it, and the end cut off.
 #[inline(always)]
-fn error<F: Frame, T: Tables, H: Version>(
+fn error<F: Shrink, T: Tables, H: Version>(
     frame: &mut F,
     tables: &T,
     block: &Block,
@@ -132,7 +132,7 @@ fn error<F: Frame, T: Tables, H: Version>(
 
 /// What a closed port answers (RFC 9293 §3.10.7.1): never to a reset.
 #[inline(always)]
-fn reset<F: Frame, T: Tables, H: Version>(
+fn reset<F: Shrink, T: Tables, H: Version>(
     frame: &mut F,
     tables: &T,
     block: &Block,

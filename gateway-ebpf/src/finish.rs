@@ -3,7 +3,7 @@
 use crate::{
     admit::Stopped,
     answer::{self, Cause},
-    frame::Frame,
+    frame::{Frame, Shrink},
     headers::{Ethernet, Ipv4, Ipv6},
     hops,
     layout::{self, Block, INSTANCES, Instance},
@@ -75,7 +75,7 @@ pub fn finish<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job) -> Verd
 /// Answers a packet that [`finish`] has dropped, if its reason has an answer. The frame is as it came: where a rewrite finds
 /// no way, it has not begun.
 #[inline(always)]
-pub fn answer<F: Frame, T: Tables>(frame: &mut F, tables: &T, job: &Job, verdict: Verdict) -> Verdict {
+pub fn answer<F: Shrink, T: Tables>(frame: &mut F, tables: &T, job: &Job, verdict: Verdict) -> Verdict {
     let Verdict::Drop(reason) = verdict else { return verdict };
     let Some(block) = tables.block() else { return verdict };
     if !answer::has_answer(reason) {
@@ -115,7 +115,7 @@ fn on<F: Frame, T: Tables, H: Version>(frame: &mut F, tables: &T, job: &Job) -> 
 }
 
 #[inline(always)]
-fn refuse<F: Frame, T: Tables, H: Version>(
+fn refuse<F: Shrink, T: Tables, H: Version>(
     frame: &mut F,
     tables: &T,
     block: &Block,

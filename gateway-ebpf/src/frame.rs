@@ -31,7 +31,10 @@ pub trait Frame {
 
     /// Puts `bytes` of any content in front; `None`, and nothing changed, where there is no room. `bytes` is a multiple of 4.
     fn grow(&mut self, bytes: usize) -> Option<()>;
+}
 
+/// A frame that can get smaller too.
+pub trait Shrink: Frame {
     /// Takes `bytes` away from the front; `None`, and nothing changed, where fewer than an Ethernet header would be left.
     fn shrink(&mut self, bytes: usize) -> Option<()>;
 

@@ -7,13 +7,15 @@ use std::{
 
 use crate::{
     address::Address,
+    checksum,
     decap::{self, Asked, Owner, Sockets},
-    frame::{Frame, Pod},
+    frame::{Frame, Pod, Shrink},
     headers::Tcp,
-    layout::{Block, FRAGMENT_LINES, NOTE_LINES, Traffic},
+    layout::{Block, FRAGMENT_LINES, NOTE_LINES, Probe, Traffic},
     limit,
     note::Settled,
     parse::{ETHERNET, IpHeader},
+    probe::{Probes, StackFrame},
     reason::Reason,
     tables::{Answered, NoteLine, Route, Tables},
     word::Word,
@@ -41,7 +43,9 @@ impl Frame for Vec<u8> {
         self.splice(..0, std::iter::repeat_n(0, bytes));
         Some(())
     }
+}
 
+impl Shrink for Vec<u8> {
     fn shrink(&mut self, bytes: usize) -> Option<()> {
         if self.len() < bytes + ETHERNET {
             return None;
@@ -56,6 +60,38 @@ impl Frame for Vec<u8> {
         }
         Self::truncate(self, length);
         Some(())
+    }
+}
+
+impl StackFrame for Vec<u8> {
+    fn change_checksum<H: IpHeader>(&mut self, offset: usize, change: u64) -> Option<()> {
+        let before = u16::from_be(self.read::<u16>(offset)?);
+        self.write(offset, checksum::adjust(before, change).to_be())
+    }
+
+    fn tunnel(&mut self, _: u16) {}
+}
+
+/// Connections through the data path, and the tables that they go by.
+#[derive(Debug)]
+pub struct HostProbes<'t> {
+    /// [`Probes::block`] and [`Probes::interface`]
+    pub tables: &'t HostTables,
+    /// By slot.
+    pub probes: BTreeMap<u32, Probe>,
+}
+
+impl Probes for HostProbes<'_> {
+    fn block(&self) -> Option<&Block> {
+        self.tables.block()
+    }
+
+    fn probe(&self, slot: u32) -> Option<&Probe> {
+        self.probes.get(&slot)
+    }
+
+    fn interface(&self) -> u32 {
+        self.tables.interface
     }
 }
 

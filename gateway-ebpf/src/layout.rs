@@ -22,6 +22,11 @@ pub const NOTE_LINES: u32 = 1 << 16;
 pub const FRAGMENT_LINES: u32 = 1 << 12;
 /// Notes in a line: 64 bytes, one cache line.
 pub const NOTES: usize = 8;
+/// Ports of this host that connections through the data path come from, the first of them; a power of two. Above those that
+/// Linux gives away by itself (32768 to 60999).
+pub const PROBE_PORT: u16 = 0xf000;
+/// How many such ports there are, from the first to the last port of all.
+pub const PROBES: u32 = 1 << 12;
 /// Sets of source prefixes; number 0 is everyone.
 pub const SOURCE_SETS: u32 = 16;
 /// Ends of ranges in a source set, a power of two.
@@ -292,6 +297,26 @@ pub struct Hop {
     pub pad: [u16; 3],
 }
 
+/// A connection of this host to a VIP at one instance ([`crate::probe`]), in the slot of its own port less [`PROBE_PORT`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Probe {
+    /// This host's address.
+    pub source: Address,
+    /// The instance's, to which the socket is connected.
+    pub dip: Address,
+    /// What it stands for.
+    pub vip: Address,
+    /// This host's port; an empty slot has 0.
+    pub source_port: u16,
+    /// The service's.
+    pub port: u16,
+    /// The instance's number.
+    pub instance: u16,
+    /// Zero.
+    pub pad: u16,
+}
+
 /// All owners that a moved bucket has had since its window opened, `previous` and `current` among them; 0: none.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -444,6 +469,7 @@ const _: () = assert!(size_of::<Service>() == 16);
 const _: () = assert!(size_of::<Instance>() == 64);
 const _: () = assert!(size_of::<Reply>() == 32);
 const _: () = assert!(size_of::<Hop>() == 40);
+const _: () = assert!(size_of::<Probe>() == 56 && PROBE_PORT as u32 + PROBES == 1 << 16);
 const _: () = assert!(size_of::<Window>() == 2 * OWNERS);
 const _: () = assert!(size_of::<SourceSet>() == BOUNDS * 24 + 16);
 const _: () = assert!(size_of::<Traffic>() == 24);
@@ -464,3 +490,6 @@ const _: () = assert!(BOUNDS.is_power_of_two() && NOTE_LINES.is_power_of_two() &
 #[cfg(not(target_arch = "bpf"))]
 // SAFETY: repr(C), integers only, no padding (the size is asserted above).
 unsafe impl aya::Pod for Traffic {}
+#[cfg(not(target_arch = "bpf"))]
+// SAFETY: as above.
+unsafe impl aya::Pod for Probe {}

@@ -38,6 +38,7 @@ pub mod nat;
 pub mod note;
 pub mod parse;
 pub mod pipeline;
+pub mod probe;
 pub mod reason;
 pub mod reply;
 pub mod rewrite;

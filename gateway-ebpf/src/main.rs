@@ -6,7 +6,10 @@
 
 #[cfg(target_arch = "bpf")]
 mod programs {
-    use aya_ebpf::{macros::xdp, programs::XdpContext};
+    use aya_ebpf::{
+        macros::{classifier, xdp},
+        programs::{TcContext, XdpContext},
+    };
 
     /// On the balancer's interfaces: spreads the VIPs' traffic, drops what no service wants, passes everything else.
     #[xdp]
@@ -48,6 +51,20 @@ mod programs {
     #[inline(always)]
     fn gateway_decap(context: XdpContext) -> u32 {
         gateway_ebpf::kernel::unwrap(&context)
+    }
+
+    /// What the balancer's host sends: gives its probes of a VIP the way that clients' packets have.
+    #[classifier]
+    #[inline(always)]
+    fn gateway_leave(context: TcContext) -> i32 {
+        gateway_ebpf::kernel::leave(&context)
+    }
+
+    /// What comes to the balancer's host: the answers to those.
+    #[classifier]
+    #[inline(always)]
+    fn gateway_arrive(context: TcContext) -> i32 {
+        gateway_ebpf::kernel::arrive(&context)
     }
 
     /// The kernel lets GPL-compatible programs use all helpers.

@@ -24,7 +24,7 @@ use crate::{
     version::Version,
 };
 #[cfg(not(target_arch = "bpf"))]
-use crate::{finish, reply};
+use crate::{finish, frame::Shrink, reply};
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub enum Verdict {
 
 /// Decides on one packet, and rewrites it where it is forwarded: what the programs together do.
 #[cfg(not(target_arch = "bpf"))]
-pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
+pub fn balance<F: Shrink, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
     let mut verdict = fast(frame, tables);
     if verdict == Verdict::Slow {
         verdict = match slow(frame, tables) {

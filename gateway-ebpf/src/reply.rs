@@ -66,6 +66,8 @@ fn on<F: Frame, T: Tables, H: IpHeader>(
     let route = match tables.route(reply.vip, header.destination(), packet.protocol, packet.length() as u16) {
         // As it is, so that the kernel tells the instance how large it may be.
         Route::TooBig if !header.may_be_cut() => return Err(Stop::Pass),
+        // This host's own connection to the instance, and no client's; or nobody's, which the kernel tells the instance.
+        Route::Here => return Err(Stop::Pass),
         Route::Link { interface, macs } if !is_tagged => {
             pipeline::interface(block, interface).map(|out| (out, macs))
         }

@@ -53,6 +53,8 @@ pub enum Route {
     },
     /// The packet is larger than the way's MTU.
     TooBig,
+    /// It leads nowhere else: the destination is this host, or there is no route.
+    Here,
     /// Any other: the kernel has to resolve it, or refuses it.
     Unknown,
 }

@@ -22,7 +22,7 @@ use crate::{
     address::{Address, V4},
     admit::{self, Admitted, Stopped},
     fragment,
-    frame::Frame,
+    frame::{Frame, Shrink},
     headers::{Ipv4, Ipv6, Macs},
     layout::{Block, SELF, SLOTS, VIP_TUNNEL},
     parse::{self, ETHERNET, Packet, Stop},
@@ -34,12 +34,12 @@ use crate::{
 
 /// Decides on one frame, and unwraps it, or hands it on to another instance.
 #[inline(always)]
-pub fn decap<F: Frame, T: Tables, S: Sockets>(frame: &mut F, tables: &T, sockets: &S) -> Verdict {
+pub fn decap<F: Shrink, T: Tables, S: Sockets>(frame: &mut F, tables: &T, sockets: &S) -> Verdict {
     decide(frame, tables, sockets).unwrap_or_else(|stopped| pipeline::stop(tables, stopped))
 }
 
 #[inline(always)]
-fn decide<F: Frame, T: Tables, S: Sockets>(
+fn decide<F: Shrink, T: Tables, S: Sockets>(
     frame: &mut F,
     tables: &T,
     sockets: &S,
@@ -60,7 +60,7 @@ fn decide<F: Frame, T: Tables, S: Sockets>(
 
 /// Judges the packet inside, and does what is to be done with it.
 #[inline(always)]
-fn inner<F: Frame, T: Tables, S: Sockets, H: Marked>(
+fn inner<F: Shrink, T: Tables, S: Sockets, H: Marked>(
     frame: &mut F,
     tables: &T,
     sockets: &S,
@@ -152,7 +152,7 @@ fn owned<F: Frame, S: Sockets, H: Marked>(
 
 /// Takes away all between the link's header and the packet, and says in that header what follows it now.
 #[inline(always)]
-fn unwrap<F: Frame, H: Marked>(frame: &mut F, start: usize) -> Option<()> {
+fn unwrap<F: Shrink, H: Marked>(frame: &mut F, start: usize) -> Option<()> {
     let macs = frame.read::<Macs>(0)?;
     frame.shrink(start - ETHERNET)?;
     frame.write(0, macs)?;

@@ -7,7 +7,7 @@ use aya_ebpf::{
     helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
 };
 
-use crate::frame::{Frame, Pod};
+use crate::frame::{Frame, Pod, Shrink};
 
 /// The ends are read once: they only change when the packet grows or shrinks.
 ///
@@ -88,7 +88,9 @@ impl<const VARY: bool> Frame for XdpFrame<VARY> {
     fn grow(&mut self, bytes: usize) -> Option<()> {
         self.adjust_head(-(bytes as i32))
     }
+}
 
+impl<const VARY: bool> Shrink for XdpFrame<VARY> {
     #[inline(always)]
     fn shrink(&mut self, bytes: usize) -> Option<()> {
         self.adjust_head(bytes as i32)

@@ -10,8 +10,8 @@ use crate::{
     decap,
     finish::Job,
     layout::{
-        Block, FRAGMENT_LINES, INSTANCES, INTERFACES, NOTE_LINES, NOTES, REASONS, SAMPLES_BYTES, SCOPES,
-        Traffic,
+        Block, FRAGMENT_LINES, INSTANCES, INTERFACES, NOTE_LINES, NOTES, PROBES as PROBE_SLOTS, Probe,
+        REASONS, SAMPLES_BYTES, SCOPES, Traffic,
     },
     limit,
     note::Settled,
@@ -38,6 +38,9 @@ pub const NEXT_FINISH: u32 = 1;
 pub const NEXT_REPLY: u32 = 2;
 /// Index in [`NEXT`]: shows what is dropped.
 pub const NEXT_SAMPLE: u32 = 3;
+/// This host's own connections to VIPs, by port less [`crate::layout::PROBE_PORT`].
+#[map]
+pub static PROBES: Array<Probe> = Array::with_max_entries(PROBE_SLOTS, 0);
 /// What is to be done with the frame at hand.
 #[map]
 pub static JOB: PerCpuArray<Job> = PerCpuArray::with_max_entries(1, 0);

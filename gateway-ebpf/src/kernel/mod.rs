@@ -2,6 +2,7 @@
 
 mod frame;
 pub mod maps;
+mod probe;
 mod route;
 mod sample;
 mod sockets;
@@ -9,12 +10,15 @@ mod tables;
 
 use aya_ebpf::{EbpfContext as _, bindings::xdp_action, programs::XdpContext};
 
-pub use self::sample::sample;
 use self::{
     frame::XdpFrame,
     maps::{JOB, NEXT, NEXT_FINISH, NEXT_REPLY, NEXT_SLOW, PORTS},
     sockets::KernelSockets,
     tables::KernelTables,
+};
+pub use self::{
+    probe::{arrive, leave},
+    sample::sample,
 };
 use crate::{
     decap, finish,

@@ -25,6 +25,8 @@ type Lookup = [u64; 8];
 const INET: u64 = 2;
 const INET6: u64 = 10;
 const SUCCESS: i64 = 0;
+/// `BPF_FIB_LKUP_RET_NOT_FWDED`
+const NOT_FORWARDED: i64 = 4;
 const TOO_BIG: i64 = 8;
 
 #[inline(always)]
@@ -67,6 +69,7 @@ pub(super) fn look_up(
             Route::Link { interface: word(1) as u32, macs }
         }
         TOO_BIG => Route::TooBig,
+        NOT_FORWARDED => Route::Here,
         _ => Route::Unknown,
     }
 }

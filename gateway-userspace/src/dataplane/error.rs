@@ -63,6 +63,22 @@ pub enum Error {
         #[source]
         source: Box<ProgramError>,
     },
+    /// No TCX.
+    #[error(
+        "probes through the data path need Linux 6.6 or newer (`uname -r` shows yours); set probe.via = \"instance\""
+    )]
+    NoTcx,
+    /// Neither in nor out.
+    #[error(
+        "the programs of probes cannot be attached to {interface}; set probe.via = \"instance\" to do without"
+    )]
+    AttachTc {
+        /// Where.
+        interface: String,
+        /// Why.
+        #[source]
+        source: Box<ProgramError>,
+    },
     /// Something else about a program.
     #[error("BPF program")]
     Program(#[from] ProgramError),

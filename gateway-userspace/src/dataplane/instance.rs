@@ -13,7 +13,7 @@ use crate::plan::{Changes, Plan};
 
 const PROGRAM: &str = "gateway_decap";
 /// Maps of the balancer's programs.
-const UNUSED: [&str; 2] = ["TRANSITIONS", "FRAGMENTS"];
+const UNUSED: [&str; 3] = ["TRANSITIONS", "FRAGMENTS", "PROBES"];
 /// Shows what is dropped, from this place in the map `NEXT`.
 const SAMPLE: (u32, &str) = (3, "gateway_sample");
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{DevMap, MapData, PerCpuArray, PerCpuValues, ProgramArray},
-    programs::{ProgramInfo, Xdp},
+    maps::{DevMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray},
+    programs::{ProgramInfo, SchedClassifier, Xdp},
 };
 use gateway_ebpf::layout::{Block, REASONS, Traffic};
 
@@ -13,6 +13,7 @@ use super::{
     Counters, Error, XdpMode, attach,
     counters::CounterMaps,
     events::{Events, ScopeNames},
+    probe::Direction,
     ring::{self, Reader, Ring},
     shared::Shared,
 };
@@ -108,6 +109,17 @@ impl Loaded {
         Ok(program(&mut self.ebpf, name)?.info()?)
     }
 
+    /// A program of TC.
+    pub(super) fn classifier(&mut self, direction: Direction) -> Result<&mut SchedClassifier, Error> {
+        let name = direction.program();
+        Ok(self.ebpf.program_mut(name).ok_or(Error::NotInObject(name))?.try_into()?)
+    }
+
+    /// A map, to be used elsewhere.
+    pub(super) fn take(&mut self, name: &'static str) -> Result<Map, Error> {
+        self.ebpf.take_map(name).ok_or(Error::NotInObject(name))
+    }
+
     /// A map of whole values, to be mapped into memory.
     pub(super) fn array(&mut self, name: &'static str) -> Result<MapData, Error> {
         array(&mut self.ebpf, name)
@@ -184,7 +196,7 @@ fn program<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut Xdp, Er
 
 fn array(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, Error> {
     match ebpf.take_map(name) {
-        Some(aya::maps::Map::Array(data)) => Ok(data),
+        Some(Map::Array(data)) => Ok(data),
         _ => Err(Error::NotInObject(name)),
     }
 }

@@ -6,6 +6,7 @@ mod error;
 mod events;
 mod instance;
 mod loaded;
+mod probe;
 mod refusal;
 mod ring;
 mod samples;
@@ -13,7 +14,7 @@ mod shared;
 
 use std::collections::BTreeSet;
 
-use aya::programs::{ProgramInfo, Xdp};
+use aya::programs::{ProgramInfo, SchedClassifier, Xdp};
 use gateway_ebpf::{
     fragment,
     layout::{FRAGMENT_LINES, NOTE_LINES},
@@ -26,6 +27,7 @@ pub use self::{
     counters::{Answers, Counters, Dropped, Forwarded},
     error::Error,
     instance::{Decapsulation, Settlements},
+    probe::{Connections, Direction, Entered},
     refusal::Refusal,
     ring::Shown,
 };
@@ -47,6 +49,8 @@ pub struct Dataplane {
     notes: Shared<[NoteLine; NOTE_LINES as usize]>,
     /// Fragmented datagrams, likewise.
     fragments: Shared<[NoteLine; FRAGMENT_LINES as usize]>,
+    /// Once something asked for it.
+    connections: Option<Connections>,
 }
 
 impl Dataplane {
@@ -62,7 +66,7 @@ impl Dataplane {
         let mut loaded = Loaded::load(object, PROGRAM, (0..).zip(NEXT), &[])?;
         let notes = Shared::map(loaded.array("TRANSITIONS")?)?;
         let fragments = Shared::map(loaded.array("FRAGMENTS")?)?;
-        Ok(Self { loaded, notes, fragments })
+        Ok(Self { loaded, notes, fragments, connections: None })
     }
 
     /// Forwards the programs' events, the first drop of each kind, to the log, and keeps the last ones they show. Needs to be
@@ -80,6 +84,34 @@ impl Dataplane {
     /// Another program is there; no XDP at all.
     pub fn attach(&mut self, interface: &str) -> Result<XdpMode, Error> {
         self.loaded.attach(interface)
+    }
+
+    /// The table of connections through the data path; their programs are loaded with it, and not attached yet.
+    ///
+    /// # Errors
+    /// Refused by the verifier.
+    pub fn connections(&mut self) -> Result<Connections, Error> {
+        let connections = match self.connections.take() {
+            Some(connections) => connections,
+            None => probe::load(&mut self.loaded)?,
+        };
+        Ok(self.connections.insert(connections).clone())
+    }
+
+    /// Attaches the programs of [`Self::connections`].
+    ///
+    /// # Errors
+    /// The kernel is too old for them.
+    pub fn attach_probes(&mut self, interface: &str) -> Result<(), Error> {
+        probe::attach(&mut self.loaded, interface)
+    }
+
+    /// A program of [`Self::connections`], for test runs.
+    ///
+    /// # Errors
+    /// None with the object of this build.
+    pub fn classifier(&mut self, direction: Direction) -> Result<&mut SchedClassifier, Error> {
+        self.loaded.classifier(direction)
     }
 
     /// The program that is attached, for test runs.

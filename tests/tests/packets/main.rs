@@ -10,6 +10,7 @@ mod model;
 mod nat;
 mod object;
 mod parity;
+mod probes;
 mod samples;
 mod steering;
 mod table;

@@ -440,6 +440,7 @@ fn a_reply_leaves_by_the_kernels_route_if_that_is_one_of_our_interfaces() {
         (by(1), Verdict::Transmit, &sent),
         (by(2), Verdict::Redirect(1), &sent),
         (by(3), Verdict::Deliver, &with_vip),
+        (Route::Here, Verdict::Pass, &frame),
         // It may be cut, which the kernel does.
         (Route::TooBig, Verdict::Deliver, &with_vip),
     ] {
@@ -503,7 +504,19 @@ fn a_reply_leaves_by_a_route_and_a_neighbour_of_the_kernel() {
                 "no route",
                 data(10_443, 9, b"odd").ip(DIP, OUTSIDE).ethernet(&[]),
                 Action::Pass,
-                data(443, 9, b"odd").ip(VIP, OUTSIDE).ethernet(&[]),
+                data(10_443, 9, b"odd").ip(DIP, OUTSIDE).ethernet(&[]),
+            ),
+            (
+                "the balancer's own connection",
+                data(10_443, 9, b"odd").ip(DIP, "10.0.7.1").ethernet(&[]),
+                Action::Pass,
+                data(10_443, 9, b"odd").ip(DIP, "10.0.7.1").ethernet(&[]),
+            ),
+            (
+                "the balancer's own connection over IPv6",
+                data(10_443, 9, b"odd").ip(DIP6, "fd00:0:0:1::1").ethernet(&[]),
+                Action::Pass,
+                data(10_443, 9, b"odd").ip(DIP6, "fd00:0:0:1::1").ethernet(&[]),
             ),
             (
                 "1401 octets, not to be cut",
