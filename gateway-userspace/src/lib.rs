@@ -5,6 +5,7 @@ pub mod config;
 pub mod dataplane;
 pub mod inside;
 pub mod maglev;
+pub mod metrics;
 pub mod model;
 pub mod net;
 pub mod plan;
