@@ -36,17 +36,17 @@ impl<'e> Families<'e> {
         help: &str,
         samples: impl IntoIterator<Item = ([Label<'a>; N], u64)>,
     ) -> fmt::Result {
-        self.counter_in(Some(Unit::Bytes), name, help, samples)
+        self.counter_in(Some(&Unit::Bytes), name, help, samples)
     }
 
     fn counter_in<'a, const N: usize>(
         &mut self,
-        unit: Option<Unit>,
+        unit: Option<&Unit>,
         name: &str,
         help: &str,
         samples: impl IntoIterator<Item = ([Label<'a>; N], u64)>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
         for (labels, value) in samples {
             ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
         }
@@ -70,17 +70,17 @@ impl<'e> Families<'e> {
         help: &str,
         samples: impl IntoIterator<Item = ([Label<'a>; N], f64)>,
     ) -> fmt::Result {
-        self.gauge_in(Some(Unit::Seconds), name, help, samples)
+        self.gauge_in(Some(&Unit::Seconds), name, help, samples)
     }
 
     fn gauge_in<'a, const N: usize>(
         &mut self,
-        unit: Option<Unit>,
+        unit: Option<&Unit>,
         name: &str,
         help: &str,
         samples: impl IntoIterator<Item = ([Label<'a>; N], f64)>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         for (labels, value) in samples {
             ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
         }
