@@ -9,9 +9,11 @@ pub mod metrics;
 pub mod model;
 pub mod net;
 pub mod plan;
+pub mod probe;
 pub mod proxy;
 pub mod status;
 pub mod supervise;
+mod trust;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -4,11 +4,10 @@ mod connect;
 mod exchange;
 mod heard;
 mod pool;
-mod trust;
 
 pub use self::{
     connect::Connector,
     exchange::{Fault, exchange},
     pool::{Lease, Pool},
-    trust::{TrustError, client_config},
 };
+pub use crate::trust::{TrustError, client_config};

@@ -1,4 +1,4 @@
-//! Whose certificates upstreams over https may show: the system's trust store, for the address in the configuration.
+//! Whose certificates upstreams and verified probes over https may show: the system's trust store.
 
 use std::{env, io, path::PathBuf, sync::Arc};
 
@@ -9,12 +9,12 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// Why upstreams over https cannot be verified.
+/// Why nobody's certificate can be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// Nothing there.
     #[error(
-        "an upstream is https, but there is no store of trusted certificates; install ca-certificates, or set SSL_CERT_FILE"
+        "an upstream or probe is https, but there is no store of trusted certificates; install ca-certificates, or set SSL_CERT_FILE"
     )]
     NoStore,
     /// Not readable.
@@ -30,7 +30,7 @@ pub enum TrustError {
     #[error("{0} has no usable certificate")]
     Empty(PathBuf),
     /// The library refused.
-    #[error("TLS towards upstreams cannot be set up")]
+    #[error("TLS of a client cannot be set up")]
     Tls(#[from] rustls::Error),
 }
 

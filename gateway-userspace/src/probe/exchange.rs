@@ -1,0 +1,76 @@
+//! One probe: a connection, and what the kind asks on it.
+
+use std::{sync::Arc, time::Instant};
+
+use rustls::ClientConfig;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::timeout_at,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{Target, failure::Failure, http, tls};
+use crate::model::{Probe, ProbeKind};
+
+/// What all probes of a configuration share.
+#[derive(Debug)]
+pub(super) struct Asker {
+    probe: Probe,
+    /// Set up with the first probe over https; why it cannot be, otherwise.
+    tls: Option<Result<Arc<ClientConfig>, Failure>>,
+}
+
+impl Asker {
+    pub(super) fn new(probe: Probe) -> Self {
+        let tls = (probe.kind == ProbeKind::Https).then(|| tls::config(&probe));
+        Self { probe, tls }
+    }
+
+    pub(super) fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    /// Probes once, on a connection of its own.
+    pub(super) async fn ask(&self, target: &Target) -> Result<(), Failure> {
+        let end = Instant::now() + self.probe.timeout;
+        let connected = timeout_at(end.into(), target.connect()).await;
+        let stream = connected.map_err(|_| Failure::Silent(self.probe.timeout))??;
+        let answered = async {
+            match &self.tls {
+                _ if self.probe.kind == ProbeKind::Tcp => Ok(()),
+                None => self.converse(stream, target).await,
+                Some(config) => {
+                    let name = tls::name(&self.probe, target.address)?;
+                    let connector = TlsConnector::from(config.clone()?);
+                    let shaken = connector.connect(name, stream).await;
+                    self.converse(shaken.map_err(|error| Failure::Tls(error.to_string()))?, target).await
+                }
+            }
+        };
+        timeout_at(end.into(), answered).await.map_err(|_| Failure::Slow(self.probe.timeout))?
+    }
+
+    /// Reads no further than to the status.
+    async fn converse<S>(&self, mut stream: S, target: &Target) -> Result<(), Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let failed = |error| Failure::of_exchange(&error);
+        stream.write_all(&http::request(&self.probe, target.address)).await.map_err(failed)?;
+        stream.flush().await.map_err(failed)?;
+        let mut response = Vec::with_capacity(1024);
+        let mut limited = stream.take(http::MOST as u64);
+        loop {
+            let read = limited.read_buf(&mut response).await.map_err(failed)?;
+            match http::status(&response)? {
+                Some(status) if self.probe.status.has(status) => return Ok(()),
+                Some(status) => return Err(Failure::Status(status)),
+                None if read > 0 => {}
+                None if limited.limit() == 0 => {
+                    return Err(Failure::NotHttp("interim responses without an end".to_owned()));
+                }
+                None => return Err(Failure::Cut(String::new())),
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What is known of all instances by their probes, and what is decided by it. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddr,
+    time::Instant,
+};
+
+use super::{
+    Report,
+    health::{Health, Verdict},
+    history::History,
+    policy::{self, Belief, Decision, Member},
+};
+use crate::model::{AdminState, InstanceName, Model, Probe};
+
+/// All of it.
+#[derive(Debug, Clone, Default)]
+pub struct Watch {
+    instances: BTreeMap<InstanceName, Watched>,
+    /// None until the first one is made: who serves from the start on has not returned.
+    decision: Option<Decision>,
+}
+
+/// An instance.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// What its probes say.
+    pub health: Health,
+    /// For people.
+    pub history: History,
+    /// See [`Member::joining`].
+    joining: bool,
+    /// See [`Member::returned`].
+    returned: Option<Instant>,
+}
+
+impl Watched {
+    fn new(now: Instant, joining: bool) -> Self {
+        Self { health: Health::new(now), history: History::default(), joining, returned: None }
+    }
+}
+
+/// A change of an instance's health, as it is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    instance: InstanceName,
+    address: SocketAddr,
+    /// Good or bad answers in a row that led to it.
+    answers: u32,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Up,
+    Down {
+        error: String,
+        /// Good answers that it takes to be up again.
+        rise: u32,
+        flaps: bool,
+    },
+    Gone,
+    Present,
+}
+
+impl Change {
+    /// Whether it is bad news.
+    pub fn level(&self) -> log::Level {
+        match self.kind {
+            Kind::Up | Kind::Present => log::Level::Info,
+            Kind::Down { .. } | Kind::Gone => log::Level::Warn,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { instance, address, answers, kind } = self;
+        let probes = if *answers == 1 { "probe" } else { "probes in a row" };
+        match kind {
+            Kind::Up => write!(f, "{instance} is up: {answers} {probes} succeeded ({address})"),
+            Kind::Down { error, rise, flaps } => {
+                write!(f, "{instance} is down: {answers} {probes} failed: {error} ({address})")?;
+                match flaps {
+                    true => write!(f, "; it goes up and down, so it takes {rise} good ones now to be up again"),
+                    false => Ok(()),
+                }
+            }
+            Kind::Gone => write!(f, "{instance} is gone: nothing answers at {}", address.ip()),
+            Kind::Present => write!(f, "{instance}: something answers at {} again", address.ip()),
+        }
+    }
+}
+
+impl Watch {
+    /// Takes up who is in the file now, and decides anew. An instance that is added while others serve waits for its first
+    /// verdict.
+    pub fn follow(
+        &mut self,
+        model: &Model,
+        admin_state: impl Fn(&InstanceName) -> Option<AdminState>,
+        now: Instant,
+    ) {
+        self.instances.retain(|name, _| model.instance(&name.0).is_some());
+        let joining = self.decision.is_some();
+        for instance in &model.instances {
+            self.instances.entry(instance.name.clone()).or_insert_with(|| Watched::new(now, joining));
+        }
+        self.decide(model, admin_state, now);
+    }
+
+    /// Takes up a result. [`Self::decide`] says what follows.
+    pub fn take_up(&mut self, report: &Report, probe: &Probe) -> Option<Change> {
+        let watched = self.instances.get_mut(&report.instance)?;
+        let result = match &report.outcome {
+            Ok(()) => Ok(()),
+            // What this host could not try says nothing of the instance.
+            Err(failure) => match failure.presence() {
+                Some(presence) => Err(presence),
+                None => {
+                    watched.history.note(report, None);
+                    return None;
+                }
+            },
+        };
+        let was_gone = watched.health.is_gone(probe);
+        let rise = watched.health.rise(probe);
+        let verdict = watched.health.observe(result, probe, report.at);
+        watched.history.note(report, verdict);
+        let kind = match (verdict, &report.outcome) {
+            (Some(Verdict::Up), _) => Kind::Up,
+            (Some(_), Err(error)) => Kind::Down {
+                error: error.to_string(),
+                rise: watched.health.rise(probe),
+                flaps: watched.health.doublings() > 0,
+            },
+            _ => match (was_gone, watched.health.is_gone(probe)) {
+                (false, true) => Kind::Gone,
+                (true, false) => Kind::Present,
+                _ => return None,
+            },
+        };
+        let answers = if kind == Kind::Up { rise } else { probe.fall.into() };
+        let (instance, address) = (report.instance.clone(), report.address);
+        Some(Change { instance, address, answers, kind })
+    }
+
+    /// Decides anew. True if something follows for the tables.
+    pub fn decide(
+        &mut self,
+        model: &Model,
+        admin_state: impl Fn(&InstanceName) -> Option<AdminState>,
+        now: Instant,
+    ) -> bool {
+        let mut decision = policy::decide(&self.members(model, &admin_state), &model.probe, now);
+        if self.note_returns(&decision, now) {
+            decision = policy::decide(&self.members(model, &admin_state), &model.probe, now);
+        }
+        let before = self.decision.replace(decision.clone());
+        before.is_none_or(|before| (before.shares, before.gone) != (decision.shares, decision.gone))
+    }
+
+    fn members<'m>(
+        &self,
+        model: &'m Model,
+        admin_state: impl Fn(&InstanceName) -> Option<AdminState>,
+    ) -> Vec<Member<'m>> {
+        let member = |instance: &'m crate::model::Instance| {
+            let watched = self.instances.get(&instance.name)?;
+            Some(Member {
+                name: &instance.name,
+                weight: instance.weight,
+                admin_state: admin_state(&instance.name)?,
+                verdict: watched.health.verdict(),
+                gone: watched.health.is_gone(&model.probe),
+                joining: watched.joining,
+                returned: watched.returned,
+            })
+        };
+        model.instances.iter().filter_map(member).collect()
+    }
+
+    /// Who serves now and did not before has returned, if others served meanwhile. True if that is somebody.
+    fn note_returns(&mut self, decision: &Decision, now: Instant) -> bool {
+        let serving: BTreeSet<_> = decision.serving().collect();
+        let Some(before) = &self.decision else { return false };
+        let served: BTreeSet<_> = before.serving().collect();
+        let others = served.iter().any(|name| serving.contains(name));
+        // Who was only believed to be down has nothing to warm up for.
+        let believed = before.belief == Belief::Probes && decision.belief == Belief::Probes;
+        let mut returned = false;
+        for (name, watched) in &mut self.instances {
+            if !serving.contains(name) {
+                watched.returned = None;
+            } else if !served.contains(name) && others && believed {
+                watched.returned = Some(now);
+                returned = true;
+            }
+        }
+        returned
+    }
+
+    /// What was decided last.
+    pub fn decision(&self) -> Option<&Decision> {
+        self.decision.as_ref()
+    }
+
+    /// An instance of the file.
+    pub fn instance(&self, name: &InstanceName) -> Option<&Watched> {
+        self.instances.get(name)
+    }
+}
+
+#[cfg(test)]
+mod tests;
