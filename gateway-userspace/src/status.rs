@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    instance::{DataPath, Dip, Drain, Flows, Health, HealthWord, Instance, Override, ProbeResult},
+    instance::{DataPath, Dip, Drain, Flows, Health, HealthWord, Instance, Override, ProbeResult, SlowStart},
     schema::schema,
     time::Time,
 };

@@ -24,6 +24,8 @@ pub struct Config {
     pub balancer: Balancer,
     /// `[[instance]]`
     pub instance: Vec<Instance>,
+    /// `[probe]`
+    pub probe: Probe,
     /// `[[endpoint]]`
     pub endpoint: Vec<Endpoint>,
     /// `[proxy]`
@@ -98,6 +100,50 @@ pub struct Instance {
     pub admin_state: String,
 }
 
+/// `[probe]`; what is none is left to the program's default.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Probe {
+    /// tcp, http, https
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// On the DIP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// `Host` and SNI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Good answers, as in `200-299, 401`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// Of certificates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<bool>,
+    /// As in `100ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<String>,
+    /// As in `100ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// Good answers in a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rise: Option<u16>,
+    /// Bad ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fall: Option<u16>,
+    /// keep, reset, auto
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_down: Option<String>,
+    /// refuse, all-up
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub all_down: Option<String>,
+    /// In per cent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub panic: Option<u8>,
+    /// As in `10s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<String>,
+}
+
 /// `[[endpoint]]`
 #[derive(Debug, Clone, Serialize)]
 pub struct Endpoint {
@@ -151,13 +197,14 @@ pub struct Proxy {
 }
 
 impl Instance {
-    /// The n-th, from 1, with its addresses in the lab.
+    /// The n-th, from 1, with its addresses in the lab. It is up whatever its probes say, since most tests' instances are
+    /// only wires, without a proxy; see [`Config::probed`].
     pub fn nth(n: u8) -> Self {
         Self {
             name: format!("gw-{n}"),
             dip: Station::instance(n).addresses().to_vec(),
             weight: 100,
-            admin_state: "auto".to_owned(),
+            admin_state: "up".to_owned(),
         }
     }
 }
@@ -205,6 +252,7 @@ impl Config {
                 drain: "1h".to_owned(),
             },
             instance: (1..=instances).map(Instance::nth).collect(),
+            probe: Probe::default(),
             endpoint: certificates.iter().map(endpoint).collect(),
             proxy: Proxy { no_sni: "reject".to_owned() },
         }
@@ -218,6 +266,13 @@ impl Config {
             // The first DIP that is reached is the one that is used.
             self.instance.iter_mut().for_each(|instance| instance.dip.reverse());
         }
+        self
+    }
+
+    /// The same with instances that are in service as long as their probes say so.
+    #[must_use]
+    pub fn probed(mut self) -> Self {
+        self.instance.iter_mut().for_each(|instance| "auto".clone_into(&mut instance.admin_state));
         self
     }
 

@@ -102,7 +102,7 @@ fn all_of_it(lab: &Lab, running: &mut Running) {
 fn serves_and_leaves(mode: Mode) {
     let lab = Lab::raise(2).unwrap();
     let before = hosts(&lab);
-    let mut running = lab.start(&lab.config().forwarding(mode)).unwrap();
+    let mut running = lab.start(&lab.config().probed().forwarding(mode)).unwrap();
     all_of_it(&lab, &mut running);
     assert_eq!(damage(&lab), []);
     drop(running);
@@ -154,7 +154,7 @@ fn hairpin(lab: &Lab, from: &Host) {
 fn answers_its_instances(mode: Mode) {
     for instances in [1, 3] {
         let lab = Lab::raise(instances).unwrap();
-        let _running = lab.start(&lab.config().forwarding(mode)).unwrap();
+        let _running = lab.start(&lab.config().probed().forwarding(mode)).unwrap();
         lab.hosts.instances.iter().for_each(|host| hairpin(&lab, host));
     }
 }
@@ -178,7 +178,7 @@ fn r25_with_nat_an_instance_gets_an_answer_from_the_vip_it_serves() {
 #[test]
 fn a_segment_with_a_wrong_checksum_is_counted_by_the_instance() {
     let lab = Lab::raise(1).unwrap();
-    let _running = lab.start(&lab.config()).unwrap();
+    let _running = lab.start(&lab.config().probed()).unwrap();
     let injector = Injector::new(&lab.hosts.client, CLIENT).unwrap();
     let instance = &lab.hosts.instances[0];
     for vip in VIPS {

@@ -22,7 +22,7 @@ const STATUS: &str = "/status-0123456789abcdef";
 
 fn up() -> (Lab, Running) {
     let lab = Lab::raise(2).unwrap();
-    let running = lab.start(&lab.config()).unwrap();
+    let running = lab.start(&lab.config().probed()).unwrap();
     (lab, running)
 }
 

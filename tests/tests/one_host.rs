@@ -27,7 +27,7 @@ const VIPS: [IpAddr; 2] = [IpAddr::V4(PRIVATE), IpAddr::V6(PRIVATE6)];
 /// A lab whose only instance is the balancer's host.
 fn one_host() -> (Lab, Config) {
     let lab = Lab::raise(1).unwrap();
-    let mut config = lab.config();
+    let mut config = lab.config().probed();
     config.instance[0].dip = std::mem::take(&mut config.balancer.address);
     (lab, config)
 }

@@ -21,7 +21,7 @@ const VIPS: [IpAddr; 2] = [IpAddr::V4(PUBLIC), IpAddr::V6(PUBLIC6)];
 
 fn every_port(vip: IpAddr) {
     let lab = Lab::raise(2).unwrap();
-    let mut running = lab.start(&lab.config()).unwrap();
+    let mut running = lab.start(&lab.config().probed()).unwrap();
     let scan = scan::ports(&lab.hosts.outside, OUTSIDE, vip, 3443).unwrap();
     assert_eq!(scan.open, BTreeSet::from([3443]));
     assert_eq!(scan.refused, BTreeSet::new(), "a closed port is silent");
@@ -42,7 +42,7 @@ fn r20a_of_all_65535_tcp_ports_only_3443_answers_over_ipv6() {
 #[test]
 fn r20b_other_protocols_get_no_answer() {
     let lab = Lab::raise(2).unwrap();
-    let mut running = lab.start(&lab.config()).unwrap();
+    let mut running = lab.start(&lab.config().probed()).unwrap();
     for vip in VIPS {
         assert_eq!(knock::knock(&lab.hosts.outside, OUTSIDE, vip, 3443).unwrap(), []);
     }
@@ -55,7 +55,7 @@ fn r20b_other_protocols_get_no_answer() {
 #[test]
 fn r20cd_3443_serves_the_management_name_and_refuses_all_others() {
     let lab = Lab::raise(2).unwrap();
-    let _running = lab.start(&lab.config()).unwrap();
+    let _running = lab.start(&lab.config().probed()).unwrap();
     for vip in VIPS {
         let at = SocketAddr::new(vip, 3443);
         let management = default_host("management");

@@ -14,7 +14,7 @@ use lab::{
 
 fn up() -> (Lab, Running) {
     let lab = Lab::raise(1).unwrap();
-    let running = lab.start(&lab.config()).unwrap();
+    let running = lab.start(&lab.config().probed()).unwrap();
     (lab, running)
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let interrupt = Interrupt::watch()?;
     let began = Instant::now();
     let lab = Lab::raise(INSTANCES).context("raising the lab")?;
-    let mut config = lab.config();
+    let mut config = lab.config().probed();
     config.balancer.forwarding.clone_from(&args.forwarding);
     let mut running = lab.start(&config)?;
     let mut report = Report::default();

@@ -1,6 +1,7 @@
 //! The owner task: it alone holds the state, and everything else reaches it as an event.
 
 mod follow;
+mod probes;
 mod snapshot;
 mod start;
 
@@ -42,6 +43,7 @@ use crate::{
         router::{self, Family},
     },
     plan::{self, Desired, Plan},
+    probe::{Prober, Report, policy::Belief},
     status::{Apply, Program, Time},
 };
 
@@ -53,13 +55,24 @@ enum Event {
     /// Time to confirm the neighbours, and to do again what failed.
     Tick,
     DrainOver,
+    /// Of a slow start.
+    StepDue,
     /// From a task that watches something.
     Inbox(Message),
 }
 
 /// What other tasks tell the owner task.
 #[derive(Debug)]
-enum Message {}
+enum Message {
+    /// A probe is over.
+    Probe(Report),
+}
+
+impl From<Report> for Message {
+    fn from(report: Report) -> Self {
+        Self::Probe(report)
+    }
+}
 
 /// A balancer at work.
 struct Daemon<'a> {
@@ -78,6 +91,9 @@ struct Daemon<'a> {
     /// Why the ways to some instances are not what they should be; each reason is logged once.
     astray: String,
     tick: Interval,
+    prober: Prober,
+    /// What was last logged of it.
+    belief: Belief,
     state: State,
     plan: Plan,
     since: Time,
@@ -140,17 +156,18 @@ impl<'a> Daemon<'a> {
 
     async fn next_event(&mut self, signals: &mut Signals) -> anyhow::Result<Event> {
         let drain_end = self.state.next_drain_end();
-        let drain_over = async {
-            match drain_end {
-                Some(end) => sleep_until(end.into()).await,
-                None => std::future::pending().await,
-            }
+        let step = self.state.next_step();
+        let until = async |time: Option<Instant>| match time {
+            Some(time) => sleep_until(time.into()).await,
+            None => std::future::pending().await,
         };
+        let (drain_over, step_due) = (until(drain_end), until(step));
         Ok(tokio::select! {
             request = signals.next() => Event::Request(request),
             event = self.events.next() => Event::Network(event.ok_or(net::Error::EventsEnded)?),
             _ = self.tick.tick() => Event::Tick,
             () = drain_over => Event::DrainOver,
+            () = step_due => Event::StepDue,
             Some(message) = self.inbox.recv() => Event::Inbox(message),
         })
     }
@@ -188,14 +205,18 @@ impl<'a> Daemon<'a> {
             }
             Event::Network(events::Event::Lost) | Event::Tick => self.catch_up().await?,
             Event::Network(_) => {}
-            Event::Inbox(message) => match message {},
+            Event::Inbox(message) => match message {
+                Message::Probe(report) => self.probed(&report),
+            },
             Event::DrainOver => {
                 for name in self.state.end_drains(Instant::now()) {
                     log::info!("{name}: the drain is over; what is left of its flows is ended");
                 }
                 self.apply_or_retry();
             }
+            Event::StepDue => self.decide(),
         }
+        self.say_what_is_believed();
         Ok(ControlFlow::Continue(()))
     }
 
@@ -238,6 +259,7 @@ impl<'a> Daemon<'a> {
         }
         self.state.take_up(Arc::new(new), hops, now);
         self.apply_or_retry();
+        self.follow_probes();
         self.ask_neighbours().await;
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What the daemon knows, and what follows for the tables. Pure: time is an argument.
 
+mod health;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher as _, RandomState},
@@ -12,6 +14,7 @@ use super::ways::{Hop, Hops};
 use crate::{
     model::{AdminState, Forwarding, InstanceName, Model},
     plan::{Desired, Interface, Mac, Way},
+    probe::watch::Watch,
 };
 
 /// The owner task's state.
@@ -32,6 +35,8 @@ pub(super) struct State {
     ended: BTreeSet<InstanceName>,
     /// Admin states set at run time, in place of the file's (`gateway instance up|down`).
     overrides: BTreeMap<InstanceName, AdminState>,
+    /// What the probes say.
+    watch: Watch,
     node_salt: u64,
 }
 
@@ -53,11 +58,13 @@ impl State {
             draining: BTreeMap::new(),
             ended: BTreeSet::new(),
             overrides: BTreeMap::new(),
+            watch: Watch::default(),
             // Its keys come from the operating system.
             node_salt: RandomState::new().hash_one(()),
         };
         // An instance that is `down` from the start may have flows of a balancer that ran before this one.
         state.drain_what_is_not_served(model.instances.iter().map(|i| i.name.clone()), now);
+        state.watch_the_file(now);
         state
     }
 
@@ -159,6 +166,7 @@ impl State {
         }
         self.hops = hops;
         self.forget_what_is_not_wanted();
+        self.watch_the_file(now);
         // A new one may be reached by a neighbour that is known.
         let keys: Vec<_> = self.hops.keys().cloned().collect();
         for key in keys {
@@ -200,17 +208,12 @@ impl State {
             None => self.overrides.remove(name),
         };
         self.drain_what_is_not_served(served, now);
+        self.decide(now);
         before != self.admin_state(name)
     }
 
     fn serves(&self, name: &InstanceName) -> bool {
         self.admin_state(name).is_some_and(|state| state != AdminState::Down)
-    }
-
-    /// The weight that each instance of the file has now.
-    pub(super) fn shares(&self) -> BTreeMap<InstanceName, u16> {
-        let share = |one: &crate::model::Instance| if self.serves(&one.name) { one.weight } else { 0 };
-        self.model.instances.iter().map(|one| (one.name.clone(), share(one))).collect()
     }
 
     fn forget_what_is_not_wanted(&mut self) {
@@ -269,7 +272,7 @@ impl State {
             ways: self.ways.clone(),
             local: self.local.clone(),
             ended: self.ended.clone(),
-            gone: BTreeSet::new(),
+            gone: self.gone(),
             shares: self.shares(),
             node_salt: self.node_salt,
             now: 0,

@@ -58,7 +58,9 @@ impl Failure {
     /// Of reading or writing.
     pub(super) fn of_exchange(error: &io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Unreachable(plain(error)),
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                Self::Unreachable(plain(error))
+            }
             _ => Self::Cut(format!(": {}", plain(error))),
         }
     }
@@ -67,9 +69,12 @@ impl Failure {
     pub fn presence(&self) -> Option<Presence> {
         match self {
             Self::Silent(_) | Self::Unreachable(_) => Some(Presence::Nobody),
-            Self::Refused | Self::Slow(_) | Self::Tls(_) | Self::Cut(_) | Self::NotHttp(_) | Self::Status(_) => {
-                Some(Presence::Somebody)
-            }
+            Self::Refused
+            | Self::Slow(_)
+            | Self::Tls(_)
+            | Self::Cut(_)
+            | Self::NotHttp(_)
+            | Self::Status(_) => Some(Presence::Somebody),
             Self::Own(_) => None,
         }
     }
@@ -92,7 +97,10 @@ mod tests {
         assert_eq!(text(libc::EHOSTUNREACH), "no route to host");
         assert_eq!(text(libc::ENETUNREACH), "network is unreachable");
         assert_eq!(text(libc::EMFILE), "could not be tried: too many open files");
-        assert_eq!(Failure::Silent(Duration::from_millis(1_500)).to_string(), "no connection within 1s 500ms");
+        assert_eq!(
+            Failure::Silent(Duration::from_millis(1_500)).to_string(),
+            "no connection within 1s 500ms"
+        );
         assert_eq!(Failure::Status(503).to_string(), "status 503");
     }
 

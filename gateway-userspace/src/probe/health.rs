@@ -32,7 +32,7 @@ pub struct Health {
     absent: u32,
     /// How often the rise time is doubled.
     doublings: u8,
-    /// When it last came to be up.
+    /// When it came back, if it is up again.
     rose: Option<Instant>,
 }
 
@@ -44,18 +44,13 @@ impl Health {
 
     /// As it was found by a process that ran before this one. The count of results begins anew.
     pub fn found(verdict: Verdict, since: Instant, doublings: u8, presence: Presence, probe: &Probe) -> Self {
-        let rose = (verdict == Verdict::Up).then_some(since);
+        let rose = (verdict == Verdict::Up && doublings > 0).then_some(since);
         let absent = if presence == Presence::Nobody { probe.fall.into() } else { 0 };
         Self { verdict, since, good: 0, bad: 0, absent, doublings: doublings.min(MOST_DOUBLINGS), rose }
     }
 
     /// Takes up a probe's result. The new verdict, where it is another one.
-    pub fn observe(
-        &mut self,
-        result: Result<(), Presence>,
-        probe: &Probe,
-        now: Instant,
-    ) -> Option<Verdict> {
+    pub fn observe(&mut self, result: Result<(), Presence>, probe: &Probe, now: Instant) -> Option<Verdict> {
         match result {
             Ok(()) => (self.good, self.bad, self.absent) = (self.good.saturating_add(1), 0, 0),
             Err(presence) => {
@@ -64,7 +59,7 @@ impl Health {
             }
         }
         if self.verdict != Verdict::Up && self.good >= self.rise(probe) {
-            self.rose = Some(now);
+            self.rose = (self.verdict == Verdict::Down).then_some(now);
             return Some(self.becomes(Verdict::Up, now));
         }
         if self.verdict != Verdict::Down && self.bad >= u32::from(probe.fall) {
@@ -82,7 +77,7 @@ impl Health {
         verdict
     }
 
-    /// It was never up, or has been for longer than two of the longest rise times.
+    /// It did not come back, or did so longer ago than two of the longest rise times.
     fn is_forgiven(&self, probe: &Probe, now: Instant) -> bool {
         let quiet = probe.interval * u32::from(probe.rise) * (2 << MOST_DOUBLINGS);
         self.rose.is_none_or(|rose| now.saturating_duration_since(rose) >= quiet)
@@ -186,7 +181,7 @@ mod tests {
             rises.push(one.rises_after());
             one.after(&[REFUSED; 3]);
         }
-        assert_eq!(rises, [2, 4, 8, 16, 32, 64, 64, 64]);
+        assert_eq!(rises, [2, 2, 4, 8, 16, 32, 64, 64], "the first time down is not yet flapping");
         one.rises_after();
         one.now += one.probe.interval * 128;
         one.after(&[REFUSED; 3]);

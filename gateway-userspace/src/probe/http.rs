@@ -85,7 +85,10 @@ mod tests {
             String::from_utf8(request(&probe, address.parse().unwrap())).unwrap()
         };
         let request = asked(Some("contoso.com"), "10.0.0.11:8080");
-        assert!(request.starts_with("GET /status-0123456789abcdef HTTP/1.1\r\nHost: contoso.com\r\n"), "{request}");
+        assert!(
+            request.starts_with("GET /status-0123456789abcdef HTTP/1.1\r\nHost: contoso.com\r\n"),
+            "{request}"
+        );
         assert!(request.ends_with("Connection: close\r\n\r\n"), "{request}");
         assert!(asked(None, "10.0.0.11:8080").contains("\r\nHost: 10.0.0.11:8080\r\n"));
         assert!(asked(None, "[fd00::11]:8080").contains("\r\nHost: [fd00::11]:8080\r\n"));
@@ -125,7 +128,10 @@ mod tests {
             assert!(matches!(text(garbage), Err(Failure::NotHttp(_))), "{garbage}");
         }
         assert!(text(&format!("HTTP/1.1 200 {}", "a".repeat(LINE))).is_err(), "a line without an end");
-        assert_eq!(text("SSH-2.0\u{1b}\r\n").unwrap_err().to_string(), r#"no HTTP/1 response: "SSH-2.0\u{1b}\r\n""#);
+        assert_eq!(
+            text("SSH-2.0\u{1b}\r\n").unwrap_err().to_string(),
+            r#"no HTTP/1 response: "SSH-2.0\u{1b}\r\n""#
+        );
     }
 
     proptest! {

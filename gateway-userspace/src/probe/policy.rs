@@ -59,7 +59,9 @@ impl fmt::Display for Belief {
                 "{down} of {probed} probed instances are down, more than `probe.panic` allows: the probes are not \
                  believed, and all instances count as up"
             ),
-            Self::Refused => f.write_str("no instance is in service: new flows are dropped (`probe.all_down`)"),
+            Self::Refused => {
+                f.write_str("no instance is in service: new flows are dropped (`probe.all_down`)")
+            }
             Self::AllUp => {
                 f.write_str("no instance is in service: all count as up all the same (`probe.all_down`)")
             }
@@ -106,9 +108,9 @@ pub fn decide(members: &[Member<'_>], probe: &Probe, now: Instant) -> Decision {
         .filter(|_| believed)
         .filter_map(|member| Some((member.name, step(member.returned?, probe.slow_start, now)?)))
         .collect();
-    // Weights count against each other only, so all may be eight times as big: a weight of 1 has steps too.
-    let heaviest = serving.iter().map(|member| member.weight).max().unwrap_or_default();
-    let scale = if starting.is_empty() || heaviest.checked_mul(STEPS).is_none() { 1 } else { STEPS };
+    // Weights count against each other only, so all may be eight times as big: else a small one would have no steps.
+    let small = serving.iter().any(|member| starting.contains_key(member.name) && member.weight < STEPS);
+    let scale = if small { STEPS } else { 1 };
     let share = |member: &&Member<'_>| {
         let step = starting.get(member.name).map_or(STEPS, |(step, _)| *step);
         let share = u32::from(member.weight) * u32::from(scale) * u32::from(step) / u32::from(STEPS);

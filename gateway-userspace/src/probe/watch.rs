@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt, mem,
     net::SocketAddr,
     time::Instant,
 };
@@ -19,8 +19,9 @@ use crate::model::{AdminState, InstanceName, Model, Probe};
 #[derive(Debug, Clone, Default)]
 pub struct Watch {
     instances: BTreeMap<InstanceName, Watched>,
-    /// None until the first one is made: who serves from the start on has not returned.
-    decision: Option<Decision>,
+    decision: Decision,
+    /// False until the first decision: who serves from the start on has not returned, and joins nobody.
+    began: bool,
 }
 
 /// An instance.
@@ -84,7 +85,9 @@ impl fmt::Display for Change {
             Kind::Down { error, rise, flaps } => {
                 write!(f, "{instance} is down: {answers} {probes} failed: {error} ({address})")?;
                 match flaps {
-                    true => write!(f, "; it goes up and down, so it takes {rise} good ones now to be up again"),
+                    true => {
+                        write!(f, "; it goes up and down, so it takes {rise} good ones now to be up again")
+                    }
                     false => Ok(()),
                 }
             }
@@ -97,18 +100,13 @@ impl fmt::Display for Change {
 impl Watch {
     /// Takes up who is in the file now, and decides anew. An instance that is added while others serve waits for its first
     /// verdict.
-    pub fn follow(
-        &mut self,
-        model: &Model,
-        admin_state: impl Fn(&InstanceName) -> Option<AdminState>,
-        now: Instant,
-    ) {
+    pub fn follow(&mut self, model: &Model, admin_states: &BTreeMap<InstanceName, AdminState>, now: Instant) {
         self.instances.retain(|name, _| model.instance(&name.0).is_some());
-        let joining = self.decision.is_some();
+        let joining = self.began;
         for instance in &model.instances {
             self.instances.entry(instance.name.clone()).or_insert_with(|| Watched::new(now, joining));
         }
-        self.decide(model, admin_state, now);
+        self.decide(model, admin_states, now);
     }
 
     /// Takes up a result. [`Self::decide`] says what follows.
@@ -151,28 +149,29 @@ impl Watch {
     pub fn decide(
         &mut self,
         model: &Model,
-        admin_state: impl Fn(&InstanceName) -> Option<AdminState>,
+        admin_states: &BTreeMap<InstanceName, AdminState>,
         now: Instant,
     ) -> bool {
-        let mut decision = policy::decide(&self.members(model, &admin_state), &model.probe, now);
+        let mut decision = policy::decide(&self.members(model, admin_states), &model.probe, now);
         if self.note_returns(&decision, now) {
-            decision = policy::decide(&self.members(model, &admin_state), &model.probe, now);
+            decision = policy::decide(&self.members(model, admin_states), &model.probe, now);
         }
-        let before = self.decision.replace(decision.clone());
-        before.is_none_or(|before| (before.shares, before.gone) != (decision.shares, decision.gone))
+        self.began = true;
+        let before = mem::replace(&mut self.decision, decision);
+        (&before.shares, &before.gone) != (&self.decision.shares, &self.decision.gone)
     }
 
     fn members<'m>(
         &self,
         model: &'m Model,
-        admin_state: impl Fn(&InstanceName) -> Option<AdminState>,
+        admin_states: &BTreeMap<InstanceName, AdminState>,
     ) -> Vec<Member<'m>> {
         let member = |instance: &'m crate::model::Instance| {
             let watched = self.instances.get(&instance.name)?;
             Some(Member {
                 name: &instance.name,
                 weight: instance.weight,
-                admin_state: admin_state(&instance.name)?,
+                admin_state: *admin_states.get(&instance.name)?,
                 verdict: watched.health.verdict(),
                 gone: watched.health.is_gone(&model.probe),
                 joining: watched.joining,
@@ -185,11 +184,10 @@ impl Watch {
     /// Who serves now and did not before has returned, if others served meanwhile. True if that is somebody.
     fn note_returns(&mut self, decision: &Decision, now: Instant) -> bool {
         let serving: BTreeSet<_> = decision.serving().collect();
-        let Some(before) = &self.decision else { return false };
-        let served: BTreeSet<_> = before.serving().collect();
+        let served: BTreeSet<_> = self.decision.serving().collect();
         let others = served.iter().any(|name| serving.contains(name));
         // Who was only believed to be down has nothing to warm up for.
-        let believed = before.belief == Belief::Probes && decision.belief == Belief::Probes;
+        let believed = [&self.decision, decision].iter().all(|one| one.belief == Belief::Probes);
         let mut returned = false;
         for (name, watched) in &mut self.instances {
             if !serving.contains(name) {
@@ -203,8 +201,8 @@ impl Watch {
     }
 
     /// What was decided last.
-    pub fn decision(&self) -> Option<&Decision> {
-        self.decision.as_ref()
+    pub fn decision(&self) -> &Decision {
+        &self.decision
     }
 
     /// An instance of the file.

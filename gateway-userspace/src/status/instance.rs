@@ -88,9 +88,23 @@ pub struct Health {
     pub failed: u64,
     /// How often the state changed, since this process runs.
     pub transitions: u64,
+    /// Good answers in a row that it takes to be up again: more than `probe.rise` for an instance that went up and down.
+    pub rise: u32,
+    /// It returned, or was added while others served, and comes to its weight in steps. Absent: it has its weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<SlowStart>,
     /// The last probes, the latest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<ProbeResult>,
+}
+
+/// How far an instance has come to its weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SlowStart {
+    /// From 1.
+    pub step: u16,
+    /// So many there are: its share is `step` of `steps` parts of its weight.
+    pub steps: u16,
 }
 
 /// An instance's health in a word.

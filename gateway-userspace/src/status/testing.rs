@@ -108,6 +108,8 @@ fn instance(name: &str, host: u8) -> Instance {
             succeeded: 500,
             failed: 3,
             transitions: 2,
+            rise: 4,
+            slow_start: Some(SlowStart { step: 3, steps: 8 }),
             history: vec![ProbeResult {
                 time: time(1999),
                 seconds: 0.002,

@@ -87,6 +87,7 @@ impl Daemon<'_> {
                 if self.state.reroute(found.hops) {
                     log::info!("the routes to the instances have changed");
                     self.apply_or_retry();
+                    self.follow_probes();
                 }
                 found.unreachable.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
             }

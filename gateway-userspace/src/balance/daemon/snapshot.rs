@@ -27,6 +27,7 @@ impl Daemon<'_> {
         if self.behind {
             trouble.push("the kernel's tables could not be brought up to date, which is tried again; the log has the reason".into());
         }
+        trouble.extend(self.disbelief());
         let counters = self.dataplane.counters().map_err(anyhow::Error::from);
         if let Err(error) = &counters {
             trouble.push(format!("the counters cannot be read: {error:#}"));
@@ -110,7 +111,7 @@ impl Daemon<'_> {
             share,
             admin_state: self.state.admin_state(name),
             overridden: overridden.map(|one| Override { file: one.admin_state }),
-            health: None,
+            health: self.health(name),
             data_path: None,
             buckets,
             bucket_percent: f64::from(buckets) * 100.0 / BUCKETS as f64,

@@ -9,7 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Daemon, Port, route_replies, snapshot, stamped};
+use super::{Daemon, Message, Port, route_replies, snapshot, stamped};
 use crate::{
     balance::{
         Args,
@@ -28,6 +28,7 @@ use crate::{
         events::Events,
     },
     plan::{self, Interface},
+    probe::{Prober, policy::Belief},
     status::{Program, Time},
 };
 
@@ -92,6 +93,8 @@ impl<'a> Daemon<'a> {
         let mut tick = interval(neighbours::EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (outbox, inbox) = mpsc::channel(64);
+        let prober = Prober::start::<Message>(outbox.clone()).context("cannot start the probes")?;
+        prober.follow(&model.probe, state.targets());
         let ports = links.into_iter().zip(sides).zip(modes);
         let ports =
             ports.map(|((link, side), mode)| Port { link, side, mode, vips: Vips::default() }).collect();
@@ -108,6 +111,8 @@ impl<'a> Daemon<'a> {
             silent: BTreeSet::new(),
             astray: String::new(),
             tick,
+            prober,
+            belief: Belief::default(),
             state,
             plan,
             since: Time::now(),

@@ -1,0 +1,93 @@
+//! What the probes say, and what the balancer does about it.
+
+use std::{
+    mem,
+    time::{Instant, SystemTime},
+};
+
+use super::Daemon;
+use crate::{
+    model::InstanceName,
+    probe::{Report, health::Verdict, policy::Belief},
+    status::{Health, HealthWord, ProbeResult, SlowStart, Time},
+};
+
+impl Daemon<'_> {
+    /// Has the probes follow the file and the routes.
+    pub(super) fn follow_probes(&self) {
+        self.prober.follow(&self.state.model().probe, self.state.targets());
+    }
+
+    /// A probe is over.
+    pub(super) fn probed(&mut self, report: &Report) {
+        if self.is_blind_to(report) {
+            return;
+        }
+        let Some(change) = self.state.probed(report) else { return };
+        log::log!(change.level(), "{change}");
+        self.decide();
+    }
+
+    /// It failed, and the cable was out at this end: that says nothing of the instance.
+    fn is_blind_to(&self, report: &Report) -> bool {
+        let port = self.state.probed_by(report).and_then(|link| self.port(link));
+        report.outcome.is_err() && port.is_some_and(|at| !self.ports[at].link.carrier)
+    }
+
+    /// Brings the tables to what health, admin states and time make of the shares.
+    pub(super) fn decide(&mut self) {
+        if self.state.decide(Instant::now()) {
+            self.apply_or_retry();
+        }
+    }
+
+    /// Logs whether the probes are believed, when that changes.
+    pub(super) fn say_what_is_believed(&mut self) {
+        let belief = self.state.decision().belief;
+        if mem::discriminant(&belief) != mem::discriminant(&self.belief) {
+            let level = if belief == Belief::Probes { log::Level::Info } else { log::Level::Error };
+            log::log!(level, "{belief}");
+        }
+        self.belief = belief;
+    }
+
+    /// What an instance's probes say, for those who ask.
+    pub(super) fn health(&self, name: &InstanceName) -> Option<Health> {
+        let watched = self.state.watched(name)?;
+        let probe = &self.state.model().probe;
+        let (health, history) = (&watched.health, &watched.history);
+        let state = match health.verdict() {
+            Verdict::Unknown => HealthWord::Unknown,
+            Verdict::Up => HealthWord::Up,
+            Verdict::Down if health.is_gone(probe) => HealthWord::Gone,
+            Verdict::Down => HealthWord::Down,
+        };
+        let result = |tried: &crate::probe::history::Tried| ProbeResult {
+            time: wall_time(tried.at),
+            seconds: tried.took.as_secs_f64(),
+            error: tried.error.clone(),
+        };
+        Some(Health {
+            state,
+            since: wall_time(health.since()),
+            last_error: history.last_error.as_ref().map(|(_, error)| error.clone()),
+            succeeded: history.succeeded,
+            failed: history.failed,
+            transitions: history.changes,
+            rise: health.rise(probe),
+            slow_start: self.state.slow_start(name).map(|(step, steps)| SlowStart { step, steps }),
+            history: history.results.iter().map(result).collect(),
+        })
+    }
+
+    /// Why the probes do not decide, where they do not.
+    pub(super) fn disbelief(&self) -> Option<String> {
+        let belief = self.state.decision().belief;
+        (belief != Belief::Probes).then(|| belief.to_string())
+    }
+}
+
+fn wall_time(past: Instant) -> Time {
+    let now = SystemTime::now();
+    now.checked_sub(past.elapsed()).unwrap_or(now).into()
+}
