@@ -124,7 +124,7 @@ fn r12_draining_and_weighting_move_no_flow_and_several_changes_add_up() {
     // A note is a claim until its flow proves it.
     assert_eq!(packets.send(20_000, flag::ACK).instances, second.instances);
     assert_eq!(second.owners().unwrap().keys().collect::<Vec<_>>(), ["gw-2", "gw-3", "gw-4"]);
-    config.instance[0].admin_state = "auto".to_owned();
+    config.instance[0].admin_state = "up".to_owned();
     config.instance[1].weight = 10;
     packets.change(&config);
     let third = packets.send(30_000, flag::SYN);

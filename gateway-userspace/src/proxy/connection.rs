@@ -9,6 +9,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::watch,
+    time::timeout,
 };
 
 use super::{
@@ -24,6 +25,9 @@ use super::{
     worker::Worker,
 };
 use crate::model::{NoSni, Role};
+
+/// The type of TLS's first record (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 22;
 
 /// Set when the proxy stops.
 pub type Stop = watch::Receiver<bool>;
@@ -48,9 +52,19 @@ pub async fn serve(
         return;
     };
     let asker = Asker::new(Arc::clone(&worker), door, port, peer.ip().to_canonical());
-    match door {
-        Door::Redirect | Door::Probe => converse(asker, stream, stop).await,
-        Door::Https | Door::Management => {
+    // A probe may be over TLS (`probe.kind`), whose first byte no method of HTTP begins with.
+    let plain = match door {
+        Door::Redirect => true,
+        Door::Https | Door::Management => false,
+        Door::Probe => match first_byte(&stream, &worker, &mut stop.clone()).await {
+            Some(byte) => byte != TLS_HANDSHAKE,
+            // A probe that only connects.
+            None => return,
+        },
+    };
+    match plain {
+        true => converse(asker, stream, stop).await,
+        false => {
             let accepted = tls::accept(stream, &worker.limits, |hello| {
                 let state = worker.current.load();
                 let served = choose(&state, door, hello);
@@ -76,11 +90,23 @@ pub async fn serve(
     }
 }
 
-/// R40, R41, R20(d): the certificate of the name asked for, if that name is served at this door.
+/// What comes first, left where it is; none if nothing comes.
+async fn first_byte(stream: &TcpStream, worker: &Worker, stop: &mut Stop) -> Option<u8> {
+    let mut byte = [0];
+    tokio::select! {
+        read = timeout(worker.limits.first_byte, stream.peek(&mut byte)) => {
+            (read.ok()?.ok()? > 0).then_some(byte[0])
+        }
+        () = stopped(stop) => None,
+    }
+}
+
+/// R40, R41, R20(d): the certificate of the name asked for, if that name is served at this door. A probe need not ask for one.
 fn choose(state: &State, door: Door, hello: &Hello<'_>) -> Option<Arc<Served>> {
     let role = match hello {
         Hello::Name(name) => state.routes.site(door, name)?.role,
         Hello::Nothing if state.no_sni == NoSni::DefaultCertificate && door == Door::Https => Role::Gateway,
+        Hello::Nothing if door == Door::Probe => return state.certificates.values().next().cloned(),
         Hello::Nothing | Hello::Address => return None,
     };
     state.certificates.get(&role).cloned()

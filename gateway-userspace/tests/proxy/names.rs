@@ -217,6 +217,9 @@ async fn r46_status_of_the_endpoints_and_of_the_probe() {
             );
         }
     }
+    let request = b"GET /healthy HTTP/1.1\r\nConnection: close\r\n\r\n";
+    let answer = proxy.ask_as(proxy.probe, API, request).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "a probe over TLS");
     assert_eq!(upstream.take(), "");
 }
 

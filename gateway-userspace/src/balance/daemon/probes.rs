@@ -24,8 +24,9 @@ impl Daemon<'_> {
             return;
         }
         let Some(change) = self.state.probed(report) else { return };
-        log::log!(change.level(), "{change}");
         self.decide();
+        // Afterwards, so that what is said is so.
+        log::log!(change.level(), "{change}");
     }
 
     /// It failed, and the cable was out at this end: that says nothing of the instance.
