@@ -1,7 +1,9 @@
 //! User space of gateway: `gateway.toml` → [`config`] → [`model`] → [`plan`] → [`dataplane`], and the proxy.
 
+pub mod api;
 pub mod balance;
 pub mod config;
+pub mod control;
 pub mod dataplane;
 pub mod inside;
 pub mod maglev;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use gateway_userspace::{balance, config, inside, proxy, supervise};
+use gateway_userspace::{balance, config, control, inside, proxy, supervise};
 
 /// The self-hosted gateway of an API management service: a load-balanced private VIP, host-name routing, and a
 /// public VIP that lets in the management endpoint only.
@@ -11,7 +11,7 @@ use gateway_userspace::{balance, config, inside, proxy, supervise};
 #[command(name = "gateway", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -24,6 +24,18 @@ enum Command {
     Proxy(proxy::Args),
     /// Check a configuration file and say what is wrong with it
     Check(config::check::Args),
+    /// Show what a file would change on the running balancer
+    Plan(control::PlanArgs),
+    /// Move the running balancer to its file
+    Apply(control::ApplyArgs),
+    /// How the running balancer is
+    Status(control::StatusArgs),
+    /// Why packets were dropped
+    Drops(control::DropsArgs),
+    /// Take an instance out of service, or put it back
+    Instance(control::InstanceArgs),
+    /// Make a token for the API over TCP
+    Token(control::TokenArgs),
 }
 
 fn main() -> ExitCode {
@@ -31,16 +43,29 @@ fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
         .format_target(false)
         .init();
-    let outcome = match cli.command {
+    let Some(command) = cli.command else { return finish(control::bare()) };
+    finish(match command {
         Command::Run(args) => supervise::run(&args),
         Command::Balance(args) => balance::run(&args),
         Command::Proxy(args) if args.beside_balancer => proxy::run(&args),
         Command::Proxy(args) => inside::around(args.config.clone(), &args.instance, || proxy::run(&args)),
         Command::Check(args) => config::check::run(&args),
-    };
+        Command::Plan(args) => control::plan(&args),
+        Command::Apply(args) => control::apply(&args),
+        Command::Status(args) => control::status(&args),
+        Command::Drops(args) => control::drops(&args),
+        Command::Instance(args) => control::instance(&args),
+        Command::Token(args) => control::token(&args),
+    })
+}
+
+fn finish(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(control::Exit(code)) = error.downcast_ref() {
+                return ExitCode::from(*code);
+            }
             if let Some(faults) = error.downcast_ref::<config::Faults>() {
                 eprint!("{faults}");
                 return ExitCode::from(2);

@@ -146,6 +146,8 @@ pub struct Balancer {
     pub drain: Duration,
     /// Where API, metrics and overview listen.
     pub admin: SocketAddr,
+    /// The file of tokens for the API over TCP.
+    pub tokens: Option<PathBuf>,
     /// Seeds ring and flow hash; the same on every balancer of a service. Default: the service's name.
     pub seed: String,
 }

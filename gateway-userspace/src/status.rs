@@ -117,6 +117,8 @@ pub struct Configuration {
 pub struct Apply {
     /// What it asks for is so.
     pub ok: bool,
+    /// The same in a word.
+    pub outcome: Outcome,
     /// When it was.
     pub time: Time,
     /// Who asked: `start`, `SIGHUP`, or who called.
@@ -124,6 +126,35 @@ pub struct Apply {
     /// Why it was not taken up; what was running before goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// What became of an apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The file said what was so already.
+    NothingToDo,
+    /// In force; taken back if no instance is healthy any more within its window.
+    Watched,
+    /// In force.
+    Applied,
+    /// Not taken up.
+    Refused,
+    /// Taken back: what was before is in force again, for no instance was healthy any more.
+    RolledBack,
+}
+
+impl Outcome {
+    /// For people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NothingToDo => "nothing to do",
+            Self::Watched => "applied, watched",
+            Self::Applied => "applied",
+            Self::Refused => "refused",
+            Self::RolledBack => "rolled back",
+        }
+    }
 }
 
 /// The program that packets go through.

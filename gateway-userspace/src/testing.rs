@@ -34,6 +34,7 @@ pub(crate) fn model(instances: &[&str]) -> Model {
             management_sources: vec![],
             drain: Duration::from_secs(3600),
             admin: "127.0.0.1:9180".parse().unwrap(),
+            tokens: None,
             seed: "contoso".into(),
         },
         instances: instances.iter().map(|name| instance(name)).collect(),

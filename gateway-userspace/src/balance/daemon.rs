@@ -1,5 +1,7 @@
 //! The owner task: it alone holds the state, and everything else reaches it as an event.
 
+mod apply;
+mod calls;
 mod follow;
 mod probes;
 mod snapshot;
@@ -9,7 +11,6 @@ use std::{
     collections::BTreeSet,
     net::IpAddr,
     ops::ControlFlow,
-    sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -22,27 +23,25 @@ use tokio::{
 use super::{
     Args,
     neighbours::Neighbours,
-    preflight,
-    reload::{self, VipChanges},
     report::report,
     signals::{Request, Signals},
     state::State,
     status,
+    trial::Trial,
     vips::Vips,
 };
 use crate::{
-    config,
+    api::{self, Call, Who},
     dataplane::{Dataplane, XdpMode},
     model::{Forwarding, InstanceName, Model, Side},
     net::{
         self, Netlink,
-        changes::Changes,
-        claim::claim,
+        changes::Changes as HostChanges,
         events::{self, Events},
         link::Link,
         router::{self, Family},
     },
-    plan::{self, Desired, Plan},
+    plan::{self, Changes, Desired, Plan},
     probe::{Prober, Report, policy::Belief},
     status::{Apply, Program, Time},
 };
@@ -59,6 +58,10 @@ enum Event {
     StepDue,
     /// From a task that watches something.
     Inbox(Message),
+    /// From the API.
+    Call(Call),
+    /// The time is over in which a new state is watched.
+    TrialOver,
 }
 
 /// What other tasks tell the owner task.
@@ -82,6 +85,11 @@ struct Daemon<'a> {
     inbox: mpsc::Receiver<Message>,
     /// For tasks that watch something.
     outbox: mpsc::Sender<Message>,
+    calls: mpsc::Receiver<Call>,
+    /// Ends before anything is undone: nobody asks for a change then.
+    api: api::Server,
+    /// A new state that may be taken back.
+    trial: Option<Trial>,
     /// The interfaces, the inner one first.
     ports: Vec<Port>,
     local: Option<InstanceName>,
@@ -105,7 +113,7 @@ struct Daemon<'a> {
     behind: bool,
     // These two in this order, in which they are dropped: a VIP is gone from the interface before the program that
     // guards it (R20).
-    changes: Changes,
+    changes: HostChanges,
     dataplane: Dataplane,
 }
 
@@ -151,17 +159,17 @@ impl<'a> Daemon<'a> {
             if self.handle(event).await?.is_break() {
                 return Ok(());
             }
+            self.judge_trial().await;
         }
     }
 
     async fn next_event(&mut self, signals: &mut Signals) -> anyhow::Result<Event> {
-        let drain_end = self.state.next_drain_end();
-        let step = self.state.next_step();
-        let until = async |time: Option<Instant>| match time {
+        let at = async |time: Option<Instant>| match time {
             Some(time) => sleep_until(time.into()).await,
             None => std::future::pending().await,
         };
-        let (drain_over, step_due) = (until(drain_end), until(step));
+        let (drain_over, step_due) = (at(self.state.next_drain_end()), at(self.state.next_step()));
+        let trial_over = at(self.trial.as_ref().map(|trial| trial.until));
         Ok(tokio::select! {
             request = signals.next() => Event::Request(request),
             event = self.events.next() => Event::Network(event.ok_or(net::Error::EventsEnded)?),
@@ -169,6 +177,8 @@ impl<'a> Daemon<'a> {
             () = drain_over => Event::DrainOver,
             () = step_due => Event::StepDue,
             Some(message) = self.inbox.recv() => Event::Inbox(message),
+            Some(call) = self.calls.recv() => Event::Call(call),
+            () = trial_over => Event::TrialOver,
         })
     }
 
@@ -185,10 +195,8 @@ impl<'a> Daemon<'a> {
                 report(&self.dataplane, self.args.counters.as_deref());
             }
             Event::Request(Request::Reload) => {
-                status::reloading();
-                let outcome = self.reload().await;
-                self.last_apply = snapshot::apply("SIGHUP", &outcome);
-                status::reloaded(&self.args.config, outcome);
+                // What came of it is in the log and in the status.
+                let _ = self.take_up_file(&Who::Signal, &api::Apply::default()).await;
             }
             Event::Network(events::Event::Neighbour(entry)) => self.heard_of(&entry),
             Event::Network(events::Event::Link(link)) => {
@@ -208,6 +216,9 @@ impl<'a> Daemon<'a> {
             Event::Inbox(message) => match message {
                 Message::Probe(report) => self.probed(&report),
             },
+            Event::Call(call) => self.answer(call).await,
+            // It is judged after each event.
+            Event::TrialOver => {}
             Event::DrainOver => {
                 for name in self.state.end_drains(Instant::now()) {
                     log::info!("{name}: the drain is over; what is left of its flows is ended");
@@ -220,70 +231,13 @@ impl<'a> Daemon<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Goes over to the file as it is now; on an error everything is as before.
-    async fn reload(&mut self) -> anyhow::Result<()> {
-        let running = Arc::clone(self.state.model());
-        let new = config::load(&self.args.config)?;
-        reload::check(&running, &new)?;
-        if let Some(local) = self.local.as_ref().filter(|name| new.instance(&name.0).is_none()) {
-            anyhow::bail!(
-                "{local} runs on this host and is no longer in the file; stop `gateway run` to remove it"
-            );
-        }
-        let links: Vec<_> = self.ports.iter().map(|port| port.link.clone()).collect();
-        let hops = preflight::hops(&self.netlink, &new, &links, self.local.as_ref()).await?;
-        route_replies(&mut self.changes, &new, &links, &self.netlink.links().await?)?;
-        let vips = VipChanges::between(&running, &new);
-        let before = self.state.clone();
-        let now = Instant::now();
-
-        // Tables first, then addresses come; addresses go, then tables: a VIP's packets never reach the host's stack.
-        self.state.take_up(Arc::new(reload::with_both_vips(&running, &new)), hops.clone(), now);
-        if let Err(error) = self.change_vips(&vips).await {
-            for port in &self.ports {
-                for vip in of(port.side, &vips.added) {
-                    if let Err(error) = self.changes.remove_address(&self.netlink, &port.link, vip).await {
-                        log::error!("{error:#}");
-                    }
-                }
-            }
-            self.state = before;
-            self.apply_or_retry();
-            // A VIP that was given up already comes back.
-            self.settle(&[]).await;
-            return Err(error);
-        }
-        // From here on the file is taken up: tables that know the VIPs of both files serve either.
-        if *running != new {
-            self.generation += 1;
-        }
-        self.state.take_up(Arc::new(new), hops, now);
-        self.apply_or_retry();
-        self.follow_probes();
-        self.ask_neighbours().await;
-        Ok(())
-    }
-
-    async fn change_vips(&mut self, vips: &VipChanges) -> anyhow::Result<()> {
-        self.apply()?;
-        for port in &self.ports {
-            claim(&mut self.changes, &self.netlink, &port.link, &of(port.side, &vips.added)).await?;
-        }
-        for port in &self.ports {
-            for vip in of(port.side, &vips.removed) {
-                self.changes.remove_address(&self.netlink, &port.link, vip).await?;
-            }
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self) -> anyhow::Result<()> {
+    fn apply(&mut self) -> anyhow::Result<Changes> {
         let plan = plan::plan(&stamped(self.state.desired()), Some(&self.plan))?;
         let changes = self.dataplane.apply(&plan)?;
         log::debug!("{} buckets and {} other entries written", changes.buckets, changes.entries);
         self.plan = plan;
         self.behind = false;
-        Ok(())
+        Ok(changes)
     }
 
     /// For changes that nobody waits for: the tables keep what they have until it works.
@@ -295,7 +249,8 @@ impl<'a> Daemon<'a> {
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        let Self { args, netlink, changes, dataplane, .. } = self;
+        let Self { args, netlink, changes, dataplane, api, .. } = self;
+        drop(api);
         let undone = changes.undo(&netlink).await;
         report(&dataplane, args.counters.as_deref());
         // Detaches, last of all.
@@ -318,7 +273,7 @@ fn of(side: Side, vips: &[(Side, IpAddr)]) -> Vec<IpAddr> {
 
 /// With `nat` the host is the instances' way back.
 fn route_replies(
-    changes: &mut Changes,
+    changes: &mut HostChanges,
     model: &Model,
     links: &[Link],
     all: &[Link],

@@ -11,6 +11,7 @@ mod report;
 mod signals;
 mod state;
 mod status;
+mod trial;
 mod vips;
 mod ways;
 

@@ -10,30 +10,58 @@ use crate::model::{Forwarding, Model, Side};
     "{key} changed from {from} to {to}; that takes a restart (`systemctl restart`, or stop and start `gateway`)"
 )]
 pub(super) struct Refusal {
-    key: &'static str,
-    from: String,
-    to: String,
+    pub(super) key: &'static str,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) why: &'static str,
 }
 
-/// Refuses what cannot change under living flows: where packets come in, how they are sent on, how they are spread.
+/// Refuses what cannot change under living flows.
 pub(super) fn check(running: &Model, new: &Model) -> Result<(), Refusal> {
+    restarts(running, new).into_iter().next().map_or(Ok(()), Err)
+}
+
+/// All that cannot change under living flows: where packets come in, how they are sent on, how they are spread; and where
+/// this process is found.
+pub(super) fn restarts(running: &Model, new: &Model) -> Vec<Refusal> {
     // With nat, instances tell VIPs by ports that come from a VIP's place in the file.
     let vips = |model: &Model| match model.balancer.forwarding {
         Forwarding::Nat => format!("{:?} and {:?}", model.vip.private, model.vip.public),
         _ => String::new(),
     };
     let vips = (vips(running), vips(new));
+    let names = (running.service.name.clone(), new.service.name.clone());
     let (old, new) = (&running.balancer, &new.balancer);
-    let keys = [
-        ("[balancer] interface", old.interfaces.to_string(), new.interfaces.to_string()),
-        ("balancer.forwarding", old.forwarding.to_string(), new.forwarding.to_string()),
-        ("balancer.seed", old.seed.clone(), new.seed.clone()),
-        ("[vip] with nat", vips.0, vips.1),
+    let all = [
+        (
+            "[balancer] interface",
+            old.interfaces.to_string(),
+            new.interfaces.to_string(),
+            "the program is attached to the interface at the start",
+        ),
+        (
+            "balancer.forwarding",
+            old.forwarding.to_string(),
+            new.forwarding.to_string(),
+            "flows that began in one mode would end in another",
+        ),
+        (
+            "balancer.seed",
+            old.seed.clone(),
+            new.seed.clone(),
+            "every flow's hash changes with it, so flows would be found at other instances",
+        ),
+        (
+            "[vip] with nat",
+            vips.0,
+            vips.1,
+            "instances tell VIPs by ports that come from a VIP's place in the file",
+        ),
+        ("service.name", names.0, names.1, "the control socket is called by it"),
+        ("balancer.admin", old.admin.to_string(), new.admin.to_string(), "the API listens from the start on"),
     ];
-    match keys.into_iter().find(|(_, from, to)| from != to) {
-        None => Ok(()),
-        Some((key, from, to)) => Err(Refusal { key, from, to }),
-    }
+    let changed = all.into_iter().filter(|(_, from, to, _)| from != to);
+    changed.map(|(key, from, to, why)| Refusal { key, from, to, why }).collect()
 }
 
 /// VIPs that come to an interface and go from it with a file; with two interfaces, one that changes its kind does both.

@@ -156,6 +156,8 @@ impl State {
     pub(super) fn take_up(&mut self, model: Arc<Model>, mut hops: Hops, now: Instant) {
         let served: Vec<_> = self.model.instances.iter().map(|i| i.name.clone()).collect();
         self.model = model;
+        // One that is in the file again some day comes as the file has it.
+        self.overrides.retain(|name, _| self.model.instance(&name.0).is_some());
         self.drain_what_is_not_served(served, now);
         // A drained instance is still followed, also where another one has its address now: a new name must not cut
         // the flows of the host that it is given to.
@@ -225,6 +227,25 @@ impl State {
     /// Whether the admin state was set at run time.
     pub(super) fn is_overridden(&self, name: &InstanceName) -> bool {
         self.overrides.contains_key(name)
+    }
+
+    /// Admin states set at run time.
+    pub(super) fn overrides(&self) -> &BTreeMap<InstanceName, AdminState> {
+        &self.overrides
+    }
+
+    /// Has these hold, and no others.
+    pub(super) fn set_overrides(&mut self, overrides: BTreeMap<InstanceName, AdminState>, now: Instant) {
+        let served: Vec<_> = self
+            .model
+            .instances
+            .iter()
+            .map(|one| one.name.clone())
+            .filter(|name| self.serves(name))
+            .collect();
+        self.overrides = overrides;
+        self.drain_what_is_not_served(served, now);
+        self.decide(now);
     }
 
     /// Who is drained, and until when; none if the clock cannot tell it.

@@ -4,7 +4,7 @@ use std::{fmt::Display, io, path::Path};
 
 use sd_notify::NotifyState;
 
-use crate::config::Faults;
+use crate::api::{Applied, Refused};
 
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
@@ -23,23 +23,27 @@ pub(super) fn reloading() {
 }
 
 /// Ready again either way: an error leaves what was running before.
-pub(super) fn reloaded(file: &Path, outcome: anyhow::Result<()>) {
+pub(super) fn reloaded(file: &Path, outcome: &Result<Applied, Refused>) {
     let file = file.display();
     let status = match outcome {
-        Ok(()) => {
-            log::info!("{file} is taken up");
-            format!("{file} is taken up")
+        Ok(Applied { changed: false, generation, .. }) => {
+            format!("{file} says what is so already: nothing to do, generation {generation}")
         }
-        Err(error) => {
+        Ok(Applied { generation, buckets, entries, .. }) => {
+            format!(
+                "{file} is taken up as generation {generation}: {buckets} buckets and {entries} other entries written"
+            )
+        }
+        Err(refused) => {
             // Faults are drawn with the lines they are in.
-            let reason = match error.downcast_ref::<Faults>() {
-                Some(faults) => format!("\n{faults}"),
-                None => format!(" {error:#}"),
-            };
-            log::error!("{file} is not taken up, what was running goes on:{reason}");
+            let pause = if matches!(refused, Refused::Faults(..)) { '\n' } else { ' ' };
+            log::error!("{file} is not taken up, what was running goes on:{pause}{}", refused.text());
             format!("{file} is not taken up; the log has the reason")
         }
     };
+    if outcome.is_ok() {
+        log::info!("{status}");
+    }
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 

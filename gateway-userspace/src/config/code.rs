@@ -138,6 +138,8 @@ codes! {
         "The public VIP lets in TCP 3443 for the `management` endpoint only (R20), so nothing will be reachable on it.";
     ProbeKey = 63, Warning, "key of another kind of probe",
         "A `tcp` probe asks for nothing, and only `https` sees a certificate; change `probe.kind`, or remove the key.";
+    AdminWithoutTokens = 70, Warning, "an API that nobody can use",
+        "`balancer.admin` is not a loopback address, so whoever asks there needs a token of the file `balancer.tokens`, and there is none. The Unix socket on the balancer's host works all the same.";
 }
 
 impl fmt::Display for Code {

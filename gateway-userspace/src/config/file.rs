@@ -154,6 +154,8 @@ pub(super) struct Balancer {
     pub drain: Key<Duration>,
     /// Where the API listens.
     pub admin: Key<SocketAddr>,
+    /// Who may use it.
+    pub tokens: Key<String>,
     /// Of ring and flow hash.
     pub seed: Key<String>,
 }
@@ -182,6 +184,7 @@ impl Balancer {
             management_sources: table.texts("management_sources", value::prefix),
             drain: table.duration("drain"),
             admin: table.text("admin", value::socket_address),
+            tokens: table.text("tokens", value::text),
             seed: table.text("seed", value::text),
         }
     }

@@ -44,6 +44,16 @@ pub fn load(path: &Path) -> Result<Model, Faults> {
     Ok(model)
 }
 
+/// Checks a text, which is called `path` for people. Relative paths in it are taken from `folder`. Pure.
+///
+/// # Errors
+/// All faults at once.
+pub fn parse(text: String, path: &Path, folder: &Path) -> Result<Model, Faults> {
+    let (resolved, faults) = examine(&text, folder);
+    let report = Report::new(Source { path: path.to_owned(), text }, faults);
+    resolved.model.ok_or(Faults { report, rendering: Rendering::Plain })
+}
+
 /// Reads and checks a file.
 fn read(path: &Path) -> (Resolved, Report) {
     let refused = |text: String, fault| {

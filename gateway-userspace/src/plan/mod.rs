@@ -3,6 +3,7 @@
 mod block;
 pub mod buckets;
 mod close;
+mod difference;
 mod hops;
 mod instance;
 mod numbers;
@@ -29,6 +30,7 @@ pub use self::{
     block::Changes,
     close::Evidence,
     close::close,
+    difference::{Action, Change as FileChange, Difference, Moved, Override, Restart, changes, moved},
     hops::hop_id,
     instance::{OnInstance, instance},
     served::Served,

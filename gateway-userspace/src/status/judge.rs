@@ -1,6 +1,6 @@
 //! What is wrong, and the word for it. Pure.
 
-use super::{HealthWord, Instance, State, Status};
+use super::{HealthWord, Instance, Outcome, State, Status};
 use crate::model::AdminState;
 
 impl Status {
@@ -14,10 +14,13 @@ impl Status {
         let apply = &self.configuration.last_apply;
         if let Some(error) = &apply.error {
             let file = &self.configuration.file;
-            self.trouble.push(format!(
-                "{file} was not taken up at {}, what was running goes on: {error}; mend it, then `gateway apply`",
-                apply.time
-            ));
+            let time = apply.time;
+            self.trouble.push(match apply.outcome {
+                Outcome::RolledBack => format!("{file} was rolled back at {time}: {error}"),
+                _ => format!(
+                    "{file} was not taken up at {time}, what was running goes on: {error}; mend it, then `gateway apply`"
+                ),
+            });
         }
         let unready = self.vips.iter().filter_map(|vip| Some((vip.address, vip.reason.as_ref()?)));
         self.trouble.extend(unready.map(|(address, reason)| format!("{address} is not ready: {reason}")));

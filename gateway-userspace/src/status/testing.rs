@@ -22,6 +22,7 @@ pub(crate) fn serving() -> Status {
         (vip.ready, vip.reason) = (true, None);
     }
     status.configuration.last_apply.ok = true;
+    status.configuration.last_apply.outcome = Outcome::Applied;
     status.configuration.last_apply.error = None;
     status.instances = (1..=3).map(|n| instance(&format!("gw-{n}"), 11 + n)).collect();
     status
@@ -63,6 +64,7 @@ pub(crate) fn full() -> Status {
             file: "/etc/gateway/gateway.toml".into(),
             last_apply: Apply {
                 ok: false,
+                outcome: Outcome::Refused,
                 time: time(2000),
                 by: "SIGHUP".into(),
                 error: Some("/etc/gateway/gateway.toml:3:1: C012 unknown key `wieght`".into()),

@@ -167,6 +167,7 @@ impl Setup {
                 management_sources: vec![],
                 drain: Duration::from_secs(1),
                 admin: "127.0.0.1:9180".parse().unwrap(),
+                tokens: None,
                 seed: "contoso".into(),
             },
             instances: vec![Instance {

@@ -10,13 +10,12 @@ use gateway_ebpf::layout::BUCKETS;
 
 use super::{Daemon, Port};
 use crate::{
-    config::{Faults, Severity},
     model::InstanceName,
     net::mac_text,
     plan::{Plan, Scope},
     status::{
-        Apply, Configuration, Dip, Drain, Instance, Interface, Override, SCHEMA_VERSION, State as Word,
-        Status, Time, Vip, VipKind, Windows,
+        Apply, Configuration, Dip, Drain, Instance, Interface, Outcome, Override, SCHEMA_VERSION,
+        State as Word, Status, Time, Vip, VipKind, Windows,
     },
 };
 
@@ -80,7 +79,7 @@ impl Daemon<'_> {
         .collect()
     }
 
-    fn instances(&self) -> Vec<Instance> {
+    pub(super) fn instances(&self) -> Vec<Instance> {
         let mut buckets: BTreeMap<u16, u32> = BTreeMap::new();
         for word in &self.plan.ring {
             *buckets.entry(word.current()).or_default() += 1;
@@ -144,16 +143,9 @@ impl Daemon<'_> {
     }
 }
 
-/// The outcome of an apply, as it stays visible.
-pub(super) fn apply<T>(by: &str, outcome: &anyhow::Result<T>) -> Apply {
-    let error = outcome.as_ref().err().map(|error| match error.downcast_ref::<Faults>() {
-        // One line each: the caret and its place are for the log.
-        Some(Faults { report, .. }) => {
-            report.of(Severity::Fault).map(|fault| report.line(fault)).collect::<Vec<_>>().join("\n")
-        }
-        None => format!("{error:#}"),
-    });
-    Apply { ok: error.is_none(), time: Time::now(), by: by.into(), error }
+/// The start is one too.
+pub(super) fn started() -> Apply {
+    Apply { ok: true, outcome: Outcome::Applied, time: Time::now(), by: "start".into(), error: None }
 }
 
 fn interface(port: &Port) -> Interface {

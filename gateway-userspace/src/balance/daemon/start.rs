@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{Daemon, Message, Port, route_replies, snapshot, stamped};
 use crate::{
+    api,
     balance::{
         Args,
         neighbours::{self, Neighbours},
@@ -41,6 +42,10 @@ impl<'a> Daemon<'a> {
         // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
         let mut dataplane;
         let mut changes = Changes::begin(&netlink, Role::Balance).await?;
+        let (calls, called) = mpsc::channel(16);
+        let socket = api::socket_path(&model.service.name)?;
+        let settings = api::Settings { tokens: model.balancer.tokens.clone() };
+        let api = api::Server::start(&socket, model.balancer.admin, settings, calls)?;
         let mut links = Vec::new();
         let mut interfaces = Vec::new();
         for (side, name) in model.balancer.interfaces.sides() {
@@ -105,6 +110,9 @@ impl<'a> Daemon<'a> {
             events,
             inbox,
             outbox,
+            calls: called,
+            api,
+            trial: None,
             ports,
             local,
             neighbours,
@@ -117,7 +125,7 @@ impl<'a> Daemon<'a> {
             plan,
             since: Time::now(),
             generation: 1,
-            last_apply: snapshot::apply("start", &Ok(())),
+            last_apply: snapshot::started(),
             program: Program { id: info.id(), tag: format!("{:016x}", info.tag()) },
             behind: false,
             changes,

@@ -176,7 +176,14 @@ pub const TABLES: &[Table] = &[
                 Text("an IP address with port"),
                 Written(r#""127.0.0.1:9180""#),
                 r#""127.0.0.1:9180""#,
-                "Where API, metrics and overview listen. Not supported yet.",
+                "Where the API listens over TCP. Without tokens only a loopback address can be read from, and nothing can be changed. A change takes a restart.",
+            ),
+            key(
+                "tokens",
+                Text("a path"),
+                Described("none"),
+                r#""tokens""#,
+                "The file of tokens for the API over TCP, one a line, as `gateway token` prints them; read anew for each request. Its mode keeps others out (0600 or 0640). Relative to the folder of this file.",
             ),
             key(
                 "seed",

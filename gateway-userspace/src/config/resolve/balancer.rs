@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 
@@ -17,8 +18,14 @@ use crate::{
 };
 
 /// None where the interface is not known or nothing to seed with.
-pub(super) fn balancer(file: &File, service: Option<&Service>, faults: &mut Vec<Fault>) -> Option<Balancer> {
+pub(super) fn balancer(
+    file: &File,
+    service: Option<&Service>,
+    folder: &Path,
+    faults: &mut Vec<Fault>,
+) -> Option<Balancer> {
     let written = &file.balancer;
+    warn_of_a_closed_door(written, faults);
     Some(Balancer {
         interfaces: interfaces(written, faults)?,
         forwarding: written.forwarding.value_or(Forwarding::L2),
@@ -27,8 +34,24 @@ pub(super) fn balancer(file: &File, service: Option<&Service>, faults: &mut Vec<
         management_sources: list(&written.management_sources),
         drain: written.drain.value_or(Duration::from_secs(3_600)),
         admin: written.admin.value_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))),
+        tokens: written.tokens.value().map(|path| folder.join(path)),
         seed: written.seed.value_or(service?.name.clone()),
     })
+}
+
+/// Beyond loopback the API asks for tokens.
+fn warn_of_a_closed_door(written: &file::Balancer, faults: &mut Vec<Fault>) {
+    let Some(admin) = written.admin.given() else { return };
+    if admin.get_ref().ip().is_loopback() || !matches!(written.tokens, Key::Absent) {
+        return;
+    }
+    let problem = Problem::new(
+        Code::AdminWithoutTokens,
+        "nobody can use the API there: `balancer.admin` is no loopback address, and there are no tokens",
+    )
+    .label("answers health checks and nothing else")
+    .help("name a file of tokens by `tokens` (`gateway token` makes them)");
+    faults.push(problem.at(admin.span()));
 }
 
 /// One, or two different ones.

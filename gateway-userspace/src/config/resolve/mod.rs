@@ -61,7 +61,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     };
     let instances = instances::resolve(file, &network, faults);
     let vip = addresses::resolve(file, &network, &instances, faults);
-    let balancer = balancer::balancer(file, service.as_ref(), faults);
+    let balancer = balancer::balancer(file, service.as_ref(), folder, faults);
     let probe = probe::probe(file, faults);
     forwarding::check(file, &network, &vip, &probe, faults);
     snat(file, faults);

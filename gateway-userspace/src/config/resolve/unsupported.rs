@@ -15,9 +15,6 @@ pub(super) fn refuse(file: &File, faults: &mut Vec<Fault>) {
     if let Some(mode) = file.service.mode.given().filter(|mode| *mode.get_ref() != Mode::Internal) {
         faults.push(not_yet("this mode").help("use `\"internal\"`").at(mode.span()));
     }
-    if let Some(at) = file.balancer.admin.span() {
-        faults.push(not_yet("`balancer.admin`, the API,").help("remove it").at(at));
-    }
     if file.probe.via.value() == Some(&Via::Vip) {
         let problem = not_yet("a probe through the VIP").help("use `\"instance\"`");
         refuse_at(file.probe.via.span(), &problem, faults);

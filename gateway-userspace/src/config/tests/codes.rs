@@ -431,11 +431,17 @@ fn without(text: &str, role: &str) -> String {
 }
 
 #[test]
+fn an_api_beyond_loopback_needs_tokens() {
+    let admin = "interface = \"eth0\"\nadmin = «\"10.0.0.2:9180\"";
+    finds(Code::AdminWithoutTokens, INTERFACE, admin);
+    finds_all(&[], INTERFACE, "interface = \"eth0\"\nadmin = \"10.0.0.2:9180\"\ntokens = \"tokens\"");
+}
+
+#[test]
 fn features_to_come_are_refused() {
     for mode in ["external", "none"] {
         finds(Code::NotSupported, r#"mode   = "internal""#, &format!("mode = «\"{mode}\""));
     }
-    finds(Code::NotSupported, INTERFACE, "interface = \"eth0\"\nadmin = «\"127.0.0.1:9180\"");
     finds(Code::NotSupported, PROXY, "[snat]\nenabled = «true\n[proxy]");
     finds_all(&[Code::NotSupported; 2], PROXY, "[dns]\nserve = «true\nforward = «[\"10.0.0.2\"]\n[proxy]");
     for upstream in ["https://scm.contoso.com:443", "http://scm.contoso.com:8080", "http://scm"] {

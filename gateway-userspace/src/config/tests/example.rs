@@ -67,7 +67,6 @@ fn all_keys_yields_exactly_what_is_not_supported_yet() {
     assert_eq!(model, None);
     let faults: Vec<_> = report.of(Severity::Fault).map(|f| (f.code(), f.message().to_owned())).collect();
     let expected = [
-        "`balancer.admin`, the API, is not supported yet",
         "SNAT is not supported yet",
         "answering DNS is not supported yet",
         "forwarding DNS is not supported yet",
