@@ -32,10 +32,32 @@ pub const SOURCE_SETS: u32 = 16;
 /// Ends of ranges in a source set, a power of two.
 pub const BOUNDS: usize = 256;
 
-/// Everything that the control plane decided, in one map value: found once a packet, then read by offset. A map for each table
-/// meant seven look-ups and 2 ns more a packet, and a system call for each change.
-///
-/// User space maps it into its memory. It is the only writer; the kernel only reads, so each entry is changed in place.
+/// The one value of the map `TABLES`, which user space maps into its memory: two sets of tables, of which packets go by one.
+/// User space writes the other one, and then the word that says which holds. So a packet, or whoever looks after user space was
+/// killed, finds old or new tables and never a mixture.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Blocks {
+    /// [`LAYOUT`] of who made the map. It stays first, whatever becomes of the rest.
+    pub layout: u64,
+    /// Which block holds: 0 or 1.
+    pub active: u64,
+    /// See [`Self::active`].
+    pub blocks: [Block; 2],
+}
+
+impl Blocks {
+    /// The tables that packets go by now. They are not written before every packet that found them is gone.
+    #[inline(always)]
+    pub fn active(&self) -> &Block {
+        // SAFETY: from a reference. Volatile, because user space may store to the word meanwhile: it is loaded once.
+        let active = unsafe { (&raw const self.active).read_volatile() };
+        &self.blocks[(active & 1) as usize]
+    }
+}
+
+/// Everything that the control plane decided: found once a packet, then read by offset. A map for each table meant seven
+/// look-ups and 2 ns more a packet, and a system call for each change.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Block {
@@ -62,7 +84,68 @@ pub struct Block {
     pub ring: [u32; RING_WORDS],
     /// By bucket: who else may have flows of a moved bucket.
     pub windows: [Window; RING_WORDS],
+    /// How often tables were written: the block that holds has one more than the other.
+    pub sequence: u64,
+    /// Bytes of `saved` that are used.
+    pub saved_bytes: u64,
+    /// What user space has to know to go on with these tables, in a form of its own: written with them, so it never differs.
+    pub saved: [u8; SAVED],
 }
+
+/// Bytes of a block: a power of two, so that the second one is found without a multiplication.
+const BLOCK: usize = 4 << 20;
+/// Bytes of [`Block::saved`]: what is left.
+pub const SAVED: usize = BLOCK
+    - size_of::<Config>()
+    - INTERFACES as usize * size_of::<Interface>()
+    - SLOTS as usize
+        * (size_of::<Vip>()
+            + size_of::<Service>()
+            + size_of::<Address>()
+            + size_of::<Reply>()
+            + size_of::<Hop>())
+    - INSTANCES as usize * 2 * size_of::<Instance>()
+    - SOURCE_SETS as usize * size_of::<SourceSet>()
+    - RING_WORDS * (size_of::<u32>() + size_of::<Window>())
+    - 2 * size_of::<u64>();
+
+/// To be made larger when the maps come to mean something else while their sizes stay.
+const VERSION: u64 = 1;
+/// Tells maps that a program of this build can go on with: all sizes that it takes for granted, and [`VERSION`].
+pub const LAYOUT: u64 = {
+    let sizes = [
+        VERSION,
+        size_of::<Blocks>() as u64,
+        size_of::<Config>() as u64,
+        size_of::<Interface>() as u64,
+        size_of::<Vip>() as u64,
+        size_of::<Service>() as u64,
+        size_of::<Instance>() as u64,
+        size_of::<Reply>() as u64,
+        size_of::<Hop>() as u64,
+        size_of::<Window>() as u64,
+        size_of::<SourceSet>() as u64,
+        size_of::<Traffic>() as u64,
+        SLOTS as u64,
+        SCOPES as u64,
+        REASONS as u64,
+        INSTANCES as u64,
+        INTERFACES as u64,
+        BUCKETS as u64,
+        NOTE_LINES as u64,
+        FRAGMENT_LINES as u64,
+        NOTES as u64,
+        SOURCE_SETS as u64,
+        BOUNDS as u64,
+    ];
+    // FNV-1a, word by word.
+    let (mut hash, mut at) = (0xcbf2_9ce4_8422_2325_u64, 0);
+    while at < sizes.len() {
+        hash = (hash ^ sizes[at]).wrapping_mul(0x100_0000_01b3);
+        at += 1;
+    }
+    hash
+};
 
 /// What the whole program needs.
 #[repr(C)]
@@ -473,17 +556,9 @@ const _: () = assert!(size_of::<Probe>() == 56 && PROBE_PORT as u32 + PROBES == 
 const _: () = assert!(size_of::<Window>() == 2 * OWNERS);
 const _: () = assert!(size_of::<SourceSet>() == BOUNDS * 24 + 16);
 const _: () = assert!(size_of::<Traffic>() == 24);
-const _: () = assert!(
-    size_of::<Block>()
-        == 88
-            + INTERFACES as usize * 16
-            + SLOTS as usize * (32 + 16 + 16 + 32 + 40)
-            + INSTANCES as usize * 128
-            + SOURCE_SETS as usize * (BOUNDS * 24 + 16)
-            + RING_WORDS * (4 + 16)
-);
-// The largest value of an array map was KMALLOC_MAX_SIZE before Linux 5.11.
-const _: () = assert!(size_of::<Block>() < 4 << 20);
+// No padding: the parts that `SAVED` is made from are all there is.
+const _: () = assert!(size_of::<Block>() == BLOCK && size_of::<Blocks>() == 2 * BLOCK + 16);
+const _: () = assert!(SAVED > 1 << 20);
 const _: () = assert!(SOURCE_SETS.is_power_of_two() && INTERFACES == 1 << 4);
 const _: () = assert!(BOUNDS.is_power_of_two() && NOTE_LINES.is_power_of_two() && INSTANCES < 1 << 15);
 

@@ -249,7 +249,8 @@ pub struct Instance {
 }
 
 /// An instance's name: `gw-1`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct InstanceName(pub String);
 
 impl fmt::Display for InstanceName {

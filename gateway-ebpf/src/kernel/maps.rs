@@ -10,7 +10,7 @@ use crate::{
     decap,
     finish::Job,
     layout::{
-        Block, FRAGMENT_LINES, INSTANCES, INTERFACES, NOTE_LINES, NOTES, PROBES as PROBE_SLOTS, Probe,
+        Blocks, FRAGMENT_LINES, INSTANCES, INTERFACES, NOTE_LINES, NOTES, PROBES as PROBE_SLOTS, Probe,
         REASONS, SAMPLES_BYTES, SCOPES, Traffic,
     },
     limit,
@@ -20,7 +20,7 @@ use crate::{
 
 /// One value: all tables but the next.
 #[map]
-pub static TABLES: Array<Block> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static TABLES: Array<Blocks> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// The transition table, a line a value. User space maps it to forget instances.
 #[map]
 pub static TRANSITIONS: Array<[u64; NOTES]> = Array::with_max_entries(NOTE_LINES, BPF_F_MMAPABLE);

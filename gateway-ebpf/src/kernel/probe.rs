@@ -14,7 +14,7 @@ use crate::{
     checksum,
     frame::{Frame, Pod},
     headers::{Ethernet, Ipv6, Tcp},
-    layout::{Block, Probe, WAY_GUE4, WAY_GUE6, WAY_IPIP4, WAY_IPIP6},
+    layout::{Block, Blocks, Probe, WAY_GUE4, WAY_GUE6, WAY_IPIP4, WAY_IPIP6},
     parse::IpHeader,
     probe::{self, Probes, StackFrame, Verdict},
 };
@@ -55,7 +55,7 @@ struct KernelProbes(*mut __sk_buff);
 impl Probes for KernelProbes {
     #[inline(always)]
     fn block(&self) -> Option<&Block> {
-        TABLES.get(0)
+        TABLES.get(0).map(Blocks::active)
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     address::Address,
-    layout::{Block, REASONS, Traffic},
+    layout::{Block, Blocks, REASONS, Traffic},
     note::Settled,
     reason::Reason,
     tables::{Answered, NoteLine, Route, Tables},
@@ -47,7 +47,7 @@ impl<'c> KernelTables<'c> {
 impl Tables for KernelTables<'_> {
     #[inline(always)]
     fn block(&self) -> Option<&Block> {
-        TABLES.get(0)
+        TABLES.get(0).map(Blocks::active)
     }
 
     #[inline(always)]

@@ -24,6 +24,7 @@ use super::{
     Args,
     neighbours::Neighbours,
     report::report,
+    saved::{self, Clock, Saved},
     signals::{Request, Signals},
     state::State,
     status,
@@ -111,6 +112,7 @@ struct Daemon<'a> {
     program: Program,
     /// The tables are behind the state, because the last apply failed.
     behind: bool,
+    clock: Clock,
     // These two in this order, in which they are dropped: a VIP is gone from the interface before the program that
     // guards it (R20).
     changes: HostChanges,
@@ -233,7 +235,7 @@ impl<'a> Daemon<'a> {
 
     fn apply(&mut self) -> anyhow::Result<Changes> {
         let plan = plan::plan(&stamped(self.state.desired()), Some(&self.plan))?;
-        let changes = self.dataplane.apply(&plan)?;
+        let changes = self.dataplane.apply_with(&plan, &saved(&self.state, self.generation, self.clock)?)?;
         log::debug!("{} buckets and {} other entries written", changes.buckets, changes.entries);
         self.plan = plan;
         self.behind = false;
@@ -257,6 +259,17 @@ impl<'a> Daemon<'a> {
         drop(dataplane);
         Ok(undone?)
     }
+}
+
+/// What the next process has to know.
+fn saved(state: &State, generation: u64, clock: Clock) -> serde_json::Result<serde_json::Value> {
+    let model = state.model();
+    serde_json::to_value(Saved {
+        generation,
+        configuration: saved::digest(model),
+        foundations: reload::foundations(model),
+        ..state.saved(clock)
+    })
 }
 
 /// With the time.

@@ -8,6 +8,7 @@ mod neighbours;
 mod preflight;
 mod reload;
 mod report;
+mod saved;
 mod signals;
 mod state;
 mod status;

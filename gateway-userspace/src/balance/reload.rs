@@ -1,6 +1,9 @@
 //! What a running balancer can take up from a changed file. Pure.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::model::{Forwarding, Model, Side};
 
@@ -62,6 +65,21 @@ pub(super) fn restarts(running: &Model, new: &Model) -> Vec<Refusal> {
     ];
     let changed = all.into_iter().filter(|(_, from, to, _)| from != to);
     changed.map(|(key, from, to, why)| Refusal { key, from, to, why }).collect()
+}
+
+/// What flows can go on by after a restart, if it is still so: how they are sent on and spread.
+pub(super) fn foundations(model: &Model) -> BTreeMap<String, String> {
+    let vips = match model.balancer.forwarding {
+        Forwarding::Nat => format!("{:?} and {:?}", model.vip.private, model.vip.public),
+        _ => String::new(),
+    };
+    let keys = [
+        ("interface", model.balancer.interfaces.to_string()),
+        ("forwarding", model.balancer.forwarding.to_string()),
+        ("seed", model.balancer.seed.clone()),
+        ("vip", vips),
+    ];
+    keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// VIPs that come to an interface and go from it with a file; with two interfaces, one that changes its kind does both.

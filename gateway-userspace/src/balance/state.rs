@@ -10,7 +10,10 @@ use std::{
     time::Instant,
 };
 
-use super::ways::{Hop, Hops};
+use super::{
+    saved::{Clock, Reached, Saved},
+    ways::{Hop, Hops},
+};
 use crate::{
     model::{AdminState, Forwarding, InstanceName, Model},
     plan::{Desired, Interface, Mac, Way},
@@ -285,6 +288,64 @@ impl State {
         ended
     }
 
+    /// What the next process has to know to go on from here, but for the configuration.
+    pub(super) fn saved(&self, clock: Clock) -> Saved {
+        let end = |end: &Option<Instant>| end.and_then(|end| clock.number(end));
+        let reached = |((instance, dip), hop): (&(InstanceName, IpAddr), &Hop)| Reached {
+            instance: instance.clone(),
+            dip: *dip,
+            hop: *hop,
+            way: self.ways.get(&(instance.clone(), *dip)).copied(),
+        };
+        Saved {
+            overrides: self.overrides.clone(),
+            draining: self.draining.iter().map(|(name, at)| (name.clone(), end(at))).collect(),
+            ended: self.ended.clone(),
+            ways: self.hops.iter().map(reached).collect(),
+            macs: self.macs.iter().map(|(&(interface, ip), &mac)| (interface, ip, mac)).collect(),
+            ..Saved::default()
+        }
+    }
+
+    /// Goes on from where the last process was. `names` had numbers there; who does not serve any more is drained from `now` on,
+    /// unless that has begun.
+    pub(super) fn restore<'n>(
+        &mut self,
+        saved: &Saved,
+        names: impl IntoIterator<Item = &'n InstanceName>,
+        node_salt: u64,
+        clock: Clock,
+        now: Instant,
+    ) {
+        self.node_salt = node_salt;
+        self.overrides = saved.overrides.clone();
+        self.ended = saved.ended.clone();
+        self.draining.clear();
+        self.drain_what_is_not_served(names.into_iter().cloned(), now);
+        let configured: Vec<_> = self.model.instances.iter().map(|one| one.name.clone()).collect();
+        self.drain_what_is_not_served(configured, now);
+        for (name, end) in &mut self.draining {
+            if let Some(begun) = saved.draining.get(name) {
+                *end = begun.and_then(|number| clock.moment(number));
+            }
+        }
+        for Reached { instance, dip, hop, way } in &saved.ways {
+            let key = (instance.clone(), *dip);
+            if self.draining.contains_key(instance) && self.model.instance(&instance.0).is_none() {
+                self.hops.insert(key.clone(), *hop);
+            }
+            if let Some(way) = way.filter(|_| self.hops.contains_key(&key)) {
+                self.ways.insert(key, way);
+            }
+        }
+        self.macs.extend(saved.macs.iter().map(|&(interface, ip, mac)| ((interface, ip), mac)));
+        self.forget_what_is_not_wanted();
+        let keys: Vec<_> = self.hops.keys().cloned().collect();
+        for key in keys {
+            self.follow(&key);
+        }
+    }
+
     /// What the tables are made from.
     pub(super) fn desired(&self) -> Desired {
         Desired {
@@ -455,6 +516,37 @@ mod tests {
         assert_eq!((state.desired().shares[&gw_1], state.next_drain_end()), (100, None));
         assert!(!state.set_admin_state(&name("gw-9"), Some(AdminState::Down), now), "not in the file");
         assert_eq!(state.next_drain_end(), None);
+    }
+
+    #[test]
+    fn r12_the_next_process_goes_on_from_there() {
+        let (now, clock) = (Instant::now(), Clock::read().unwrap());
+        let mut before = state(&["gw-1", "gw-2", "gw-3"], now);
+        for of in ["gw-1", "gw-2"] {
+            before.learn(LINK, dip(of), MAC);
+        }
+        before.overrides.insert(name("gw-3"), AdminState::Down);
+        take_up(&mut before, model(&["gw-2", "gw-3"]), now);
+        let saved = before.saved(clock);
+        let names = ["gw-1", "gw-2", "gw-3"].map(name);
+        let mut after = state(&["gw-2", "gw-3"], now);
+        after.restore(&saved, &names, before.node_salt, clock, now + Duration::from_secs(60));
+        assert_eq!(after.saved(clock), saved);
+        let (before, after) = (before.desired(), after.desired());
+        assert_eq!((before.ways, before.shares), (after.ways, after.shares));
+        assert_eq!((before.ended, before.node_salt), (after.ended, after.node_salt));
+    }
+
+    #[test]
+    fn r12_what_went_from_the_file_meanwhile_is_drained_from_the_next_start_on() {
+        let (now, clock) = (Instant::now(), Clock::read().unwrap());
+        let mut before = state(&["gw-1", "gw-2"], now);
+        before.learn(LINK, dip("gw-1"), MAC);
+        let later = now + Duration::from_secs(60);
+        let mut after = state(&["gw-2"], later);
+        after.restore(&before.saved(clock), &["gw-1", "gw-2"].map(name), 1, clock, later);
+        assert_eq!(after.next_drain_end(), Some(later + model(&[]).balancer.drain));
+        assert_eq!(macs(&after), BTreeMap::from([(name("gw-1"), MAC)]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How packets reach the instances, as this host's routes have it: by which interface, to which neighbour on it.
 
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// The next step of packets to an address of an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hop {
     /// One of the balancer's interfaces.
     pub(super) interface: u32,

@@ -109,6 +109,23 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// What was saved beside the tables.
+    #[error("what was saved beside the tables cannot be read or written; `gateway detach` begins anew")]
+    Saved {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// More than there is room for.
+    #[error(
+        "{bytes} bytes have to be saved beside the tables, which have room for {limit}; name fewer instances"
+    )]
+    TooMuchSaved {
+        /// How many.
+        bytes: usize,
+        /// How many fit.
+        limit: usize,
+    },
     /// The log's map.
     #[error("events of the kernel program")]
     Events(#[source] Box<dyn std::error::Error + Send + Sync>),

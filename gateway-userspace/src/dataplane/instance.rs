@@ -7,6 +7,7 @@ use aya::{
     programs::{ProgramInfo, Xdp},
 };
 use gateway_ebpf::decap::Settled;
+use serde_json::Value;
 
 use super::{Counters, Error, OBJECT, XdpMode, loaded::Loaded};
 use crate::plan::{Changes, Plan};
@@ -69,12 +70,12 @@ impl Decapsulation {
         self.loaded.info(PROGRAM)
     }
 
-    /// Writes what differs from the plan applied last.
+    /// As [`super::Dataplane::apply`].
     ///
     /// # Errors
     /// A counter that could not be cleared; an interface that is gone.
     pub fn apply(&mut self, plan: &Plan) -> Result<Changes, Error> {
-        self.loaded.apply(plan)
+        self.loaded.apply(plan, &Value::Null)
     }
 
     /// What was counted since the program was loaded.

@@ -7,13 +7,16 @@ use aya::{
     maps::{DevMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray},
     programs::{ProgramInfo, SchedClassifier, Xdp},
 };
-use gateway_ebpf::layout::{Block, REASONS, Traffic};
+use gateway_ebpf::layout::{Block, Blocks, REASONS, Traffic};
+use serde_json::Value;
 
 use super::{
     Counters, Error, XdpMode, attach,
     counters::CounterMaps,
     events::{Events, ScopeNames},
+    grace,
     probe::Direction,
+    record::Record,
     ring::{self, Reader, Ring},
     shared::Shared,
 };
@@ -25,13 +28,16 @@ pub(super) struct Loaded {
     /// The program that is attached.
     main: &'static str,
     /// All tables that user space writes, in the kernel's own memory.
-    block: Shared<Block>,
+    blocks: Shared<Blocks>,
     /// The interfaces, for packets that leave by another than they came by.
     ports: DevMap<MapData>,
     /// Keeps what it names.
     _next: ProgramArray<MapData>,
     counters: CounterMaps,
     applied: Option<Plan>,
+    record: Option<Record>,
+    /// Packets come.
+    is_attached: bool,
     /// For events.
     scopes: Arc<ScopeNames>,
     events: Option<Events>,
@@ -69,7 +75,7 @@ impl Loaded {
         let samples = ebpf.take_map("SAMPLES").ok_or(Error::NotInObject("SAMPLES"))?;
         let ring = Ring::new(samples.try_into().map_err(Error::map("SAMPLES"))?);
         Ok(Self {
-            block: Shared::map(array(&mut ebpf, "TABLES")?)?,
+            blocks: Shared::map(array(&mut ebpf, "TABLES")?)?,
             ports: ports.try_into().map_err(Error::map("PORTS"))?,
             _next: places,
             counters: CounterMaps {
@@ -80,6 +86,8 @@ impl Loaded {
                 steering: per_cpu(&mut ebpf, "SETTLED")?,
             },
             applied: None,
+            record: None,
+            is_attached: false,
             scopes: Arc::default(),
             events: None,
             ring: Arc::new(Mutex::new(ring)),
@@ -97,7 +105,9 @@ impl Loaded {
     }
 
     pub(super) fn attach(&mut self, interface: &str) -> Result<XdpMode, Error> {
-        attach::attach(self.program()?, interface)
+        let mode = attach::attach(self.program()?, interface)?;
+        self.is_attached = true;
+        Ok(mode)
     }
 
     /// The program that is attached.
@@ -133,14 +143,33 @@ impl Loaded {
         self.applied.as_ref()
     }
 
-    /// Writes what differs from the plan applied last.
-    pub(super) fn apply(&mut self, plan: &Plan) -> Result<Changes, Error> {
-        self.clear_new_numbers(plan)?;
-        for interface in plan.interfaces.values() {
-            let place = u32::from(interface.port);
-            self.ports.set(place, interface.index, None, 0).map_err(Error::device)?;
+    /// Has packets go by the plan, with what its owner has to know beside it, and returns once none goes by the one before. What
+    /// is so already is not touched.
+    pub(super) fn apply(&mut self, plan: &Plan, owner: &Value) -> Result<Changes, Error> {
+        let active = self.blocks.get().active();
+        let record = Record { names: plan.names(), owner: owner.clone() };
+        let mut next = empty();
+        plan.write(&mut next);
+        let changes = Changes::between(active, &next);
+        let is_known = self.record.as_ref().is_some_and(|known| known.is_like(&record));
+        if is_known && changes == Changes::default() {
+            return Ok(changes);
         }
-        let changes = plan.write(self.block.get_mut());
+        record.write(&mut next)?;
+        next.sequence = active.sequence + 1;
+        self.clear_new_numbers(plan)?;
+        let running = self.applied.as_ref().map(|plan| &plan.interfaces);
+        if running != Some(&plan.interfaces) {
+            for interface in plan.interfaces.values() {
+                let place = u32::from(interface.port);
+                self.ports.set(place, interface.index, None, 0).map_err(Error::device)?;
+            }
+        }
+        self.blocks.replace(&next);
+        if self.is_attached {
+            grace::wait();
+        }
+        self.record = Some(record);
         self.scopes.store(Arc::new(plan.scopes.iter().map(|(scope, &n)| (n, scope.to_string())).collect()));
         self.applied = Some(plan.clone());
         Ok(changes)
@@ -177,6 +206,12 @@ impl Loaded {
         ring.drain();
         self.counters.read(plan, &ring)
     }
+}
+
+/// On the heap from the beginning: it is too large for the stack.
+fn empty() -> Box<Block> {
+    // SAFETY: integers only, for which zero is a value.
+    unsafe { Box::new_zeroed().assume_init() }
 }
 
 fn clear<V: Pod + Default>(

@@ -4,9 +4,11 @@ mod attach;
 mod counters;
 mod error;
 mod events;
+mod grace;
 mod instance;
 mod loaded;
 mod probe;
+mod record;
 mod refusal;
 mod ring;
 mod samples;
@@ -21,6 +23,7 @@ use gateway_ebpf::{
     note::Note,
     tables::NoteLine,
 };
+use serde_json::Value;
 
 pub use self::{
     attach::XdpMode,
@@ -131,17 +134,21 @@ impl Dataplane {
         names.map(|name| Ok((name, self.loaded.info(name)?))).collect()
     }
 
-    /// Writes what differs from the plan applied last.
+    /// Has packets go by the plan: by the one before or by this one, and by nothing in between. What is so already is not touched.
     ///
     /// # Errors
     /// A counter that could not be cleared.
     pub fn apply(&mut self, plan: &Plan) -> Result<Changes, Error> {
-        // A packet that was on its way when a note was cleared may have stored it again: once more, before its number is given
-        // away, which a plan does one step later at the earliest.
-        if let Some(running) = self.loaded.applied() {
-            self.forget(running);
-        }
-        let changes = self.loaded.apply(plan)?;
+        self.apply_with(plan, &Value::Null)
+    }
+
+    /// And with the plan is saved what its owner has to know to go on with it.
+    ///
+    /// # Errors
+    /// A counter that could not be cleared; too much to be saved.
+    pub fn apply_with(&mut self, plan: &Plan, owner: &Value) -> Result<Changes, Error> {
+        let changes = self.loaded.apply(plan, owner)?;
+        // No packet of before is on its way that could store a note again.
         self.forget(plan);
         Ok(changes)
     }

@@ -1,83 +1,127 @@
-//! The plan as the kernel's tables: the same writing for the map's memory and for the host's.
+//! The plan as the kernel's tables, and back: the same for the map's memory and for the host's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_ebpf::{
     host::HostTables,
-    layout::{Block, Instance, Window},
+    layout::{Block, Bucket},
 };
+use serde::{Deserialize, Serialize};
 
-use super::Plan;
+use super::{Plan, Scope};
+use crate::model::InstanceName;
 
-/// What writing a plan changed.
+/// In what tables differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Buckets written.
+    /// Buckets.
     pub buckets: usize,
-    /// All other table entries written.
+    /// All other table entries.
     pub entries: usize,
 }
 
+impl Changes {
+    /// What is other in `after` than it was in `before`.
+    pub fn between(before: &Block, after: &Block) -> Self {
+        let entries = usize::from(before.config != after.config)
+            + differing(&before.interfaces, &after.interfaces)
+            + differing(&before.vips, &after.vips)
+            + differing(&before.services, &after.services)
+            + differing(&before.instances, &after.instances)
+            + differing(&before.peers, &after.peers)
+            + differing(&before.replies, &after.replies)
+            + differing(&before.hops, &after.hops)
+            + differing(&before.sources, &after.sources)
+            + differing(&before.windows, &after.windows);
+        Self { buckets: differing(&before.ring, &after.ring), entries }
+    }
+}
+
+fn differing<T: PartialEq>(before: &[T], after: &[T]) -> usize {
+    before.iter().zip(after).filter(|(before, after)| before != after).count()
+}
+
+/// What tables do not hold of a plan: whose their numbers are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Names {
+    /// See [`Plan::numbers`].
+    pub numbers: BTreeMap<InstanceName, u16>,
+    /// See [`Plan::scopes`].
+    pub scopes: BTreeMap<Scope, u16>,
+    /// See [`Plan::forget`].
+    pub forget: BTreeSet<u16>,
+    /// See [`Plan::closed`].
+    pub closed: BTreeSet<u32>,
+}
+
 impl Plan {
-    /// Makes `block` what the plan says; what is so already is not touched. What is referred to is written before what
-    /// refers to it, and cleared after it, for packets pass meanwhile.
-    pub fn write(&self, block: &mut Block) -> Changes {
-        let mut entries = 0;
-        for (&number, &set) in &self.sources {
-            entries += put(&mut block.sources[usize::from(number)], set);
+    /// Makes `block` what the plan says, all but what user space keeps there for itself. No packet goes by it meanwhile.
+    pub fn write(&self, block: &mut Block) {
+        block.config = self.config;
+        fill(&mut block.interfaces, &self.interfaces);
+        fill(&mut block.vips, &self.vips);
+        fill(&mut block.services, &self.services);
+        fill(&mut block.peers, &self.peers);
+        fill(&mut block.replies, &self.replies);
+        fill(&mut block.hops, &self.hops);
+        fill(&mut block.sources, &self.sources);
+        fill(&mut block.instances, &self.instances);
+        for (place, bucket) in block.ring.iter_mut().zip(&self.ring) {
+            *place = bucket.0;
         }
-        for (&number, &instance) in &self.instances {
-            entries += put(&mut block.instances[usize::from(number)], instance);
+        for (place, &window) in block.windows.iter_mut().zip(&self.windows) {
+            *place = window;
         }
-        entries += put_slots(&mut block.interfaces, &self.interfaces);
-        entries += put_planned(&mut block.replies, &self.replies);
-        entries += put_planned(&mut block.peers, &self.peers);
-        entries += put_planned(&mut block.hops, &self.hops);
-        // A packet of a moved bucket finds the window; one that was closed is cleared once no word leads to it.
-        let windows = |open: bool| {
-            let planned = self.windows.iter().enumerate();
-            planned.filter(move |(_, window)| (**window != Window::default()) == open)
-        };
-        for (bucket, &window) in windows(true) {
-            entries += put(&mut block.windows[bucket], window);
+    }
+
+    /// What [`Self::write`] was given, but for the names, which tables do not have.
+    pub fn read(block: &Block, names: Names) -> Self {
+        let Names { numbers, scopes, forget, closed } = names;
+        // One word more than there are buckets.
+        let buckets = block.ring.len() - 1;
+        Self {
+            config: block.config,
+            vips: filled(&block.vips),
+            services: filled(&block.services),
+            sources: filled(&block.sources),
+            interfaces: filled(&block.interfaces),
+            peers: filled(&block.peers),
+            replies: filled(&block.replies),
+            hops: filled(&block.hops),
+            instances: filled(&block.instances),
+            ring: block.ring[..buckets].iter().map(|&word| Bucket(word)).collect(),
+            windows: block.windows[..buckets].to_vec(),
+            numbers,
+            scopes,
+            forget,
+            closed,
         }
-        let buckets = block.ring.iter_mut().zip(&self.ring).map(|(place, bucket)| put(place, bucket.0)).sum();
-        for (bucket, &window) in windows(false) {
-            entries += put(&mut block.windows[bucket], window);
+    }
+
+    /// The counterpart of [`Self::read`].
+    pub fn names(&self) -> Names {
+        Names {
+            numbers: self.numbers.clone(),
+            scopes: self.scopes.clone(),
+            forget: self.forget.clone(),
+            closed: self.closed.clone(),
         }
-        entries += put_slots(&mut block.services, &self.services);
-        entries += put_slots(&mut block.vips, &self.vips);
-        entries += put_slots(&mut block.replies, &self.replies);
-        entries += put_slots(&mut block.peers, &self.peers);
-        entries += put_slots(&mut block.hops, &self.hops);
-        entries += put(&mut block.config, self.config);
-        for (number, place) in (0..).zip(&mut block.instances) {
-            if !self.instances.contains_key(&number) {
-                entries += put(place, [Instance::default(); 2]);
-            }
-        }
-        Changes { buckets, entries }
     }
 }
 
-/// What the plan names, and no other slot.
-fn put_planned<T: Copy + PartialEq>(table: &mut [T], entries: &BTreeMap<u32, T>) -> usize {
-    entries.iter().map(|(&slot, &entry)| put(&mut table[slot as usize], entry)).sum()
-}
-
-/// A whole table: slots that the plan does not name are empty.
-fn put_slots<T: Copy + PartialEq + Default>(table: &mut [T], entries: &BTreeMap<u32, T>) -> usize {
-    (0..).zip(table).map(|(slot, place)| put(place, entries.get(&slot).copied().unwrap_or_default())).sum()
-}
-
-/// 1 if the place had to be written. A word is one store, so a packet sees the old bucket or the new one.
-fn put<T: Copy + PartialEq>(place: &mut T, value: T) -> usize {
-    if *place == value {
-        return 0;
+/// A whole table: places that the plan does not name are empty.
+fn fill<K: Copy + Into<u32>, T: Copy + Default>(table: &mut [T], entries: &BTreeMap<K, T>) {
+    table.fill(T::default());
+    for (&place, &entry) in entries {
+        table[place.into() as usize] = entry;
     }
-    // SAFETY: from a reference. Volatile, because the kernel reads it behind the compiler's back.
-    unsafe { std::ptr::from_mut(place).write_volatile(value) };
-    1
+}
+
+/// The places that are not empty. All tables are smaller than a `u16` counts.
+fn filled<K: From<u16> + Ord, T: Copy + PartialEq + Default>(table: &[T]) -> BTreeMap<K, T> {
+    let entries = (0u16..).zip(table).filter(|(_, entry)| **entry != T::default());
+    entries.map(|(place, &entry)| (place.into(), entry)).collect()
 }
 
 impl From<&Plan> for HostTables {

@@ -8,7 +8,7 @@ use std::{
 
 use gateway_ebpf::{
     address::Address,
-    layout::{self, Config, Hop, SELF, SLOTS},
+    layout::{self, Config, Hop, SELF},
 };
 
 use super::{Error, Interface, Plan, Way, hop_id, hops as ids, perfect::perfect, services, sources, ways};
@@ -34,19 +34,19 @@ pub struct OnInstance {
 pub fn instance(wish: &OnInstance, running: Option<&Plan>) -> Result<Plan, Error> {
     let model = &wish.model;
     ids::check(&model.balancer.seed, model.instances.iter().map(|instance| &instance.name))?;
-    let sources = sources::sets(model, running.map(|plan| &plan.sources))?;
+    let sources = sources::sets(model)?;
     let own = model.instance(&wish.name.0).map_or(&[][..], |instance| &instance.dip);
     let services = services::tables(model, &sources, own, running)?;
     let (interface_multiplier, interfaces) =
         ways::interfaces(&wish.interfaces, running.map(|plan| plan.config.interface_multiplier))?;
     let peers: BTreeSet<Address> = model.balancer.address.iter().copied().map(Address::from).collect();
-    let (peer_multiplier, peers) = loose(
+    let (peer_multiplier, peers) = perfect(
         &peers.into_iter().collect::<Vec<_>>(),
         Address::slot,
         running.map(|plan| plan.config.peer_multiplier),
         "balancers",
     )?;
-    let (hop_multiplier, hops) = loose(
+    let (hop_multiplier, hops) = perfect(
         &hops(wish),
         |hop, multiplier| layout::slot(hop.id.into(), multiplier),
         running.map(|plan| plan.config.hop_multiplier),
@@ -98,17 +98,4 @@ fn hops(wish: &OnInstance) -> Vec<Hop> {
         })
     };
     others.filter_map(hop).collect()
-}
-
-/// As [`perfect`], for tables that may be laid out anew while they run: every entry says whose it is, so for a moment
-/// one is not found, but no other is taken for it.
-fn loose<E: Copy>(
-    entries: &[E],
-    slot: impl Fn(E, u64) -> u32,
-    running: Option<u64>,
-    what: &'static str,
-) -> Result<(u64, BTreeMap<u32, E>), Error> {
-    perfect(entries, &slot, running, what)
-        .or_else(|_| perfect(entries, &slot, None, what))
-        .map_err(|_| Error::NoNumber { what, limit: SLOTS })
 }

@@ -24,10 +24,11 @@ use gateway_ebpf::{
     address::{self, Address},
     layout::{Bucket, Config, FLAG_HOPS, Hop, Instance, Reply, Service, SourceSet, Vip, Window},
 };
+use serde::{Deserialize, Serialize};
 
 use self::buckets::Change;
 pub use self::{
-    block::Changes,
+    block::{Changes, Names},
     close::Evidence,
     close::close,
     difference::{Action, Change as FileChange, Difference, Moved, Override, Restart, changes, moved},
@@ -78,7 +79,7 @@ pub struct Interface {
 }
 
 /// How packets leave for an instance's address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Way {
     /// The interface's index.
     pub interface: u32,
@@ -153,14 +154,6 @@ pub enum Error {
         /// Another.
         other: InstanceName,
     },
-    /// The running perfect hash cannot take another entry, and changing it could not be done between two packets.
-    #[error(
-        "the table of {what} has to be laid out anew, which cannot be done while it runs; restart `gateway balance`"
-    )]
-    Layout {
-        /// Which table.
-        what: &'static str,
-    },
 }
 
 /// The next tables. `running` is what the kernel has: buckets that change owner remember their previous one.
@@ -170,7 +163,7 @@ pub enum Error {
 pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
     let model = &desired.model;
     let numbers = instance_numbers(desired, running)?;
-    let sources = sources::sets(model, running.map(|plan| &plan.sources))?;
+    let sources = sources::sets(model)?;
     let services = services::tables(model, &sources, &[], running)?;
     let replies = replies::tables(desired, &numbers, &services.scopes, running)?;
     let owners = buckets::owners(desired, &numbers);

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use gateway_ebpf::layout::SLOTS;
+
 use super::Error;
 
-/// A multiplier under which no two entries share a slot, and the entries by slot. The running one is kept: table and
-/// multiplier cannot be changed between two packets.
+/// A multiplier under which no two entries share a slot, and the entries by slot. The running one is kept where it will do, so
+/// that what stays is not written.
 pub(super) fn perfect<E: Copy>(
     entries: &[E],
     slot: impl Fn(E, u64) -> u32,
@@ -14,15 +16,13 @@ pub(super) fn perfect<E: Copy>(
 ) -> Result<(u64, BTreeMap<u32, E>), Error> {
     // Odd multiples of the golden ratio: a few tries do for some dozens of entries in 4,096 slots.
     let candidates = (0..10_000u64).map(|n| 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * n + 1));
-    let mut tries = running.map_or_else(
-        || Box::new(candidates) as Box<dyn Iterator<Item = u64>>,
-        |m| Box::new(std::iter::once(m)),
-    );
-    tries
+    running
+        .into_iter()
+        .chain(candidates)
         .find_map(|multiplier| {
             let table: BTreeMap<u32, E> =
                 entries.iter().map(|&entry| (slot(entry, multiplier), entry)).collect();
             (table.len() == entries.len()).then_some((multiplier, table))
         })
-        .ok_or(Error::Layout { what })
+        .ok_or(Error::NoNumber { what, limit: SLOTS })
 }

@@ -39,17 +39,16 @@ pub(super) fn tables(
             Some(Reply { key, vip: vip.into(), port, scope: scopes[&Scope::Tcp(vip, port)], pad: 0 })
         })
         .collect();
-    // A table with nothing in it can be laid out in any way.
     let (peer_multiplier, peers) = perfect(
         &peers,
         Address::slot,
-        running.filter(|plan| !plan.peers.is_empty()).map(|plan| plan.config.peer_multiplier),
+        running.map(|plan| plan.config.peer_multiplier),
         "instances' addresses",
     )?;
     let (reply_multiplier, replies) = perfect(
         &replies,
         |reply, multiplier| layout::slot(reply.key, multiplier),
-        running.filter(|plan| !plan.replies.is_empty()).map(|plan| plan.config.reply_multiplier),
+        running.map(|plan| plan.config.reply_multiplier),
         "instances' ports",
     )?;
     let flags = if is_nat { FLAG_NAT } else { 0 };

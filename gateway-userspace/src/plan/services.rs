@@ -1,18 +1,24 @@
 //! VIPs, the services on them, and the perfect hash tables in which the kernel finds them.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{AddrParseError, IpAddr, SocketAddr},
+};
 
 use gateway_ebpf::{
     address::Address,
     layout::{self, SCOPES, SIDE_INSIDE, SIDE_OUTSIDE, Service, VIP_ECHO, VIP_FRAGMENTS, VIP_TUNNEL, Vip},
 };
 use network_types::ip::IpProto;
+use serde::{Deserialize, Serialize};
 
 use super::{Error, Plan, numbers, perfect::perfect, sources::EVERYONE, sources::Sources, vip_salt};
 use crate::model::{Forwarding, HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Model};
 
 /// What is counted apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Scope {
     /// A VIP: what concerns no service of it. On an instance also its own address, where tunnels end.
     Vip(IpAddr),
@@ -24,7 +30,24 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Vip(address) => write!(f, "{address}"),
-            Self::Tcp(address, port) => write!(f, "{}", std::net::SocketAddr::new(address, port)),
+            Self::Tcp(address, port) => write!(f, "{}", SocketAddr::new(address, port)),
+        }
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.to_string()
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = AddrParseError;
+
+    fn try_from(text: String) -> Result<Self, AddrParseError> {
+        match text.parse::<SocketAddr>() {
+            Ok(address) => Ok(Self::Tcp(address.ip(), address.port())),
+            Err(_) => text.parse().map(Self::Vip),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use gateway_ebpf::layout::{BOUNDS, SOURCE_SETS, SourceSet};
+use gateway_ebpf::layout::{BOUNDS, SourceSet};
 use ipnet::IpNet;
 
 use super::Error;
@@ -20,28 +20,18 @@ pub(super) struct Sources {
     pub(super) management: u16,
 }
 
-/// A set whose content changes gets another number, so that no packet sees half of it.
-pub(super) fn sets(model: &Model, running: Option<&BTreeMap<u16, SourceSet>>) -> Result<Sources, Error> {
-    let mut sets = BTreeMap::new();
-    let mut number = |set: SourceSet| {
-        let same =
-            running.into_iter().chain([&sets]).flatten().find(|&(_, other)| *other == set).map(|(&n, _)| n);
-        let free = || {
-            (1..SOURCE_SETS as u16)
-                .find(|n| !sets.contains_key(n) && running.is_none_or(|r| !r.contains_key(n)))
-        };
-        let number = same
-            .or_else(free)
-            .ok_or(Error::NoNumber { what: "sets of source prefixes", limit: SOURCE_SETS - 1 })?;
-        sets.insert(number, set);
-        Ok(number)
-    };
-    let inside = number(set(model.network.inside())?)?;
+pub(super) fn sets(model: &Model) -> Result<Sources, Error> {
+    const INSIDE: u16 = 1;
+    const MANAGEMENT: u16 = 2;
+    let mut sets = BTreeMap::from([(INSIDE, set(model.network.inside())?)]);
     let management = match model.balancer.management_sources.as_slice() {
         [] => EVERYONE,
-        prefixes => number(set(prefixes.iter().copied())?)?,
+        prefixes => {
+            sets.insert(MANAGEMENT, set(prefixes.iter().copied())?);
+            MANAGEMENT
+        }
     };
-    Ok(Sources { sets, inside, management })
+    Ok(Sources { sets, inside: INSIDE, management })
 }
 
 fn set(prefixes: impl Iterator<Item = IpNet>) -> Result<SourceSet, Error> {

@@ -173,14 +173,29 @@ fn with_nobody_in_service_the_reason_says_so() {
 }
 
 #[test]
-fn changed_prefixes_get_a_set_of_their_own_number() {
-    let mut wish = desired(model(&[("gw-1", 100, AdminState::Auto)]));
-    let first = plan(&wish, None).unwrap();
-    let mut changed = (*wish.model).clone();
-    changed.network.peered = vec!["10.8.0.0/16".parse().unwrap()];
-    wish.model = Arc::new(changed);
-    let second = plan(&wish, Some(&first)).unwrap();
-    assert!(first.sources.keys().all(|number| !second.sources.contains_key(number)));
+fn what_was_written_is_read_back() {
+    for forwarding in [Forwarding::L2, Forwarding::Gue, Forwarding::Nat] {
+        let mut model = model(&[("gw-1", 100, AdminState::Auto), ("gw-2", 50, AdminState::Auto)]);
+        model.balancer.forwarding = forwarding;
+        // The instances have IPv4 addresses only, by which nat takes no other packets.
+        model.vip.private.truncate(1);
+        model.balancer.management_sources = vec!["198.51.100.0/25".parse().unwrap()];
+        let mut wish = desired(model.clone());
+        let first = plan(&wish, None).unwrap();
+        model.instances.truncate(1);
+        wish.model = Arc::new(model);
+        let moved = plan(&wish, Some(&first)).unwrap();
+        let mut tables = HostTables::default();
+        for plan in [&first, &moved] {
+            plan.write(&mut tables.block);
+            assert_eq!(Plan::read(&tables.block, plan.names()), *plan, "{forwarding}");
+        }
+        let changes = Changes::between(&HostTables::from(&first).block, &tables.block);
+        let buckets = first.ring.iter().zip(&moved.ring).filter(|(before, after)| before != after).count();
+        assert!(buckets > 0);
+        // Each moved bucket opens a window, and the ring is of another generation.
+        assert_eq!(changes, Changes { buckets, entries: buckets + 1 }, "{forwarding}");
+    }
 }
 
 #[test]

@@ -9,13 +9,14 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Daemon, Message, Port, route_replies, snapshot, stamped};
+use super::{Daemon, Message, Port, route_replies, saved, snapshot, stamped};
 use crate::{
     api,
     balance::{
         Args,
         neighbours::{self, Neighbours},
         preflight,
+        saved::Clock,
         state::State,
         status,
         vips::Vips,
@@ -62,6 +63,7 @@ impl<'a> Daemon<'a> {
         dataplane.log_events()?;
 
         let sides: Vec<_> = interfaces.iter().map(|interface| interface.side).collect();
+        let clock = Clock::read().context("cannot read the time since boot")?;
         let mut state = State::new(&model, interfaces, local.clone(), hops, Instant::now());
         let mut events = Events::subscribe()?;
         for link in &links {
@@ -72,7 +74,7 @@ impl<'a> Daemon<'a> {
         neighbours::wait_for_answers(&mut state, &mut events).await?;
 
         let plan = plan::plan(&stamped(state.desired()), None)?;
-        dataplane.apply(&plan)?;
+        dataplane.apply_with(&plan, &saved(&state, 1, clock)?)?;
         let all = netlink.links().await?;
         route_replies(&mut changes, &model, &links, &all)?;
         // All of them before the first VIP: it must not be reached past the program by another interface of ours.
@@ -128,6 +130,7 @@ impl<'a> Daemon<'a> {
             last_apply: snapshot::started(),
             program: Program { id: info.id(), tag: format!("{:016x}", info.tag()) },
             behind: false,
+            clock,
             changes,
             dataplane,
         })
