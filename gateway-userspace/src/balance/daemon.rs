@@ -267,7 +267,7 @@ fn saved(state: &State, generation: u64, clock: Clock) -> serde_json::Result<ser
     serde_json::to_value(Saved {
         generation,
         configuration: saved::digest(model),
-        foundations: reload::foundations(model),
+        foundations: super::reload::foundations(model),
         ..state.saved(clock)
     })
 }
