@@ -3,6 +3,7 @@
 //! [`crate::config`] makes it from `gateway.toml`; everything behind reads only this. Nothing here does I/O.
 
 mod probe;
+mod route;
 
 use std::{collections::BTreeSet, fmt, net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -10,7 +11,10 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::probe::{AllDown, OnDown, Probe, ProbeKind, StatusCodes, Via};
+pub use self::{
+    probe::{AllDown, OnDown, Probe, ProbeKind, StatusCodes, Via},
+    route::{Balance, Location, Route, Upstream, UpstreamScheme},
+};
 
 /// The TCP port of the management endpoint, the one door of the public VIP in internal mode (R20).
 pub const MANAGEMENT_PORT: u16 = 3443;
@@ -356,35 +360,6 @@ pub struct CertificateFiles {
     pub chain: PathBuf,
     /// PKCS#8, PKCS#1 or SEC1.
     pub key: PathBuf,
-}
-
-/// Where requests below a path go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// Begins with `/`; matches whole segments: `/orders` matches `/orders` and `/orders/1`, not `/ordersx`.
-    pub path: String,
-    /// At least one.
-    pub upstream: Vec<Upstream>,
-    /// For people: where the upstream stands.
-    pub location: Option<String>,
-}
-
-/// `http://10.0.1.20:8080`
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Upstream {
-    /// http or https.
-    pub scheme: UpstreamScheme,
-    /// Where to connect.
-    pub address: SocketAddr,
-}
-
-/// How an upstream is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum UpstreamScheme {
-    /// Plain HTTP/1.1.
-    Http,
-    /// HTTP/1.1 over TLS.
-    Https,
 }
 
 /// `[proxy]`

@@ -132,6 +132,10 @@ codes! {
         "Clients would refuse it. Have it issued with that name among its subject alternative names; the common name does not count.";
     CertificateExpired = 44, Fault, "certificate not valid now",
         "It has expired or is not valid yet; renew it, or check the host's clock.";
+    FieldName = 50, Fault, "name of a field or cookie",
+        "Letters, digits and ``!#$%&'*+-.^_`|~`` (a token of RFC 9110, section 5.6.2).";
+    LaterRoute = 51, Fault, "key of a path at a later route",
+        "Routes of the same path are locations of one set of upstreams. What holds for the path is written at the first of them.";
     NoEndpoint = 61, Warning, "no endpoint",
         "Without an `[[endpoint]]` the instances answer to no name at all.";
     NoManagement = 62, Warning, "public VIP without a management endpoint",

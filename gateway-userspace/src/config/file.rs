@@ -11,8 +11,8 @@ use super::{
     value,
 };
 use crate::model::{
-    AdminState, Affinity, AllDown, Forwarding, HostPattern, InstanceName, Mode, NoSni, OnDown, ProbeKind,
-    Role, StatusCodes, Upstream, Via,
+    AdminState, Affinity, AllDown, Balance, Forwarding, HostPattern, InstanceName, Mode, NoSni, OnDown,
+    ProbeKind, Role, StatusCodes, Upstream, Via,
 };
 
 /// All of it.
@@ -342,6 +342,10 @@ pub(super) struct Route {
     pub upstream: Key<List<Upstream>>,
     /// For people.
     pub location: Key<String>,
+    /// R72
+    pub priority: Key<u16>,
+    /// Of the path.
+    pub balance: Key<Balance>,
 }
 
 impl Route {
@@ -351,6 +355,8 @@ impl Route {
             path: table.text("path", value::route_path),
             upstream: table.texts("upstream", value::upstream),
             location: table.text("location", value::text),
+            priority: table.whole("priority"),
+            balance: table.text("balance", value::balance),
         }
     }
 }

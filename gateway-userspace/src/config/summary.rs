@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use crate::model::{Forwarding, Instance, Model, ProbeKind, UpstreamScheme};
+use crate::model::{Forwarding, Instance, Model, ProbeKind};
 
 /// Instances that are listed one by one; of more, the number is told.
 const LISTED: usize = 20;
@@ -38,12 +38,7 @@ impl Display for Summary<'_> {
         for endpoint in endpoints {
             writeln!(f, "{:<12} {}", endpoint.role.as_str(), joined(&endpoint.hosts))?;
             for route in &endpoint.routes {
-                let upstream = route.upstream.iter().map(|u| match u.scheme {
-                    UpstreamScheme::Http => format!("http://{}", u.address),
-                    UpstreamScheme::Https => format!("https://{}", u.address),
-                });
-                let location = route.location.as_ref().map_or_else(String::new, |l| format!(" ({l})"));
-                writeln!(f, "             {} -> {}{location}", route.path, joined(upstream))?;
+                writeln!(f, "             {route}")?;
             }
         }
         Ok(())

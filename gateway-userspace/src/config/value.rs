@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use super::{code::Code, fault::Problem};
-use crate::model::{HostPattern, InstanceName, StatusCodes, Upstream, UpstreamScheme};
+use crate::model::{Balance, HostPattern, InstanceName, StatusCodes, Upstream, UpstreamScheme};
 
 /// What a parser gives.
 pub(super) type Parsed<T> = Result<T, Problem>;
@@ -328,5 +329,29 @@ pub(super) fn upstream(text: &str) -> Parsed<Upstream> {
             Err(not_yet("an upstream by DNS name").help("write its IP address and port"))
         }
         _ => Err(problem("it is not `IP:port`".to_owned())),
+    }
+}
+
+/// `round-robin`, `hash-header:NAME`
+pub(super) fn balance(text: &str) -> Parsed<Balance> {
+    let problem = |code, reason: String| {
+        Problem::new(code, reason)
+            .label("expected `least-loaded`, `round-robin`, `hash-header:NAME` or `hash-cookie:NAME`")
+    };
+    let (word, name) = text.split_once(':').map_or((text, None), |(word, name)| (word, Some(name)));
+    match (word, name) {
+        ("least-loaded", None) => Ok(Balance::LeastLoaded),
+        ("round-robin", None) => Ok(Balance::RoundRobin),
+        ("hash-header", Some(name)) => name
+            .parse()
+            .map(Balance::HashHeader)
+            .map_err(|_| problem(Code::FieldName, format!("`{name}` is not the name of a header field"))),
+        ("hash-cookie", Some(name)) if name.parse::<HeaderName>().is_ok() => {
+            Ok(Balance::HashCookie(name.to_owned()))
+        }
+        ("hash-cookie", Some(name)) => {
+            Err(problem(Code::FieldName, format!("`{name}` is not the name of a cookie")))
+        }
+        _ => Err(problem(Code::UnknownWord, format!("`{text}` is no way to choose an upstream"))),
     }
 }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
-use crate::model::{Endpoint, Instance, Model, Probe, UpstreamScheme};
+use crate::model::{Endpoint, Instance, Model, Probe};
 
 /// What lies between the running state and a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -219,15 +219,7 @@ fn endpoints(changes: &mut Changes, running: &[Endpoint], new: &[Endpoint]) {
 }
 
 fn routes(endpoint: &Endpoint) -> String {
-    let upstream = |upstream: &crate::model::Upstream| match upstream.scheme {
-        UpstreamScheme::Http => format!("http://{}", upstream.address),
-        UpstreamScheme::Https => format!("https://{}", upstream.address),
-    };
-    let routes = endpoint.routes.iter().map(|route| {
-        let upstreams: Vec<_> = route.upstream.iter().map(upstream).collect();
-        format!("{} -> {}", route.path, upstreams.join(" "))
-    });
-    routes.collect::<Vec<_>>().join(", ")
+    endpoint.routes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn path(path: Option<&std::path::Path>) -> String {

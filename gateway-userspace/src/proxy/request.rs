@@ -17,14 +17,13 @@ use super::{
     headers::{self, Client},
     host::{self, Asked},
     probe,
-    routes::{Decision, Door},
+    routes::{Decision, Door, Rule},
     state::State,
     tls::Served,
     unknown::Unknown,
     upstream::{Fault, exchange},
     worker::Worker,
 };
-use crate::model::Route;
 
 /// The client of a connection.
 pub(super) struct Asker {
@@ -90,7 +89,7 @@ impl Asker {
             Some(Decision::NotFound) => {
                 self.counted(Outcome::NotFound, answers::empty(StatusCode::NOT_FOUND))
             }
-            Some(Decision::Forward(route)) => self.forward(&state, &route, host, request).await,
+            Some(Decision::Forward(rule)) => self.forward(&state, &rule, host, request).await,
         }
     }
 
@@ -105,13 +104,13 @@ impl Asker {
     async fn forward(
         &self,
         state: &State,
-        route: &Route,
+        rule: &Rule,
         host: HeaderValue,
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
         let Worker { limits, pool, .. } = &*self.worker;
         let request = self.to_upstream(request, host);
-        match exchange(route, request, pool, &state.connector, limits.upstream_answer).await {
+        match exchange(&rule.cluster, request, pool, &state.connector, limits.upstream_answer).await {
             Ok((response, lease)) => {
                 let (mut head, body) = response.into_parts();
                 headers::to_client(&mut head.headers);
@@ -119,7 +118,7 @@ impl Asker {
                 let body = UpstreamBody::new(body, lease, limits.upstream_stall);
                 self.counted(Outcome::Forwarded, Response::from_parts(head, ResponseBody::Upstream(body)))
             }
-            Err(fault) => self.failed(route, &fault),
+            Err(fault) => self.failed(rule, &fault),
         }
     }
 
@@ -142,14 +141,14 @@ impl Asker {
         Request::from_parts(head, body)
     }
 
-    fn failed(&self, route: &Route, fault: &Fault) -> Response<ResponseBody> {
+    fn failed(&self, rule: &Rule, fault: &Fault) -> Response<ResponseBody> {
         let status = fault.status();
         let outcome = match status {
             StatusCode::GATEWAY_TIMEOUT => Outcome::UpstreamTimeout,
             StatusCode::BAD_GATEWAY => Outcome::UpstreamFailed,
             _ => return self.counted(Outcome::Refused, answers::last(status)),
         };
-        log::debug!("route {}: {fault}", route.path);
+        log::debug!("route {}: {fault}", rule.path);
         // The client's connection is as good as before; if its body was not read to the end, hyper ends it.
         self.counted(outcome, answers::empty(status))
     }

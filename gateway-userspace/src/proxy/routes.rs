@@ -4,7 +4,10 @@ use std::{borrow::Cow, sync::Arc};
 
 use http::{Method, Uri};
 
-use super::names::Names;
+use super::{
+    names::Names,
+    upstream::{Cluster, Upstreams},
+};
 use crate::model::{Endpoint, Model, Role, Route};
 
 /// Where the gateway, portal and management endpoints say that they are there (R46).
@@ -36,37 +39,45 @@ pub struct Site {
     /// Whose names these are.
     pub role: Role,
     /// Longest path first.
-    routes: Vec<Arc<Route>>,
+    rules: Vec<Arc<Rule>>,
+}
+
+/// What becomes of requests below a path.
+#[derive(Debug)]
+pub struct Rule {
+    /// Begins with `/`.
+    pub path: String,
+    /// Where they go.
+    pub cluster: Cluster,
 }
 
 /// What becomes of a request whose name is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Decision {
     /// 200, empty.
     Status,
     /// 308 to this location.
     Redirect(String),
     /// On to one of the route's upstreams.
-    Forward(Arc<Route>),
+    Forward(Arc<Rule>),
     /// 404
     NotFound,
 }
 
-impl From<&Model> for Routes {
-    fn from(model: &Model) -> Self {
+impl Routes {
+    /// Of a configuration, to these upstreams.
+    pub fn new(model: &Model, upstreams: &Upstreams) -> Self {
         let names = model
             .endpoints
             .iter()
             .flat_map(|endpoint| {
-                let site = Arc::new(Site::new(endpoint));
+                let site = Arc::new(Site::new(endpoint, upstreams));
                 endpoint.hosts.iter().map(move |host| (host.clone(), Arc::clone(&site)))
             })
             .collect();
         Self { names, probe_path: model.probe.path.clone() }
     }
-}
 
-impl Routes {
     /// The site of a name, lower case, on a door. None: the name is not known there.
     pub fn site(&self, door: Door, name: &str) -> Option<&Arc<Site>> {
         let site = self.names.get(name)?;
@@ -90,10 +101,11 @@ impl Routes {
 }
 
 impl Site {
-    fn new(endpoint: &Endpoint) -> Self {
-        let mut routes: Vec<_> = endpoint.routes.iter().cloned().map(Arc::new).collect();
-        routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-        Self { role: endpoint.role, routes }
+    fn new(endpoint: &Endpoint, upstreams: &Upstreams) -> Self {
+        let rule = |route: &Route| Arc::new(Rule::new(route, upstreams));
+        let mut rules: Vec<_> = endpoint.routes.iter().map(rule).collect();
+        rules.sort_by_key(|rule| std::cmp::Reverse(rule.path.len()));
+        Self { role: endpoint.role, rules }
     }
 
     /// What becomes of a request for `name`, one of this site's.
@@ -108,8 +120,14 @@ impl Site {
             return Decision::Status;
         }
         let path = plain_path(uri.path());
-        let route = self.routes.iter().find(|route| is_below(&path, &route.path));
-        route.map_or(Decision::NotFound, |route| Decision::Forward(Arc::clone(route)))
+        let rule = self.rules.iter().find(|rule| is_below(&path, &rule.path));
+        rule.map_or(Decision::NotFound, |rule| Decision::Forward(Arc::clone(rule)))
+    }
+}
+
+impl Rule {
+    fn new(route: &Route, upstreams: &Upstreams) -> Self {
+        Self { path: route.path.clone(), cluster: Cluster::new(route, upstreams) }
     }
 }
 
@@ -176,17 +194,21 @@ fn decode_unreserved(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{model::Balance, proxy::limits::Limits};
 
     fn site(role: Role, paths: &[&str]) -> Site {
-        let route =
-            |path: &&str| Arc::new(Route { path: (*path).to_owned(), upstream: vec![], location: None });
-        Site { role, routes: paths.iter().map(route).collect() }
+        let upstreams = Upstreams::new(1, &Limits::default());
+        let rule = |path: &&str| {
+            let route = Route { path: (*path).to_owned(), balance: Balance::default(), locations: vec![] };
+            Arc::new(Rule::new(&route, &upstreams))
+        };
+        Site { role, rules: paths.iter().map(rule).collect() }
     }
 
     fn decide(site: &Site, door: Door, method: &Method, target: &str) -> String {
         let uri = target.parse().unwrap();
         match site.decide(door, "api.contoso.com", method, &uri) {
-            Decision::Forward(route) => route.path.clone(),
+            Decision::Forward(rule) => rule.path.clone(),
             Decision::Redirect(location) => location,
             other => format!("{other:?}"),
         }

@@ -25,6 +25,7 @@ use super::{
     routes::Door,
     state::State,
     tls,
+    upstream::Upstreams,
     worker::{Current, Worker},
 };
 use crate::{
@@ -87,7 +88,8 @@ pub(super) fn run(config: &Path, instance: &str, balancer: BalancerAt) -> anyhow
     }
     let limits = Arc::new(limits);
     let tickets = tls::tickets().context("cannot make keys for session tickets")?;
-    let state = State::load(&model, Asked::of(&model, me, balancer), &tickets, &limits)?;
+    let upstreams = Upstreams::new(workers, &limits);
+    let state = State::load(&model, Asked::of(&model, me, balancer), &tickets, &limits, &upstreams)?;
     let addresses = bind::addresses(&model, me);
     let replies = bind::replies(&model, me, &addresses);
     let tunnel = bind::tunnel(&model, me);
@@ -213,7 +215,9 @@ impl Proxy<'_> {
     fn reloaded(&self) -> anyhow::Result<()> {
         let model = config::load(self.config)?;
         let me = find(&model, &self.instance)?;
-        let state = State::load(&model, Asked::of(&model, me, self.balancer), &self.tickets, &self.limits)?;
+        let asked = Asked::of(&model, me, self.balancer);
+        let upstreams = Arc::clone(&self.current.load().upstreams);
+        let state = State::load(&model, asked, &self.tickets, &self.limits, &upstreams)?;
         let addresses = bind::addresses(&model, me);
         if addresses != self.addresses {
             log::warn!(

@@ -9,9 +9,9 @@ use super::{
     probe::Asked,
     routes::Routes,
     tls::{CertificateError, Certificates, Served},
-    upstream::{Connector, TrustError, client_config},
+    upstream::{Connector, TrustError, Upstreams, client_config},
 };
-use crate::model::{Model, NoSni, UpstreamScheme};
+use crate::model::{Model, NoSni, Route, UpstreamScheme};
 
 /// Names, routes, certificates.
 pub struct State {
@@ -25,6 +25,8 @@ pub struct State {
     pub asked: Asked,
     /// The way to upstreams.
     pub connector: Connector,
+    /// What is known of them, for all configurations of the process.
+    pub upstreams: Arc<Upstreams>,
 }
 
 /// Why a configuration cannot be served.
@@ -48,15 +50,17 @@ impl State {
         asked: Asked,
         tickets: &Arc<dyn ProducesTickets>,
         limits: &Limits,
+        upstreams: &Arc<Upstreams>,
     ) -> Result<Self, StateError> {
-        let upstreams = || model.endpoints.iter().flat_map(|e| &e.routes).flat_map(|route| &route.upstream);
-        let tls = upstreams().any(|u| u.scheme == UpstreamScheme::Https).then(client_config).transpose()?;
+        let mut used = model.endpoints.iter().flat_map(|e| &e.routes).flat_map(Route::upstreams);
+        let tls = used.any(|u| u.scheme == UpstreamScheme::Https).then(client_config).transpose()?;
         Ok(Self {
-            routes: Routes::from(model),
+            routes: Routes::new(model, upstreams),
             certificates: Served::load(model, tickets)?,
             asked,
             no_sni: model.proxy.no_sni,
             connector: Connector::new(tls, limits),
+            upstreams: Arc::clone(upstreams),
         })
     }
 }

@@ -19,7 +19,7 @@ pub struct Worker {
     pub(super) current: Current,
     pub(super) limits: Arc<Limits>,
     pub(super) via: Via,
-    pub(super) pool: Arc<Pool>,
+    pub(super) pool: Pool,
     pub(super) sources: Arc<Sources>,
     /// Of all workers.
     pub(super) flows: Arc<Flows>,
@@ -39,15 +39,15 @@ impl Worker {
             .auto_date_header(false)
             .header_read_timeout(None);
         Self {
-            current,
             via,
             flows,
-            pool: Arc::new(Pool::new(limits.upstream_idle, limits.upstream_idle_connections)),
+            pool: Pool::new(Arc::clone(&current.load().upstreams)),
             sources: Arc::new(Sources::new(limits.connections, limits.connections_per_source)),
             counters: Counters::default(),
             unknown: UnknownLog::default(),
             http,
             limits,
+            current,
         }
     }
 

@@ -312,7 +312,7 @@ async fn the_next_upstream_of_a_route_serves_when_the_first_refuses() {
     let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let upstream = Recorder::start(OK).await;
     let mut setup = Setup::to(upstream.address);
-    setup.routes = vec![("/", vec![refusing, upstream.address]), ("/gone", vec![refusing])];
+    setup.routes = vec![("/", vec![vec![refusing], vec![upstream.address]]), ("/gone", vec![vec![refusing]])];
     let proxy = setup.start().await;
     assert!(text(proxy.ask(LAST.as_bytes()).await).starts_with("HTTP/1.1 200 OK\r\n"));
     let gone = LAST.replace("GET /", "GET /gone");
@@ -324,7 +324,7 @@ async fn the_next_upstream_of_a_route_serves_when_the_first_refuses() {
 async fn a_path_without_a_route_is_404() {
     let upstream = Recorder::start(OK).await;
     let mut setup = Setup::to(upstream.address);
-    setup.routes = vec![("/orders", vec![upstream.address])];
+    setup.routes = vec![("/orders", vec![vec![upstream.address]])];
     let proxy = setup.start().await;
     assert!(text(proxy.ask(LAST.as_bytes()).await).starts_with("HTTP/1.1 404 Not Found\r\n"));
     assert!(

@@ -5,5 +5,6 @@
 mod forwarding;
 mod gate;
 mod names;
+mod pools;
 mod support;
 mod timers;

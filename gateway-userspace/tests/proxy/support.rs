@@ -9,9 +9,9 @@ use std::{
 use arc_swap::ArcSwap;
 use gateway_userspace::{
     model::{
-        AdminState, Affinity, Balancer, CertificateFiles, Endpoint, Forwarding, HostPattern, Instance,
-        InstanceName, Interfaces, Mode, Model, Network, NoSni, Probe, Proxy, Role, Route, Service, Upstream,
-        UpstreamScheme, Vips,
+        AdminState, Affinity, Balance, Balancer, CertificateFiles, Endpoint, Forwarding, HostPattern,
+        Instance, InstanceName, Interfaces, Location, Mode, Model, Network, NoSni, Probe, Proxy, Role, Route,
+        Service, Upstream, UpstreamScheme, Vips,
     },
     proxy::{
         headers::Via,
@@ -21,7 +21,7 @@ use gateway_userspace::{
         routes::Door,
         state::State,
         tls,
-        upstream::Connector,
+        upstream::{Connector, Upstreams},
         worker::{Current, Worker},
     },
 };
@@ -64,8 +64,10 @@ pub(crate) struct Running {
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) no_sni: NoSni,
-    /// Routes of the gateway role.
-    pub(crate) routes: Vec<(&'static str, Vec<SocketAddr>)>,
+    /// Routes of every role: a path, and upstreams by location, the nearest first.
+    pub(crate) routes: Vec<(&'static str, Vec<Vec<SocketAddr>>)>,
+    /// Of every route.
+    pub(crate) balance: Balance,
     pub(crate) gateway_hosts: Vec<HostPattern>,
     /// How upstreams are spoken to; over https they have to be the tests' CA's.
     pub(crate) upstream_scheme: UpstreamScheme,
@@ -76,7 +78,8 @@ impl Setup {
         Self {
             limits: Limits { linger: Duration::from_millis(500), ..Limits::default() },
             no_sni: NoSni::Reject,
-            routes: vec![("/", vec![upstream])],
+            routes: vec![("/", vec![vec![upstream]])],
+            balance: Balance::default(),
             upstream_scheme: UpstreamScheme::Http,
             gateway_hosts: vec![
                 HostPattern::Exact(API.into()),
@@ -97,7 +100,8 @@ impl Setup {
         let model = self.model(&folder, &issuer);
 
         let tickets = tls::tickets().unwrap();
-        let mut state = State::load(&model, asked(&model), &tickets, &self.limits).unwrap();
+        let upstreams = Upstreams::new(1, &self.limits);
+        let mut state = State::load(&model, asked(&model), &tickets, &self.limits, &upstreams).unwrap();
         let trust = Arc::new(client_config(ca.der()));
         state.connector = Connector::new(Some(trust), &self.limits);
         let current = Arc::new(ArcSwap::from_pointee(state));
@@ -132,13 +136,18 @@ impl Setup {
     fn model(&self, folder: &TempDir, issuer: &Issuer<'_, KeyPair>) -> Model {
         let service =
             Service { name: "contoso".into(), suffix: "azure-api.net".into(), mode: Mode::Internal };
-        let route = |(path, upstreams): &(&str, Vec<SocketAddr>)| Route {
-            path: (*path).into(),
+        let location = |priority: usize, upstreams: &Vec<SocketAddr>| Location {
+            priority: priority as u16 + 1,
+            name: None,
             upstream: upstreams
                 .iter()
                 .map(|a| Upstream { scheme: self.upstream_scheme, address: *a })
                 .collect(),
-            location: None,
+        };
+        let route = |(path, locations): &(&str, Vec<Vec<SocketAddr>>)| Route {
+            path: (*path).into(),
+            balance: self.balance.clone(),
+            locations: locations.iter().enumerate().map(|(nth, list)| location(nth, list)).collect(),
         };
         let routes: Vec<Route> = self.routes.iter().map(route).collect();
         let endpoint = |role: Role, hosts: Vec<HostPattern>| Endpoint {
@@ -214,7 +223,8 @@ impl Running {
 
     /// As SIGHUP does with a changed file.
     pub(crate) fn reload(&self, model: &Model) {
-        let state = State::load(model, asked(model), &self.tickets, &Limits::default()).unwrap();
+        let upstreams = Arc::clone(&self.current.load().upstreams);
+        let state = State::load(model, asked(model), &self.tickets, &Limits::default(), &upstreams).unwrap();
         self.current.store(Arc::new(state));
     }
 
@@ -349,7 +359,12 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// `answer` is sent whenever a request's end is seen.
     pub(crate) async fn start(answer: &'static [u8]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0".parse().unwrap(), answer).await
+    }
+
+    /// As [`Self::start`], at an address that was free a moment ago.
+    pub(crate) async fn start_at(address: SocketAddr, answer: &'static [u8]) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&connections);
@@ -374,6 +389,11 @@ impl Recorder {
             .iter()
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
             .collect()
+    }
+
+    /// How many requests came.
+    pub(crate) fn requests(&self) -> usize {
+        self.connections().iter().map(|text| text.matches("HTTP/1.1\r\n").count()).sum()
     }
 
     /// What came in all, and forgets it.

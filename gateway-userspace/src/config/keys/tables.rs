@@ -401,7 +401,8 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "endpoint.routes",
         heading: "[[endpoint]] routes",
-        meaning: "Requests below a path and where they go (R71).",
+        meaning: "Requests below a path and where they go (R71). Routes of the same path are locations, of which the nearest that \
+                  is in service serves (R72). A route with many keys reads better as `[[endpoint.routes]]`.",
         keys: &[
             key(
                 "path",
@@ -414,16 +415,32 @@ pub const TABLES: &[Table] = &[
                 "upstream",
                 Texts("an upstream"),
                 Required,
-                r#"["http://10.0.1.20:8080"]"#,
+                r#"["http://10.0.1.20:8080", "http://10.0.1.21:8080"]"#,
                 "`http://IP:port` or `https://IP:port`; over https its certificate has to name the IP address and be trusted by the system \
-                 (`SSL_CERT_FILE`: by that file). DNS names and several upstreams are not supported yet.",
+                 (`SSL_CERT_FILE`: by that file). At most 64 for a path. DNS names are not supported yet.",
             ),
             key(
                 "location",
                 Text("any text"),
                 Described("not set"),
                 r#""on-premises""#,
-                "For people: where the upstream stands.",
+                "For people: where the upstreams stand.",
+            ),
+            key(
+                "priority",
+                Whole(1, 100),
+                Written("1"),
+                "2",
+                "Among routes of the same path: 1 is the nearest; the next one serves while nothing nearer is in service (R72).",
+            ),
+            key(
+                "balance",
+                Text("`least-loaded`, `round-robin`, `hash-header:NAME` or `hash-cookie:NAME`"),
+                Written(r#""least-loaded""#),
+                r#""hash-cookie:session""#,
+                "Which of the nearest upstreams gets a request. `least-loaded`: of two taken at random the one with fewer requests in flight; \
+                 `hash-…`: the same value of the field or cookie, the same upstream as long as it is in service; a request without \
+                 it as with `least-loaded`. Of the path: at its first route.",
             ),
         ],
     },

@@ -1,10 +1,10 @@
-//! `[[endpoint]]`: roles, names and routes (R42 to R44, R71).
+//! `[[endpoint]]`: roles, names and certificates (R42 to R45).
 
 use std::{collections::HashMap, path::Path};
 
 use toml::Spanned;
 
-use super::{CertificateUse, given_twice, missing, required, required_list};
+use super::{CertificateUse, given_twice, missing, required, routes};
 use crate::{
     config::{
         code::Code,
@@ -13,7 +13,7 @@ use crate::{
         read::Key,
         value,
     },
-    model::{CertificateFiles, Endpoint, HostPattern, Role, Route, Service},
+    model::{CertificateFiles, Endpoint, HostPattern, Role, Service},
 };
 
 /// Endpoints in the order of the file, and the certificates they name.
@@ -30,7 +30,7 @@ pub(super) fn resolve(
     for written in file.endpoints.value().into_iter().flatten() {
         let role = required(&written.role, "endpoint.role", &written.at, faults).copied();
         let certificate = certificate(written, folder, faults);
-        let routes = routes(written, role, faults);
+        let routes = routes::resolve(written, role, faults);
         let Some(role) = role else { continue };
         let at = written.role.span().unwrap_or(written.at.clone());
         if let Some(first) = roles.get(&role) {
@@ -130,32 +130,4 @@ fn host_taken(name: &HostPattern, owner: Role, first: &Span, at: &Span) -> Fault
         .help("keep it at one of the two")
         .at(at.clone())
         .also(first.clone(), format!("`{owner}` has it here"))
-}
-
-/// Longest path first.
-fn routes(written: &file::Endpoint, role: Option<Role>, faults: &mut Vec<Fault>) -> Vec<Route> {
-    let list = written.routes.value().map_or(&[][..], Vec::as_slice);
-    // Without routes, `management` is reported as not supported yet.
-    if list.is_empty() && !matches!(written.routes, Key::Refused(_)) && role != Some(Role::Management) {
-        let problem = Problem::new(Code::NoRoute, "the endpoint has no route")
-            .label("expected at least one route")
-            .help("for example `routes = [{ path = \"/\", upstream = [\"http://10.0.1.20:8080\"] }]`");
-        faults.push(problem.at(written.routes.span().unwrap_or(written.at.clone())));
-    }
-    let mut seen: HashMap<&str, Span> = HashMap::new();
-    let mut routes = Vec::new();
-    for route in list {
-        let path = required(&route.path, "endpoint.routes.path", &route.at, faults);
-        let upstream = required_list(&route.upstream, "endpoint.routes.upstream", &route.at, faults);
-        let (Some(path), Some(at)) = (path, route.path.span()) else { continue };
-        if let Some(first) = seen.get(path.as_str()) {
-            faults.push(given_twice(&format!("the path `{path}`"), first, &at));
-            continue;
-        }
-        seen.insert(path, at);
-        let upstream = super::values(upstream);
-        routes.push(Route { path: path.clone(), upstream, location: route.location.value().cloned() });
-    }
-    routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
-    routes
 }

@@ -6,6 +6,7 @@ mod endpoints;
 mod forwarding;
 mod instances;
 mod probe;
+mod routes;
 mod unsupported;
 
 use std::path::Path;

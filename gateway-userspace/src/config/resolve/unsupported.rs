@@ -37,13 +37,6 @@ pub(super) fn refuse(file: &File, faults: &mut Vec<Fault>) {
                     .help("give it `routes` to an upstream of your own");
             faults.push(problem.at(endpoint.routes.span().unwrap_or(endpoint.at.clone())));
         }
-        for route in endpoint.routes.value().into_iter().flatten() {
-            if let Some(second) = route.upstream.value().and_then(|list| list.get(1)) {
-                faults.push(
-                    not_yet("more than one upstream in a route").help("keep one of them").at(second.span()),
-                );
-            }
-        }
     }
 }
 

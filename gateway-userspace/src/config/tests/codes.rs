@@ -343,11 +343,62 @@ fn r71_routes() {
             &format!("routes = [{{ path = «\"{path}\", upstream = [\"http://10.0.1.24:8080\"] }}]"),
         );
     }
-    finds(
-        Code::GivenTwice,
-        r#"{ path = "/orders", upstream"#,
-        r#"{ path = "/a/", upstream = ["http://10.8.0.30:8080"] }, { path = «"/a", upstream"#,
+    routes_have(
+        &[Code::GivenTwice],
+        r#"{ path = "/a/", upstream = [U] }, { path = «"/a", upstream = ["http://10.0.1.25:80"] }"#,
     );
+}
+
+/// `U` stands for an upstream.
+#[track_caller]
+fn routes_have(codes: &[Code], routes: &str) {
+    let routes = routes.replace('U', r#""http://10.0.1.24:8080""#);
+    finds_all(codes, SCM_ROUTES, &format!("routes = [{routes}]"));
+}
+
+#[test]
+fn r72_routes_of_a_path_are_its_locations() {
+    let second = |keys: &str| {
+        format!(
+            r#"{{ path = "/", upstream = [U] }}, {{ path = "/", upstream = ["http://10.0.1.25:80"]{keys} }}"#
+        )
+    };
+    finds_in(
+        &[],
+        &EXAMPLE.replace(
+            SCM_ROUTES,
+            &format!("routes = [{}]", second(", priority = 2").replace('U', r#""http://10.0.1.24:8080""#)),
+        ),
+    );
+    routes_have(&[Code::OutOfRange], &second(", priority = «0"));
+    routes_have(&[Code::LaterRoute], &second(r#", priority = 2, balance = «"round-robin""#));
+    routes_have(&[Code::GivenTwice], r#"{ path = "/", upstream = [U, «U] }"#);
+    routes_have(
+        &[Code::GivenTwice],
+        r#"{ path = "/", upstream = [U] }, { path = "/", upstream = [«U], location = "west" }"#,
+    );
+    let many: Vec<_> = (1..=64).map(|port| format!(r#""http://10.0.1.25:{port}""#)).collect();
+    routes_have(&[Code::OutOfRange], &format!(r#"{{ path = "/", upstream = [{}, «U] }}"#, many.join(", ")));
+}
+
+#[test]
+fn ways_to_choose_an_upstream() {
+    for (balance, code) in [
+        ("least-loaded", None),
+        ("round-robin", None),
+        ("hash-header:X-Id", None),
+        ("hash-cookie:session", None),
+        ("random", Some(Code::UnknownWord)),
+        ("least-loaded:x", Some(Code::UnknownWord)),
+        ("hash-header", Some(Code::UnknownWord)),
+        ("hash-header:", Some(Code::FieldName)),
+        ("hash-header:a b", Some(Code::FieldName)),
+        ("hash-cookie:a=b", Some(Code::FieldName)),
+    ] {
+        let mark = if code.is_some() { "«" } else { "" };
+        let codes: Vec<_> = code.into_iter().collect();
+        routes_have(&codes, &format!(r#"{{ path = "/", upstream = [U], balance = {mark}"{balance}" }}"#));
+    }
 }
 
 #[test]
@@ -451,11 +502,6 @@ fn features_to_come_are_refused() {
             &format!("routes = [{{ path = \"/\", upstream = [«\"{upstream}\"] }}]"),
         );
     }
-    finds(
-        Code::NotSupported,
-        SCM_ROUTES,
-        r#"routes = [{ path = "/", upstream = ["http://10.0.1.24:80", «"http://10.0.1.25:80"] }]"#,
-    );
     finds(
         Code::NotSupported,
         r#"routes = [{ path = "/", upstream = ["http://10.0.1.23:8080"] }]"#,

@@ -57,8 +57,22 @@ fn routes_are_longest_first_and_paths_from_the_files_folder() {
     let model = check(EXAMPLE).0.unwrap();
     let gateway = &model.endpoints[0];
     assert_eq!(gateway.routes.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["/orders", "/"]);
-    assert_eq!(gateway.routes[0].location.as_deref(), Some("on-premises"));
+    assert_eq!(gateway.routes[0].locations[0].name.as_deref(), Some("on-premises"));
     assert_eq!(gateway.certificate.chain, PathBuf::from("etc/tls/api.pem"));
+}
+
+#[test]
+fn r72_locations_are_nearest_first() {
+    let route = r#"{ path = "/orders", upstream = ["http://10.8.0.30:8080"], location = "on-premises" }"#;
+    assert!(EXAMPLE.contains(route));
+    let routes = r#"{ path = "/orders", upstream = ["http://10.8.0.30:8080"], location = "on-premises", priority = 2, balance = "round-robin" },
+      { path = "/orders", upstream = ["http://10.0.1.30:8080", "http://10.0.1.31:8080"], location = "west" }"#;
+    let model = check(&EXAMPLE.replace(route, routes)).0.unwrap();
+    let orders = &model.endpoints[0].routes[0];
+    let locations: Vec<_> =
+        orders.locations.iter().map(|l| (l.priority, l.name.as_deref().unwrap(), l.upstream.len())).collect();
+    assert_eq!(locations, [(1, "west", 2), (2, "on-premises", 1)]);
+    assert_eq!(orders.balance, crate::model::Balance::RoundRobin);
 }
 
 #[test]

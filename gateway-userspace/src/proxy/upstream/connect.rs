@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{exchange::Fault, heard::Heard, pool::Link};
+use super::{exchange::Fault, heard::Heard, kept::Link};
 use crate::{
     model::{Upstream, UpstreamScheme},
     proxy::{limits::Limits, rate::Rate},
@@ -46,7 +46,7 @@ impl Connector {
         if let Err(error) = &outcome
             && let Some(suppressed) = self.failures.take()
         {
-            log::warn!("upstream {}: {error}{suppressed}", upstream.address);
+            log::warn!("upstream {upstream}: {error}{suppressed}");
         }
         outcome
     }

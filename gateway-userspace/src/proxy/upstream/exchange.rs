@@ -7,13 +7,13 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::{
+    choose::Set,
+    cluster::{Choice, Cluster},
     connect::Connector,
-    pool::{Lease, Link, Pool},
+    kept::{Lease, Link, Pool},
+    peer::Flight,
 };
-use crate::{
-    model::{Route, Upstream},
-    proxy::body::{BodyFault, RequestBody, Upload},
-};
+use crate::proxy::body::{BodyFault, RequestBody, Upload};
 
 /// Why there is no answer. What the client gets is decided by [`Fault::status`] alone.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,16 @@ impl Fault {
         }
     }
 
+    /// Whether it tells something of the upstream.
+    fn is_of_upstream(&self) -> bool {
+        !matches!(self, Self::Body(_))
+    }
+
+    /// Whether the upstream had no work with it.
+    fn is_free(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::ConnectTimeout)
+    }
+
     /// What the client is told.
     pub fn status(&self) -> StatusCode {
         match self {
@@ -66,41 +76,48 @@ struct Again {
     headers: HeaderMap,
 }
 
-/// Sends `request` to the first of the route's upstreams that takes a connection.
+/// Sends `request` to one of the cluster's upstreams.
 ///
 /// A kept connection may have died unseen: then the request goes once more, on a new connection, if none of it was sent, or if it
-/// is idempotent, has no body, and nothing was heard (RFC 9110, section 9.2.2).
+/// is idempotent, has no body, and nothing was heard (RFC 9110, section 9.2.2). On the same conditions it goes to another upstream,
+/// while the budget allows; if the first one took no connection, in any case.
 ///
 /// # Errors
 /// See [`Fault`].
 pub async fn exchange(
-    route: &Route,
+    cluster: &Cluster,
     mut request: Request<RequestBody>,
-    pool: &Arc<Pool>,
+    pool: &Pool,
     connector: &Connector,
     patience: Duration,
 ) -> Result<(Response<Incoming>, Lease), Fault> {
+    cluster.earn(pool);
+    let by = cluster.by(request.headers(), pool);
+    let mut tried = Set::EMPTY;
     let mut fault = None;
-    for upstream in &route.upstream {
-        if let Some(link) = pool.take(upstream) {
-            let again = Again::of(&request);
-            let before = link.heard.get();
-            let heard = link.heard.clone();
-            match send(link, request, upstream, pool, patience).await {
-                Ok(answer) => return Ok(answer),
-                Err(Failed { unsent: Some(unsent), .. }) => request = *unsent,
-                Err(Failed { fault: Fault::Exchange(error), .. }) if heard.get() == before => match again {
-                    Some(again) => request = again.request(),
-                    None => return Err(Fault::Exchange(error)),
-                },
-                Err(Failed { fault, .. }) => return Err(fault),
-            }
+    while let Some(choice) = cluster.choose(by, tried, pool) {
+        if let Some(fault) = fault.take_if(|fault: &mut Fault| !fault.is_free() && !cluster.spend(pool)) {
+            return Err(fault);
         }
-        match connector.connect(upstream).await {
-            Ok(link) => {
-                return send(link, request, upstream, pool, patience).await.map_err(|failed| failed.fault);
+        match attempt(cluster, choice, request, pool, connector, patience).await {
+            Ok((response, lease)) => {
+                match response.status().is_server_error() {
+                    true => cluster.note_failure(choice, pool),
+                    false => cluster.note_success(choice, pool),
+                }
+                return Ok((response, lease));
             }
-            Err(error) => fault = Some(error),
+            Err(failed) => {
+                if failed.fault.is_of_upstream() {
+                    cluster.note_failure(choice, pool);
+                }
+                match failed.again {
+                    Some(again) => request = *again,
+                    None => return Err(failed.fault),
+                }
+                fault = Some(failed.fault);
+                tried = choice.added_to(tried);
+            }
         }
     }
     Err(fault.unwrap_or_else(|| Fault::Connect(io::ErrorKind::AddrNotAvailable.into())))
@@ -108,39 +125,65 @@ pub async fn exchange(
 
 struct Failed {
     fault: Fault,
-    /// The request, if nothing of it was sent.
-    unsent: Option<Box<Request<RequestBody>>>,
+    /// The request, if it may be sent again.
+    again: Option<Box<Request<RequestBody>>>,
+}
+
+/// One upstream's turn: on a kept connection, and if that fails unheard, on a new one.
+async fn attempt(
+    cluster: &Cluster,
+    choice: Choice,
+    mut request: Request<RequestBody>,
+    pool: &Pool,
+    connector: &Connector,
+    patience: Duration,
+) -> Result<(Response<Incoming>, Lease), Failed> {
+    let part = cluster.part(choice, pool);
+    if let Some(link) = part.kept.take() {
+        match send(link, request, Flight::new(part), patience).await {
+            Err(Failed { again: Some(again), .. }) => request = *again,
+            done => return done,
+        }
+    }
+    // Connecting counts as in flight: an upstream that is slow to accept is loaded.
+    let flight = Flight::new(part);
+    match connector.connect(&cluster.peer(choice).upstream).await {
+        Ok(link) => send(link, request, flight, patience).await,
+        Err(fault) => Err(Failed { fault, again: Some(Box::new(request)) }),
+    }
 }
 
 async fn send(
     mut link: Link,
     request: Request<RequestBody>,
-    upstream: &Upstream,
-    pool: &Arc<Pool>,
+    flight: Flight,
     patience: Duration,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     let upload = match request.body() {
         RequestBody::Empty => None,
         RequestBody::Client(_, upload) => Some(Arc::clone(upload)),
     };
+    let replay = Again::of(&request);
+    let before = link.heard.get();
     let answer = link.sender.try_send_request(request);
     let response = match within(patience, upload.as_deref(), answer).await {
         Some(Ok(response)) => response,
         Some(Err(mut error)) => {
-            let unsent = error.take_message().map(Box::new);
+            let unsent = error.take_message();
             let fault = match upload.and_then(|upload| upload.fault()) {
                 Some(fault) => Fault::Body(fault),
                 None => Fault::of(error.into_error()),
             };
-            return Err(Failed { fault, unsent });
+            let unheard = matches!(fault, Fault::Exchange(_)) && link.heard.get() == before;
+            let again = unsent.or_else(|| replay.filter(|_| unheard).map(Again::request));
+            return Err(Failed { fault, again: again.map(Box::new) });
         }
-        None => return Err(Failed { fault: Fault::AnswerTimeout, unsent: None }),
+        None => return Err(Failed { fault: Fault::AnswerTimeout, again: None }),
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Failed { fault: Fault::Unasked, unsent: None });
+        return Err(Failed { fault: Fault::Unasked, again: None });
     }
-    let lease = Lease { link, pool: Arc::clone(pool), upstream: upstream.clone(), upload };
-    Ok((response, lease))
+    Ok((response, Lease { link, flight, upload }))
 }
 
 /// Waits for an answer for `patience` after the last byte of the request's body: a long upload is no stall.

@@ -1,13 +1,20 @@
-//! Upstream services: connecting, keeping connections, and one exchange.
+//! Upstream services: which one gets a request, connecting, keeping connections, and one exchange.
 
+mod budget;
+mod choose;
+mod cluster;
 mod connect;
+mod eject;
 mod exchange;
 mod heard;
-mod pool;
+mod kept;
+mod peer;
 
 pub use self::{
+    cluster::Cluster,
     connect::Connector,
     exchange::{Fault, exchange},
-    pool::{Lease, Pool},
+    kept::{Lease, Pool},
+    peer::Upstreams,
 };
 pub use crate::trust::{TrustError, client_config};

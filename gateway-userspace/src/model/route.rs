@@ -1,0 +1,121 @@
+//! `[[endpoint]] routes`
+
+use std::{fmt, net::SocketAddr};
+
+use http::HeaderName;
+
+/// Where requests below a path go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Begins with `/`; matches whole segments: `/orders` matches `/orders` and `/orders/1`, not `/ordersx`.
+    pub path: String,
+    /// How one of the upstreams is chosen.
+    pub balance: Balance,
+    /// The upstreams by location, the nearest first; at least one.
+    pub locations: Vec<Location>,
+}
+
+impl Route {
+    /// The most upstreams of a route.
+    pub const MOST_UPSTREAMS: usize = 64;
+
+    /// Of all locations.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
+        self.locations.iter().flat_map(|location| &location.upstream)
+    }
+}
+
+impl fmt::Display for Route {
+    /// On one line, for people who compare two of them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ->", self.path)?;
+        for (place, location) in self.locations.iter().enumerate() {
+            let or = if place == 0 { "" } else { ", or" };
+            write!(f, "{or} {location}")?;
+        }
+        match &self.balance {
+            Balance::LeastLoaded => Ok(()),
+            other => write!(f, " by {other}"),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let upstream: Vec<_> = self.upstream.iter().map(ToString::to_string).collect();
+        f.write_str(&upstream.join(" "))?;
+        if let Some(name) = &self.name {
+            write!(f, " ({name})")?;
+        }
+        match self.priority {
+            1 => Ok(()),
+            priority => write!(f, " priority {priority}"),
+        }
+    }
+}
+
+impl fmt::Display for Balance {
+    /// As written in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeastLoaded => f.write_str("least-loaded"),
+            Self::RoundRobin => f.write_str("round-robin"),
+            Self::HashHeader(name) => write!(f, "hash-header:{name}"),
+            Self::HashCookie(name) => write!(f, "hash-cookie:{name}"),
+        }
+    }
+}
+
+/// Upstreams that stand together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// 1 is the nearest; the next one serves when nothing nearer is in service (R72).
+    pub priority: u16,
+    /// For people: where it is.
+    pub name: Option<String>,
+    /// At least one.
+    pub upstream: Vec<Upstream>,
+}
+
+/// How one of several upstreams is chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// Of two taken at random the one with fewer requests in flight.
+    #[default]
+    LeastLoaded,
+    /// One after the other.
+    RoundRobin,
+    /// The same one for the same value of a request's field.
+    HashHeader(HeaderName),
+    /// The same one for the same value of a cookie.
+    HashCookie(String),
+}
+
+/// `http://10.0.1.20:8080`
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Upstream {
+    /// http or https.
+    pub scheme: UpstreamScheme,
+    /// Where to connect.
+    pub address: SocketAddr,
+}
+
+impl fmt::Display for Upstream {
+    /// As written in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            UpstreamScheme::Http => "http",
+            UpstreamScheme::Https => "https",
+        };
+        write!(f, "{scheme}://{}", self.address)
+    }
+}
+
+/// How an upstream is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UpstreamScheme {
+    /// Plain HTTP/1.1.
+    Http,
+    /// HTTP/1.1 over TLS.
+    Https,
+}

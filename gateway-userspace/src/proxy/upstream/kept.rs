@@ -1,0 +1,127 @@
+//! Connections that wait for their next request: each worker's apart, so that their lock is never waited for.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
+
+use super::{
+    heard::Count,
+    peer::{Flight, Upstreams},
+};
+use crate::proxy::body::{RequestBody, Upload};
+
+/// A connection to an upstream.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) sender: SendRequest<RequestBody>,
+    pub(super) heard: Count,
+}
+
+/// How long, and how many.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keep {
+    pub(super) age: Duration,
+    pub(super) most: usize,
+}
+
+/// Connections of a worker to an upstream.
+#[derive(Debug)]
+pub(super) struct Kept {
+    idle: Mutex<Vec<Idle>>,
+    keep: Keep,
+}
+
+#[derive(Debug)]
+struct Idle {
+    link: Link,
+    since: Instant,
+}
+
+/// A connection in use. Dropped, it ends; released, it is kept.
+#[derive(Debug)]
+pub struct Lease {
+    pub(super) link: Link,
+    pub(super) flight: Flight,
+    /// The request's body, if it has one.
+    pub(super) upload: Option<Arc<Upload>>,
+}
+
+/// A worker's share in all upstreams.
+#[derive(Debug)]
+pub struct Pool {
+    upstreams: Arc<Upstreams>,
+    /// Which of the workers it is.
+    pub(super) worker: usize,
+}
+
+impl Kept {
+    pub(super) fn new(keep: Keep) -> Self {
+        Self { idle: Mutex::default(), keep }
+    }
+
+    /// The connection used last: the others may grow old and go.
+    pub(super) fn take(&self) -> Option<Link> {
+        let mut idle = self.lock();
+        while let Some(Idle { link, since }) = idle.pop() {
+            if since.elapsed() < self.keep.age && link.sender.is_ready() {
+                return Some(link);
+            }
+        }
+        None
+    }
+
+    fn put(&self, link: Link) {
+        let mut idle = self.lock();
+        if idle.len() < self.keep.most {
+            idle.push(Idle { link, since: Instant::now() });
+        }
+    }
+
+    fn sweep(&self) {
+        self.lock().retain(|idle| idle.since.elapsed() < self.keep.age && !idle.link.sender.is_closed());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    /// Of one more worker.
+    pub fn new(upstreams: Arc<Upstreams>) -> Self {
+        let worker = upstreams.join();
+        Self { upstreams, worker }
+    }
+
+    /// Ends connections that were not used for too long or that their upstream has ended.
+    pub fn sweep(&self) {
+        for peer in self.upstreams.living() {
+            peer.part(self.worker).kept.sweep();
+        }
+    }
+
+    /// How many connections are kept.
+    pub fn kept(&self) -> usize {
+        self.upstreams.living().iter().map(|peer| peer.part(self.worker).kept.lock().len()).sum()
+    }
+
+    /// What records go by.
+    pub(super) fn now(&self) -> Duration {
+        self.upstreams.now()
+    }
+}
+
+impl Lease {
+    /// The answer is whole. If the request is too, the connection is as good as new; an upstream that answered early may
+    /// take the rest of a body for the next request.
+    pub fn release(self) {
+        let whole = self.upload.is_none_or(|upload| upload.is_complete());
+        if whole && !self.link.sender.is_closed() {
+            self.flight.part().kept.put(self.link);
+        }
+    }
+}

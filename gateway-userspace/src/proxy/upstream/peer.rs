@@ -1,0 +1,179 @@
+//! The upstreams of the process. What is known of one outlives a reload, and each worker has a part of its own in each: workers
+//! wait for nobody.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    eject::Record,
+    kept::{Keep, Kept},
+};
+use crate::{model::Upstream, proxy::limits::Limits};
+
+/// All of them.
+#[derive(Debug)]
+pub struct Upstreams {
+    peers: Mutex<HashMap<Upstream, Weak<Peer>>>,
+    workers: usize,
+    joined: AtomicUsize,
+    keep: Keep,
+    started: Instant,
+}
+
+/// An upstream.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Where it is.
+    pub(super) upstream: Upstream,
+    /// One a worker; each with a count of its own, so that two workers write to nothing in common.
+    parts: Box<[Arc<Part>]>,
+}
+
+/// A worker's part in an upstream. As long as two lines of the cache, for they are fetched in pairs.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct Part {
+    pub(super) kept: Kept,
+    in_flight: AtomicU32,
+    record: AtomicU64,
+}
+
+/// A request in flight.
+#[derive(Debug)]
+pub(super) struct Flight(Arc<Part>);
+
+impl Upstreams {
+    /// For so many workers.
+    pub fn new(workers: usize, limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            peers: Mutex::default(),
+            workers: workers.max(1),
+            joined: AtomicUsize::new(0),
+            keep: Keep { age: limits.upstream_idle, most: limits.upstream_idle_connections },
+            started: Instant::now(),
+        })
+    }
+
+    /// One more worker: its number.
+    pub(super) fn join(&self) -> usize {
+        self.joined.fetch_add(1, Ordering::Relaxed) % self.workers
+    }
+
+    /// For how many workers there are parts.
+    pub(super) fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// What records go by.
+    pub(super) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// That upstream, the same one for all who ask while somebody has it.
+    pub(super) fn peer(&self, upstream: &Upstream) -> Arc<Peer> {
+        let mut peers = self.lock();
+        if let Some(peer) = peers.get(upstream).and_then(Weak::upgrade) {
+            return peer;
+        }
+        let parts = (0..self.workers).map(|_| Arc::new(Part::new(self.keep))).collect();
+        let peer = Arc::new(Peer { upstream: upstream.clone(), parts });
+        peers.retain(|_, peer| peer.strong_count() > 0);
+        peers.insert(upstream.clone(), Arc::downgrade(&peer));
+        peer
+    }
+
+    /// Those that are in use.
+    pub(super) fn living(&self) -> Vec<Arc<Peer>> {
+        self.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Upstream, Weak<Peer>>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Peer {
+    pub(super) fn part(&self, worker: usize) -> &Arc<Part> {
+        &self.parts[worker]
+    }
+}
+
+impl Part {
+    fn new(keep: Keep) -> Self {
+        Self { kept: Kept::new(keep), in_flight: AtomicU32::new(0), record: AtomicU64::new(0) }
+    }
+
+    /// Requests in flight.
+    pub(super) fn load(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn record(&self) -> Record {
+        Record::from_bits(self.record.load(Ordering::Relaxed))
+    }
+
+    /// Only its own worker does so: no update is lost.
+    pub(super) fn set_record(&self, record: Record) {
+        self.record.store(record.to_bits(), Ordering::Relaxed);
+    }
+}
+
+impl Flight {
+    pub(super) fn new(part: &Arc<Part>) -> Self {
+        part.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(part))
+    }
+
+    pub(super) fn part(&self) -> &Part {
+        &self.0
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UpstreamScheme;
+
+    fn upstream(port: u16) -> Upstream {
+        Upstream { scheme: UpstreamScheme::Http, address: ([10, 0, 1, 20], port).into() }
+    }
+
+    #[tokio::test]
+    async fn an_upstream_is_one_for_all_as_long_as_somebody_has_it() {
+        let upstreams = Upstreams::new(2, &Limits::default());
+        let (one, other) = (upstreams.peer(&upstream(1)), upstreams.peer(&upstream(2)));
+        assert!(Arc::ptr_eq(&one, &upstreams.peer(&upstream(1))));
+        assert_eq!(upstreams.living().len(), 2);
+        drop(one);
+        assert_eq!(upstreams.living().len(), 1);
+        assert_eq!(upstreams.living()[0].upstream, other.upstream);
+        upstreams.peer(&upstream(3));
+        assert_eq!(upstreams.lock().len(), 2, "who is gone is forgotten");
+    }
+
+    #[tokio::test]
+    async fn workers_have_parts_of_their_own() {
+        let upstreams = Upstreams::new(2, &Limits::default());
+        let (first, second) = (upstreams.join(), upstreams.join());
+        let peer = upstreams.peer(&upstream(1));
+        let flight = Flight::new(peer.part(first));
+        let load = |worker| peer.part(worker).load();
+        assert_eq!((load(first), load(second)), (1, 0));
+        drop(flight);
+        assert_eq!((load(first), load(second)), (0, 0));
+    }
+}
