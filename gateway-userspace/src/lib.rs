@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod model;
 pub mod net;
 pub mod plan;
+pub mod privileges;
 pub mod probe;
 pub mod proxy;
 pub mod status;

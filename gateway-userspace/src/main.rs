@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use gateway_userspace::{balance, config, control, inside, proxy, supervise};
+use gateway_userspace::{balance, config, control, inside, privileges, proxy, supervise};
 
 /// The self-hosted gateway of an API management service: a load-balanced private VIP, host-name routing, and a
 /// public VIP that lets in the management endpoint only.
@@ -47,8 +47,8 @@ fn main() -> ExitCode {
     finish(match command {
         Command::Run(args) => supervise::run(&args),
         Command::Balance(args) => balance::run(&args),
-        Command::Proxy(args) if args.beside_balancer => proxy::run(&args),
-        Command::Proxy(args) => inside::around(args.config.clone(), &args.instance, || proxy::run(&args)),
+        Command::Proxy(args) if args.beside_balancer => proxy(&args),
+        Command::Proxy(args) => inside::around(args.config.clone(), &args.instance, || proxy(&args)),
         Command::Check(args) => config::check::run(&args),
         Command::Plan(args) => control::plan(&args),
         Command::Apply(args) => control::apply(&args),
@@ -74,4 +74,10 @@ fn finish(outcome: anyhow::Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whatever programs it needs are attached.
+fn proxy(args: &proxy::Args) -> anyhow::Result<()> {
+    privileges::give_up_bpf()?;
+    proxy::run(args)
 }

@@ -51,5 +51,6 @@ pub mod snapshot;
 pub mod tls;
 pub mod topology;
 pub mod transfer;
+pub mod unit;
 pub mod wait;
 pub mod wire;

@@ -2,8 +2,9 @@
 
 use std::{
     collections::VecDeque,
+    fs,
     io::ErrorKind,
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -29,6 +30,8 @@ impl Notifications {
     pub fn listen(path: &Path) -> anyhow::Result<Self> {
         let socket =
             UnixDatagram::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+        // As a service manager's: the daemon may be another user.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
         socket.set_read_timeout(Some(LOOK))?;
         Ok(Self { socket, path: path.to_owned(), pending: VecDeque::new() })
     }
@@ -61,6 +64,6 @@ impl Notifications {
 impl Drop for Notifications {
     fn drop(&mut self) {
         // Fails only where the folder is gone already.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.path);
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     config,
     dataplane::Decapsulation,
     model::{Forwarding, InstanceName, Model},
+    privileges::give_up_bpf,
 };
 
 /// How often the other instances' MAC addresses are confirmed.
@@ -77,6 +78,7 @@ fn run(
     runtime.block_on(async {
         let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
         let mut tunnels = Tunnels::open(decapsulation, model, name).await?;
+        give_up_bpf()?;
         // Nobody listens only where the process ends already.
         let _ = ready.send(());
         let mut tick = interval(EVERY);
