@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod status;
 pub mod supervise;
 mod trust;
+pub mod watchdog;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -111,6 +111,21 @@ impl Gateway {
         self.ready().context("after SIGHUP")
     }
 
+    /// Whether it tells its service manager a line, `WATCHDOG=1` for example, from now on and before the deadline.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn says(&mut self, what: &str, deadline: Duration) -> anyhow::Result<bool> {
+        while self.notifications.line()?.is_some() {}
+        let end = Instant::now() + deadline;
+        while Instant::now() < end {
+            if self.notifications.line()?.is_some_and(|line| line == what) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Ends it as an operator would (SIGTERM).
     ///
     /// # Errors

@@ -2,17 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 use lab::{
     address::PRIVATE,
     config::{Config, default_host},
     curl::Curl,
-    gateway::Gateway,
+    gateway::{Gateway, gateway},
     lab::Lab,
     mode::Mode,
     unit::{self, Unit, unprivileged},
 };
+use nix::sys::signal::Signal;
 
 const BALANCE: &str = "gateway-balance.service";
 const PROXY: &str = "gateway-proxy@.service";
@@ -120,4 +121,19 @@ fn r91_systemd_takes_the_units() {
     };
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
+
+#[test]
+fn the_owner_task_answers_the_watchdog_and_a_stopped_one_does_not() {
+    let lab = Lab::raise(1).unwrap();
+    let mut command = gateway("balance").unwrap();
+    command.env("WATCHDOG_USEC", "400000").arg("--config").arg(lab.write(&lab.config()).unwrap());
+    let mut balancer = Gateway::start(&lab.hosts.balancer, command, lab.folder()).unwrap();
+    assert!(balancer.says("WATCHDOG=1", Duration::from_secs(30)).unwrap());
+    balancer.signal(Signal::SIGSTOP).unwrap();
+    // What it had sent before is heard and forgotten.
+    balancer.says("WATCHDOG=1", Duration::from_millis(400)).unwrap();
+    let heard = balancer.says("WATCHDOG=1", Duration::from_secs(1)).unwrap();
+    balancer.signal(Signal::SIGCONT).unwrap();
+    assert!(!heard);
 }

@@ -45,6 +45,7 @@ use crate::{
     plan::{self, Changes, Desired, Plan},
     probe::{Prober, Report, policy::Belief},
     status::{Apply, Program, Time},
+    watchdog::{self, Watchdog},
 };
 
 /// What wakes the owner task.
@@ -63,6 +64,8 @@ enum Event {
     Call(Call),
     /// The time is over in which a new state is watched.
     TrialOver,
+    /// The service manager wants to hear that this task runs.
+    WatchdogDue,
 }
 
 /// What other tasks tell the owner task.
@@ -100,6 +103,7 @@ struct Daemon<'a> {
     /// Why the ways to some instances are not what they should be; each reason is logged once.
     astray: String,
     tick: Interval,
+    watchdog: Watchdog,
     prober: Prober,
     /// What was last logged of it.
     belief: Belief,
@@ -181,6 +185,7 @@ impl<'a> Daemon<'a> {
             Some(message) = self.inbox.recv() => Event::Inbox(message),
             Some(call) = self.calls.recv() => Event::Call(call),
             () = trial_over => Event::TrialOver,
+            () = self.watchdog.due() => Event::WatchdogDue,
         })
     }
 
@@ -219,6 +224,7 @@ impl<'a> Daemon<'a> {
                 Message::Probe(report) => self.probed(&report),
             },
             Event::Call(call) => self.answer(call).await,
+            Event::WatchdogDue => watchdog::alive(),
             // It is judged after each event.
             Event::TrialOver => {}
             Event::DrainOver => {

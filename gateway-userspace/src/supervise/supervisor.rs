@@ -11,7 +11,10 @@ use super::{
     child::{Child, Event, describe},
     notify::Folder,
 };
-use crate::model::InstanceName;
+use crate::{
+    model::InstanceName,
+    watchdog::{self, Watchdog},
+};
 
 /// Runs the balancer and the instance's proxy until SIGINT or SIGTERM.
 pub(super) async fn run(config: &Path, instance: &InstanceName) -> anyhow::Result<()> {
@@ -79,6 +82,7 @@ impl Supervisor {
     async fn serve(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
         self.balance.start()?;
         let mut started = false;
+        let mut watchdog = Watchdog::asked();
         loop {
             let (child, event) = tokio::select! {
                 request = signals.next() => match request {
@@ -91,6 +95,10 @@ impl Supervisor {
                         continue;
                     }
                 },
+                () = watchdog.due() => {
+                    watchdog::alive();
+                    continue;
+                }
                 event = self.balance.next() => (&mut self.balance, event?),
                 event = self.proxy.next() => (&mut self.proxy, event?),
             };

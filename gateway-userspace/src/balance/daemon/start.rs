@@ -32,6 +32,7 @@ use crate::{
     plan::{self, Interface},
     probe::{Prober, policy::Belief},
     status::{Program, Time},
+    watchdog::Watchdog,
 };
 
 impl<'a> Daemon<'a> {
@@ -121,6 +122,7 @@ impl<'a> Daemon<'a> {
             silent: BTreeSet::new(),
             astray: String::new(),
             tick,
+            watchdog: Watchdog::asked(),
             prober,
             belief: Belief::default(),
             state,
