@@ -20,6 +20,7 @@ use tokio::{
     time::{Interval, sleep_until},
 };
 
+use self::probes::Heard;
 use super::{
     Args,
     neighbours::Neighbours,
@@ -56,8 +57,8 @@ enum Event {
     /// Time to confirm the neighbours, and to do again what failed.
     Tick,
     DrainOver,
-    /// Of a slow start.
-    StepDue,
+    /// Probes changed their mind, or a slow start has come to its next step.
+    DecisionDue,
     /// From a task that watches something.
     Inbox(Message),
     /// From the API.
@@ -105,6 +106,7 @@ struct Daemon<'a> {
     tick: Interval,
     watchdog: Watchdog,
     prober: Prober,
+    heard: Heard,
     /// What was last logged of it.
     belief: Belief,
     state: State,
@@ -174,14 +176,14 @@ impl<'a> Daemon<'a> {
             Some(time) => sleep_until(time.into()).await,
             None => std::future::pending().await,
         };
-        let (drain_over, step_due) = (at(self.state.next_drain_end()), at(self.state.next_step()));
+        let (drain_over, decision_due) = (at(self.state.next_drain_end()), at(self.state.next_step()));
         let trial_over = at(self.trial.as_ref().map(|trial| trial.until));
         Ok(tokio::select! {
             request = signals.next() => Event::Request(request),
             event = self.events.next() => Event::Network(event.ok_or(net::Error::EventsEnded)?),
             _ = self.tick.tick() => Event::Tick,
             () = drain_over => Event::DrainOver,
-            () = step_due => Event::StepDue,
+            () = decision_due => Event::DecisionDue,
             Some(message) = self.inbox.recv() => Event::Inbox(message),
             Some(call) = self.calls.recv() => Event::Call(call),
             () = trial_over => Event::TrialOver,
@@ -233,7 +235,7 @@ impl<'a> Daemon<'a> {
                 }
                 self.apply_or_retry();
             }
-            Event::StepDue => self.decide(),
+            Event::DecisionDue => self.decide(),
         }
         self.say_what_is_believed();
         Ok(ControlFlow::Continue(()))

@@ -16,6 +16,7 @@ use crate::{
     maglev,
     model::{AdminState, InstanceName, Model},
     plan::{Mac, Way},
+    probe::watch::SavedHealth,
 };
 
 /// See above.
@@ -34,6 +35,8 @@ pub(super) struct Saved {
     pub(super) draining: BTreeMap<InstanceName, Option<u64>>,
     /// Whose drain is over.
     pub(super) ended: BTreeSet<InstanceName>,
+    /// What probes said of the instances.
+    pub(super) health: BTreeMap<InstanceName, SavedHealth>,
     /// How instances are reached, drained ones too.
     pub(super) ways: Vec<Reached>,
     /// What each neighbour last resolved to, by its interface.
@@ -80,6 +83,11 @@ impl Clock {
         u64::try_from(since_boot.as_nanos()).ok()
     }
 
+    /// A moment that has been.
+    pub(super) fn past(self, number: u64) -> Option<Instant> {
+        self.here.checked_sub(self.boot.checked_sub(Duration::from_nanos(number))?)
+    }
+
     /// What was over before this process began is over now.
     pub(super) fn moment(self, number: u64) -> Option<Instant> {
         self.here.checked_add(Duration::from_nanos(number).saturating_sub(self.boot))
@@ -101,7 +109,8 @@ mod tests {
         assert_eq!((next.moment(number), next.number(end)), (Some(end), Some(number)));
         let late = Clock { here, boot: Duration::from_secs(2_000) };
         assert_eq!(late.moment(number), Some(here));
-        assert_eq!(late.number(here - Duration::from_secs(1)), Some(1_999_000_000_000));
+        let ago = here - Duration::from_secs(1);
+        assert_eq!((late.number(ago), late.past(1_999_000_000_000)), (Some(1_999_000_000_000), Some(ago)));
     }
 
     #[test]

@@ -301,6 +301,7 @@ impl State {
             overrides: self.overrides.clone(),
             draining: self.draining.iter().map(|(name, at)| (name.clone(), end(at))).collect(),
             ended: self.ended.clone(),
+            health: self.watch.saved(&self.model.probe, |moment| clock.number(moment)),
             ways: self.hops.iter().map(reached).collect(),
             macs: self.macs.iter().map(|(&(interface, ip), &mac)| (interface, ip, mac)).collect(),
             ..Saved::default()
@@ -317,11 +318,14 @@ impl State {
         clock: Clock,
         now: Instant,
     ) {
+        let names: BTreeSet<_> = names.into_iter().cloned().collect();
         self.node_salt = node_salt;
         self.overrides = saved.overrides.clone();
         self.ended = saved.ended.clone();
+        self.watch.restore(&saved.health, &names, &self.model.probe, |number| clock.past(number));
+        self.decide(now);
         self.draining.clear();
-        self.drain_what_is_not_served(names.into_iter().cloned(), now);
+        self.drain_what_is_not_served(names, now);
         let configured: Vec<_> = self.model.instances.iter().map(|one| one.name.clone()).collect();
         self.drain_what_is_not_served(configured, now);
         for (name, end) in &mut self.draining {

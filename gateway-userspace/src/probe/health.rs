@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::failure::Presence;
 use crate::model::Probe;
 
@@ -9,7 +11,8 @@ use crate::model::Probe;
 const MOST_DOUBLINGS: u8 = 5;
 
 /// What the probes say of an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Too few results yet.
     Unknown,

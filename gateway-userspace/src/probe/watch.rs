@@ -7,8 +7,10 @@ use std::{
     time::Instant,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    Report,
+    Presence, Report,
     health::{Health, Verdict},
     history::History,
     policy::{self, Belief, Decision, Member},
@@ -43,6 +45,17 @@ impl Watched {
     }
 }
 
+/// What the next process has to know of an instance's health. Moments are as whoever saves them has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedHealth {
+    verdict: Verdict,
+    since: Option<u64>,
+    doublings: u8,
+    gone: bool,
+    joining: bool,
+    returned: Option<u64>,
+}
+
 /// A change of an instance's health, as it is logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -55,6 +68,8 @@ pub struct Change {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
+    /// The first verdict of all.
+    FirstUp,
     Up,
     Down {
         error: String,
@@ -67,10 +82,15 @@ enum Kind {
 }
 
 impl Change {
+    /// Whether the next process has to know.
+    pub fn is_saved(&self) -> bool {
+        self.kind != Kind::FirstUp
+    }
+
     /// Whether it is bad news.
     pub fn level(&self) -> log::Level {
         match self.kind {
-            Kind::Up | Kind::Present => log::Level::Info,
+            Kind::FirstUp | Kind::Up | Kind::Present => log::Level::Info,
             Kind::Down { .. } | Kind::Gone => log::Level::Warn,
         }
     }
@@ -81,7 +101,9 @@ impl fmt::Display for Change {
         let Self { instance, address, answers, kind } = self;
         let probes = if *answers == 1 { "probe" } else { "probes in a row" };
         match kind {
-            Kind::Up => write!(f, "{instance} is up: {answers} {probes} succeeded ({address})"),
+            Kind::FirstUp | Kind::Up => {
+                write!(f, "{instance} is up: {answers} {probes} succeeded ({address})")
+            }
             Kind::Down { error, rise, flaps } => {
                 write!(f, "{instance} is down: {answers} {probes} failed: {error} ({address})")?;
                 match flaps {
@@ -123,11 +145,13 @@ impl Watch {
                 }
             },
         };
+        let before = watched.health.verdict();
         let was_gone = watched.health.is_gone(probe);
         let rise = watched.health.rise(probe);
         let verdict = watched.health.observe(result, probe, report.at);
         watched.history.note(report, verdict);
         let kind = match (verdict, &report.outcome) {
+            (Some(Verdict::Up), _) if before == Verdict::Unknown => Kind::FirstUp,
             (Some(Verdict::Up), _) => Kind::Up,
             (Some(_), Err(error)) => Kind::Down {
                 error: error.to_string(),
@@ -140,7 +164,7 @@ impl Watch {
                 _ => return None,
             },
         };
-        let answers = if kind == Kind::Up { rise } else { probe.fall.into() };
+        let answers = if verdict == Some(Verdict::Up) { rise } else { probe.fall.into() };
         let (instance, address) = (report.instance.clone(), report.address);
         Some(Change { instance, address, answers, kind })
     }
@@ -155,6 +179,9 @@ impl Watch {
         let mut decision = policy::decide(&self.members(model, admin_states), &model.probe, now);
         if self.note_returns(&decision, now) {
             decision = policy::decide(&self.members(model, admin_states), &model.probe, now);
+        }
+        for (name, watched) in &mut self.instances {
+            watched.returned.take_if(|_| !decision.starting.contains_key(name));
         }
         self.began = true;
         let before = mem::replace(&mut self.decision, decision);
@@ -198,6 +225,52 @@ impl Watch {
             }
         }
         returned
+    }
+
+    /// For the next process.
+    pub fn saved(
+        &self,
+        probe: &Probe,
+        number: impl Fn(Instant) -> Option<u64>,
+    ) -> BTreeMap<InstanceName, SavedHealth> {
+        let saved = |watched: &Watched| SavedHealth {
+            verdict: watched.health.verdict(),
+            since: number(watched.health.since()),
+            doublings: watched.health.doublings(),
+            gone: watched.health.is_gone(probe),
+            joining: watched.joining,
+            returned: watched.returned.and_then(&number),
+        };
+        // The others are as the next process takes whom it finds in service.
+        let tells = |watched: &&Watched| {
+            let flaps = watched.health.doublings() > 0;
+            let joins = watched.joining && watched.health.verdict() == Verdict::Unknown;
+            watched.health.verdict() == Verdict::Down || flaps || joins || watched.returned.is_some()
+        };
+        let told = self.instances.iter().filter(|(_, watched)| tells(watched));
+        told.map(|(name, watched)| (name.clone(), saved(watched))).collect()
+    }
+
+    /// Goes on from where the last process was, in which `served` were known: others join them. [`Self::decide`] says what
+    /// follows; nobody returns by this.
+    pub fn restore(
+        &mut self,
+        saved: &BTreeMap<InstanceName, SavedHealth>,
+        served: &BTreeSet<InstanceName>,
+        probe: &Probe,
+        moment: impl Fn(u64) -> Option<Instant>,
+    ) {
+        for (name, watched) in &mut self.instances {
+            let Some(saved) = saved.get(name) else {
+                watched.joining = !served.contains(name);
+                continue;
+            };
+            let since = saved.since.and_then(&moment).unwrap_or(watched.health.since());
+            let presence = if saved.gone { Presence::Nobody } else { Presence::Somebody };
+            watched.health = Health::found(saved.verdict, since, saved.doublings, presence, probe);
+            watched.joining = saved.joining;
+            watched.returned = saved.returned.and_then(&moment);
+        }
     }
 
     /// What was decided last.

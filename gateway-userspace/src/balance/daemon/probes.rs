@@ -2,15 +2,33 @@
 
 use std::{
     mem,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::Daemon;
 use crate::{
     model::InstanceName,
-    probe::{Report, health::Verdict, policy::Belief},
+    probe::{Report, health::Verdict, policy::Belief, watch::Change},
     status::{Health, HealthWord, ProbeResult, SlowStart, Time},
 };
+
+/// Before the tables follow a change, for those that come with it: a whole rack falls at once, and building a ring takes
+/// milliseconds.
+const GATHERING: Duration = Duration::from_millis(50);
+
+/// Changes that nothing followed from yet.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    changes: Vec<Change>,
+    due: Option<Instant>,
+}
+
+impl Heard {
+    fn take_up(&mut self, change: Change, now: Instant) {
+        self.changes.push(change);
+        self.due.get_or_insert(now + GATHERING);
+    }
+}
 
 impl Daemon<'_> {
     /// Has the probes follow the file and the routes.
@@ -23,10 +41,9 @@ impl Daemon<'_> {
         if self.is_blind_to(report) {
             return;
         }
-        let Some(change) = self.state.probed(report) else { return };
-        self.decide();
-        // Afterwards, so that what is said is so.
-        log::log!(change.level(), "{change}");
+        if let Some(change) = self.state.probed(report) {
+            self.heard.take_up(change, Instant::now());
+        }
     }
 
     /// It failed, and the cable was out at this end: that says nothing of the instance.
@@ -35,10 +52,20 @@ impl Daemon<'_> {
         report.outcome.is_err() && port.is_some_and(|at| !self.ports[at].link.carrier)
     }
 
+    /// When there is something to decide: a change was heard of, or the next step of a slow start is due.
+    pub(super) fn next_decision(&self) -> Option<Instant> {
+        [self.heard.due, self.state.next_step()].into_iter().flatten().min()
+    }
+
     /// Brings the tables to what health, admin states and time make of the shares.
     pub(super) fn decide(&mut self) {
-        if self.state.decide(Instant::now()) {
+        let Heard { changes, .. } = mem::take(&mut self.heard);
+        if self.state.decide(Instant::now()) || changes.iter().any(Change::is_saved) {
             self.apply_or_retry();
+        }
+        // Afterwards, so that what is said is so.
+        for change in changes {
+            log::log!(change.level(), "{change}");
         }
     }
 

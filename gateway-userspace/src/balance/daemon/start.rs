@@ -9,7 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Daemon, Message, Port, route_replies, saved, snapshot, stamped};
+use super::{Daemon, Message, Port, probes::Heard, route_replies, saved, snapshot, stamped};
 use crate::{
     api,
     balance::{
@@ -124,6 +124,7 @@ impl<'a> Daemon<'a> {
             tick,
             watchdog: Watchdog::asked(),
             prober,
+            heard: Heard::default(),
             belief: Belief::default(),
             state,
             plan,

@@ -164,3 +164,37 @@ fn who_was_not_believed_to_be_down_does_not_return() {
     world.probe("gw-1", &Ok(()), 2);
     assert_eq!(world.shares(), [100, 0]);
 }
+
+#[test]
+fn r12_the_next_process_goes_on_from_where_the_last_one_was() {
+    let mut world = World::new(&["gw-1", "gw-2", "gw-3"]);
+    for outcome in [&REFUSED, &Ok(()), &REFUSED, &Ok(())] {
+        world.probe("gw-2", outcome, 4);
+    }
+    world.probe("gw-3", &Err(Failure::Silent(Duration::from_secs(1))), 3);
+    world.now += Duration::from_secs(20);
+    world.decide();
+    assert_eq!(world.shares(), [100, 37, 0]);
+    let began = world.now - Duration::from_secs(1_000);
+    let number = |moment: Instant| u64::try_from(moment.duration_since(began).as_nanos()).ok();
+    let saved = world.watch.saved(&world.model.probe, number);
+    let text = serde_json::to_string(&saved).unwrap();
+
+    let mut next = World::new(&["gw-1", "gw-2", "gw-3", "gw-4"]);
+    next.now = world.now;
+    let served = saved.keys().cloned().collect();
+    let saved = serde_json::from_str(&text).unwrap();
+    next.watch
+        .restore(&saved, &served, &next.model.probe, |number| Some(began + Duration::from_nanos(number)));
+    assert!(next.decide());
+    assert_eq!(next.shares(), [100, 37, 0, 0], "gw-4 was added meanwhile");
+    assert_eq!(next.watch.decision().gone, world.watch.decision().gone);
+    assert_eq!(next.watch.saved(&next.model.probe, number)[&name("gw-2")], saved[&name("gw-2")]);
+    assert_eq!(
+        next.probe("gw-3", &Ok(()), 2),
+        [
+            "gw-3: something answers at 10.0.0.12 again",
+            "gw-3 is up: 2 probes in a row succeeded (10.0.0.12:8080)"
+        ]
+    );
+}
