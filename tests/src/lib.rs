@@ -42,6 +42,7 @@ pub mod mode;
 pub mod notify;
 pub mod pass;
 pub mod peer;
+pub mod probe_load;
 pub mod probed;
 pub mod process;
 pub mod scan;

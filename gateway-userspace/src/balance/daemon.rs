@@ -176,7 +176,7 @@ impl<'a> Daemon<'a> {
             Some(time) => sleep_until(time.into()).await,
             None => std::future::pending().await,
         };
-        let (drain_over, decision_due) = (at(self.state.next_drain_end()), at(self.state.next_step()));
+        let (drain_over, decision_due) = (at(self.state.next_drain_end()), at(self.next_decision()));
         let trial_over = at(self.trial.as_ref().map(|trial| trial.until));
         Ok(tokio::select! {
             request = signals.next() => Event::Request(request),

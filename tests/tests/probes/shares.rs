@@ -143,3 +143,13 @@ fn a_returning_instance_comes_to_its_share_in_steps() {
     assert!(eventually(SOON, full), "{seen:?}");
     assert!(seen.windows(2).all(|pair| pair[1] + 4 >= pair[0]), "it only grows: {seen:?}");
 }
+
+/// R81: hundreds at once, and no probe late: what came in the time is what was due.
+#[test]
+fn r81_hundreds_of_instances_are_probed_at_once_without_drift() {
+    let load =
+        lab::probe_load::measure(500, "http", Duration::from_secs(2), Duration::from_secs(10)).unwrap();
+    println!("{load:?}");
+    let due = 500.0 * load.seconds / 2.0;
+    assert!((load.probes as f64 - due).abs() < due / 20.0, "{due} were due: {load:?}");
+}

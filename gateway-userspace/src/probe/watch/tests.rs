@@ -182,7 +182,7 @@ fn r12_the_next_process_goes_on_from_where_the_last_one_was() {
 
     let mut next = World::new(&["gw-1", "gw-2", "gw-3", "gw-4"]);
     next.now = world.now;
-    let served = saved.keys().cloned().collect();
+    let served = world.admin.keys().cloned().collect();
     let saved = serde_json::from_str(&text).unwrap();
     next.watch
         .restore(&saved, &served, &next.model.probe, |number| Some(began + Duration::from_nanos(number)));
