@@ -16,6 +16,7 @@ pub mod probe;
 pub mod proxy;
 pub mod status;
 pub mod supervise;
+pub mod texts;
 mod trust;
 pub mod watchdog;
 

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use gateway_userspace::{balance, config, control, inside, privileges, proxy, supervise};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use gateway_userspace::{balance, config, control, inside, privileges, proxy, supervise, texts};
 
 /// The self-hosted gateway of an API management service: a load-balanced private VIP, host-name routing, and a
 /// public VIP that lets in the management endpoint only.
@@ -36,6 +36,11 @@ enum Command {
     Instance(control::InstanceArgs),
     /// Make a token for the API over TCP
     Token(control::TokenArgs),
+    /// Write a shell's completions to standard output
+    Completions(texts::CompletionsArgs),
+    /// Write the pages for man(1) into a folder
+    #[command(hide = true)]
+    Manual(texts::ManualArgs),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +61,8 @@ fn main() -> ExitCode {
         Command::Drops(args) => control::drops(&args),
         Command::Instance(args) => control::instance(&args),
         Command::Token(args) => control::token(&args),
+        Command::Completions(args) => texts::completions(&args, Cli::command()),
+        Command::Manual(args) => texts::manual(&args, Cli::command()),
     })
 }
 

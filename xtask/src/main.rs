@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod build;
 mod console;
+mod dist;
 mod exec;
 mod run;
 mod setup;
@@ -36,6 +37,8 @@ enum Command {
     Test(test::Args),
     /// Measure, beside what it is compared with in the same run
     Bench(bench::Args),
+    /// Write target/dist: an archive with the program, units, completions, pages and documents
+    Dist(dist::Args),
     /// Formatting, lints, the kernel object, licences, documentation: what must be clean before a change lands
     Verify,
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Dist(args) => dist::run(&args),
         Command::Verify => verify::run(),
     };
     match outcome {
