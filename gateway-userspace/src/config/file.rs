@@ -344,6 +344,8 @@ pub(super) struct Route {
     pub location: Key<String>,
     /// R72
     pub priority: Key<u16>,
+    /// None where the table is not written.
+    pub health: Option<Health>,
     /// Of the path.
     pub balance: Key<Balance>,
 }
@@ -356,7 +358,44 @@ impl Route {
             upstream: table.texts("upstream", value::upstream),
             location: table.text("location", value::text),
             priority: table.whole("priority"),
+            health: table.has("health").then(|| Health::read(table.inner("health"))),
             balance: table.text("balance", value::balance),
+        }
+    }
+}
+
+/// `health = { … }`
+#[derive(Debug)]
+pub(super) struct Health {
+    /// The table.
+    pub at: Span,
+    /// What is asked for.
+    pub path: Key<String>,
+    /// `Host` and SNI.
+    pub host: Key<String>,
+    /// Good answers.
+    pub status: Key<StatusCodes>,
+    /// From one to the next.
+    pub interval: Key<Duration>,
+    /// For an answer.
+    pub timeout: Key<Duration>,
+    /// Good answers in a row.
+    pub rise: Key<u16>,
+    /// Bad ones.
+    pub fall: Key<u16>,
+}
+
+impl Health {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        Self {
+            at: table.at(),
+            path: table.text("path", value::probe_path),
+            host: table.text("host", value::host_name),
+            status: table.text("status", value::status_codes),
+            interval: table.duration("interval"),
+            timeout: table.duration("timeout"),
+            rise: table.whole("rise"),
+            fall: table.whole("fall"),
         }
     }
 }

@@ -113,6 +113,11 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
         }
     }
 
+    /// Whether anything stands under a key, for a table that means something by being there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
     fn absent<T>(&self) -> Key<T> {
         match self.table {
             Content::Refused => Key::Refused(self.at()),

@@ -1,8 +1,10 @@
 //! `[[endpoint]] routes`
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use http::HeaderName;
+
+use super::{Probe, ProbeKind, StatusCodes};
 
 /// Where requests below a path go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +49,15 @@ impl fmt::Display for Location {
         if let Some(name) = &self.name {
             write!(f, " ({name})")?;
         }
-        match self.priority {
-            1 => Ok(()),
-            priority => write!(f, " priority {priority}"),
+        if self.priority != 1 {
+            write!(f, " priority {}", self.priority)?;
+        }
+        match &self.health {
+            None => Ok(()),
+            Some(check) => {
+                let every = humantime::format_duration(check.interval);
+                write!(f, " probed at {} every {every}", check.path)
+            }
         }
     }
 }
@@ -75,6 +83,50 @@ pub struct Location {
     pub name: Option<String>,
     /// At least one.
     pub upstream: Vec<Upstream>,
+    /// How they are probed, if they are.
+    pub health: Option<HealthCheck>,
+}
+
+/// How upstreams are probed: as instances are, with a GET.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked for.
+    pub path: String,
+    /// The request's `Host`, and over https the name that the certificate has to have; the upstream's address where there is none.
+    pub host: Option<String>,
+    /// Which answers are good.
+    pub status: StatusCodes,
+    /// From one probe to the next.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Good answers in a row that bring an upstream into service.
+    pub rise: u16,
+    /// Bad ones in a row that take it out.
+    pub fall: u16,
+}
+
+impl HealthCheck {
+    /// As a probe of an upstream that is spoken to in this way.
+    pub fn probe(&self, scheme: UpstreamScheme) -> Probe {
+        let kind = match scheme {
+            UpstreamScheme::Http => ProbeKind::Http,
+            UpstreamScheme::Https => ProbeKind::Https,
+        };
+        let Self { path, host, status, interval, timeout, rise, fall } = self.clone();
+        Probe {
+            kind,
+            path,
+            host,
+            status,
+            verify: kind == ProbeKind::Https,
+            interval,
+            timeout,
+            rise,
+            fall,
+            ..Probe::default()
+        }
+    }
 }
 
 /// How one of several upstreams is chosen.

@@ -14,24 +14,29 @@ use crate::model::{Probe, ProbeKind};
 
 /// What all probes of a configuration share.
 #[derive(Debug)]
-pub(super) struct Asker {
+pub struct Asker {
     probe: Probe,
     /// Set up with the first probe over https; why it cannot be, otherwise.
     tls: Option<Result<Arc<ClientConfig>, Failure>>,
 }
 
 impl Asker {
-    pub(super) fn new(probe: Probe) -> Self {
+    /// For probes of this kind.
+    pub fn new(probe: Probe) -> Self {
         let tls = (probe.kind == ProbeKind::Https).then(|| tls::config(&probe));
         Self { probe, tls }
     }
 
-    pub(super) fn probe(&self) -> &Probe {
+    /// What it asks.
+    pub fn probe(&self) -> &Probe {
         &self.probe
     }
 
     /// Probes once, on a connection of its own.
-    pub(super) async fn ask(&self, target: &Target) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn ask(&self, target: &Target) -> Result<(), Failure> {
         let end = Instant::now() + self.probe.timeout;
         let connected = timeout_at(end.into(), target.connect()).await;
         let stream = connected.map_err(|_| Failure::Silent(self.probe.timeout))??;

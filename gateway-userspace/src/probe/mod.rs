@@ -23,6 +23,7 @@ use std::{
 };
 
 pub use self::{
+    exchange::Asker,
     failure::{Failure, Presence},
     prober::Prober,
     way::{Target, Way},

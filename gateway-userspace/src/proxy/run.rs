@@ -25,7 +25,7 @@ use super::{
     routes::Door,
     state::State,
     tls,
-    upstream::Upstreams,
+    upstream::{self, Upstreams},
     worker::{Current, Worker},
 };
 use crate::{
@@ -147,6 +147,7 @@ impl Proxy<'_> {
         let mut threads = Vec::new();
         let (ready, mut started) = mpsc::channel(self.workers);
         let flows = Arc::new(Flows::default());
+        tokio::spawn(upstream::watch(Arc::clone(&self.current.load().upstreams)));
         for (number, listeners) in sockets.into_iter().enumerate() {
             let worker = Arc::new(Worker::new(
                 Arc::clone(&self.current),

@@ -1,10 +1,20 @@
 //! Several upstreams of a route: who gets a request, and what happens when they fail.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use gateway_userspace::{model::Balance, proxy::counters::Outcome};
+use gateway_userspace::{
+    model::{Balance, HealthCheck, StatusCodes},
+    proxy::counters::Outcome,
+};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
@@ -102,6 +112,89 @@ async fn r72_the_next_location_serves_while_the_nearest_is_gone_and_gives_back()
         while near.requests() == 0 {
             assert_eq!(client.get("").await, 200);
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LONG, returned).await.unwrap();
+}
+
+/// An upstream that says of itself whether it is healthy, and hangs where it is not.
+struct Patient {
+    address: SocketAddr,
+    healthy: Arc<AtomicBool>,
+}
+
+impl Patient {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let healthy = Arc::new(AtomicBool::new(true));
+        let state = Arc::clone(&healthy);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let state = Arc::clone(&state);
+                tokio::spawn(async move {
+                    while until_end(&mut stream).await && state.load(Ordering::Relaxed) {
+                        stream.write_all(OK).await.unwrap();
+                    }
+                    std::future::pending::<()>().await;
+                });
+            }
+        });
+        Self { address, healthy }
+    }
+}
+
+/// Whether a whole head came before the connection ended.
+async fn until_end(stream: &mut TcpStream) -> bool {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+#[tokio::test]
+async fn r72_an_upstream_that_hangs_is_left_within_a_second_of_its_probes_verdict_and_comes_back() {
+    let (near, far) = (Patient::start().await, Recorder::start(OK).await);
+    let mut setup = Setup::to(near.address);
+    setup.routes = vec![("/", vec![vec![near.address], vec![far.address]])];
+    setup.health = Some(HealthCheck {
+        path: "/healthz".into(),
+        host: None,
+        status: StatusCodes::default(),
+        interval: Duration::from_millis(100),
+        timeout: Duration::from_millis(100),
+        rise: 2,
+        fall: 2,
+    });
+    let proxy = setup.start().await;
+    let asked_far = || far.connections().iter().map(|text| text.matches("GET / HTTP").count()).sum::<usize>();
+    let mut client = Client::of(&proxy).await;
+    assert_eq!(client.get("").await, 200);
+    assert_eq!(asked_far(), 0);
+    near.healthy.store(false, Ordering::Relaxed);
+    // Whoever asks before the verdict waits; each asks on a connection of its own.
+    let left = async {
+        while asked_far() == 0 {
+            let mut client = Client::of(&proxy).await;
+            let _late = timeout(Duration::from_millis(50), client.get("")).await;
+        }
+    };
+    timeout(LONG, left).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(client.get("").await, 200, "from the verdict on nobody waits");
+    }
+    near.healthy.store(true, Ordering::Relaxed);
+    let returned = async {
+        loop {
+            let before = asked_far();
+            assert_eq!(client.get("").await, 200);
+            if asked_far() == before {
+                break;
+            }
         }
     };
     timeout(LONG, returned).await.unwrap();

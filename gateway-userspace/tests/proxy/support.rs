@@ -9,9 +9,9 @@ use std::{
 use arc_swap::ArcSwap;
 use gateway_userspace::{
     model::{
-        AdminState, Affinity, Balance, Balancer, CertificateFiles, Endpoint, Forwarding, HostPattern,
-        Instance, InstanceName, Interfaces, Location, Mode, Model, Network, NoSni, Probe, Proxy, Role, Route,
-        Service, Upstream, UpstreamScheme, Vips,
+        AdminState, Affinity, Balance, Balancer, CertificateFiles, Endpoint, Forwarding, HealthCheck,
+        HostPattern, Instance, InstanceName, Interfaces, Location, Mode, Model, Network, NoSni, Probe, Proxy,
+        Role, Route, Service, Upstream, UpstreamScheme, Vips,
     },
     proxy::{
         headers::Via,
@@ -21,7 +21,7 @@ use gateway_userspace::{
         routes::Door,
         state::State,
         tls,
-        upstream::{Connector, Upstreams},
+        upstream::{self, Connector, Upstreams},
         worker::{Current, Worker},
     },
 };
@@ -68,6 +68,8 @@ pub(crate) struct Setup {
     pub(crate) routes: Vec<(&'static str, Vec<Vec<SocketAddr>>)>,
     /// Of every route.
     pub(crate) balance: Balance,
+    /// Of every location.
+    pub(crate) health: Option<HealthCheck>,
     pub(crate) gateway_hosts: Vec<HostPattern>,
     /// How upstreams are spoken to; over https they have to be the tests' CA's.
     pub(crate) upstream_scheme: UpstreamScheme,
@@ -80,6 +82,7 @@ impl Setup {
             no_sni: NoSni::Reject,
             routes: vec![("/", vec![vec![upstream]])],
             balance: Balance::default(),
+            health: None,
             upstream_scheme: UpstreamScheme::Http,
             gateway_hosts: vec![
                 HostPattern::Exact(API.into()),
@@ -101,6 +104,7 @@ impl Setup {
 
         let tickets = tls::tickets().unwrap();
         let upstreams = Upstreams::new(1, &self.limits);
+        tokio::spawn(upstream::watch(Arc::clone(&upstreams)));
         let mut state = State::load(&model, asked(&model), &tickets, &self.limits, &upstreams).unwrap();
         let trust = Arc::new(client_config(ca.der()));
         state.connector = Connector::new(Some(trust), &self.limits);
@@ -139,6 +143,7 @@ impl Setup {
         let location = |priority: usize, upstreams: &Vec<SocketAddr>| Location {
             priority: priority as u16 + 1,
             name: None,
+            health: self.health.clone(),
             upstream: upstreams
                 .iter()
                 .map(|a| Upstream { scheme: self.upstream_scheme, address: *a })

@@ -434,6 +434,13 @@ pub const TABLES: &[Table] = &[
                 "Among routes of the same path: 1 is the nearest; the next one serves while nothing nearer is in service (R72).",
             ),
             key(
+                "health",
+                Inner("endpoint.routes.health"),
+                Described("not probed"),
+                r#"{ path = "/healthz" }"#,
+                "How this route's upstreams are probed; who is down gets no requests while others of the path are up.",
+            ),
+            key(
                 "balance",
                 Text("`least-loaded`, `round-robin`, `hash-header:NAME` or `hash-cookie:NAME`"),
                 Written(r#""least-loaded""#),
@@ -442,6 +449,50 @@ pub const TABLES: &[Table] = &[
                  `hash-…`: the same value of the field or cookie, the same upstream as long as it is in service; a request without \
                  it as with `least-loaded`. Of the path: at its first route.",
             ),
+        ],
+    },
+    Table {
+        name: "endpoint.routes.health",
+        heading: "[[endpoint]] routes.health",
+        meaning: "A GET to each upstream, from each instance, on a connection of its own. Over https the certificate is verified.",
+        keys: &[
+            key("path", Text("a path"), Required, r#""/healthz""#, "What is asked for."),
+            key(
+                "host",
+                Text("a host name"),
+                Described("the upstream's address"),
+                r#""orders.contoso.com""#,
+                "The request's `Host`; over https also the name asked for in TLS (SNI).",
+            ),
+            key(
+                "status",
+                Text("status codes"),
+                Written(r#""200-399""#),
+                r#""200-299, 401""#,
+                "Good answers.",
+            ),
+            key(
+                "interval",
+                Duration(100, HOUR),
+                Written(r#""2s""#),
+                r#""2s""#,
+                "From one probe to the next.",
+            ),
+            key(
+                "timeout",
+                Duration(10, HOUR),
+                Written(r#""1s""#),
+                r#""1s""#,
+                "How long an answer may take; at most the interval.",
+            ),
+            key(
+                "rise",
+                Whole(1, 100),
+                Written("2"),
+                "2",
+                "Good answers in a row that bring an upstream into service.",
+            ),
+            key("fall", Whole(1, 100), Written("3"), "3", "Bad answers in a row that take it out."),
         ],
     },
     Table {

@@ -1,12 +1,16 @@
 //! `[probe]`
 
+use std::time::Duration;
+
+use super::required;
 use crate::{
     config::{
         code::Code,
         fault::{Fault, Problem},
         file::{self, File},
+        read::Key,
     },
-    model::{HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Probe, ProbeKind},
+    model::{HTTP_PORT, HTTPS_PORT, HealthCheck, MANAGEMENT_PORT, Probe, ProbeKind},
 };
 
 /// Defaults, what port, interval and timeout must be, and what the kind makes of the other keys.
@@ -36,7 +40,7 @@ pub(super) fn probe(file: &File, faults: &mut Vec<Fault>) -> Probe {
             .label(format!("expected a port other than {HTTP_PORT}, {HTTPS_PORT} and {MANAGEMENT_PORT}"));
         faults.push(problem.at(at));
     }
-    check_timeout(written, &probe, faults);
+    check_timeout(&written.timeout, &written.interval, (probe.timeout, probe.interval), faults);
     warn_of_other_kinds(written, probe.kind, faults);
     probe
 }
@@ -58,13 +62,35 @@ fn warn_of_other_kinds(written: &file::Probe, kind: ProbeKind, faults: &mut Vec<
     }
 }
 
+/// How a route's upstreams are probed.
+pub(super) fn health(written: &file::Health, faults: &mut Vec<Fault>) -> Option<HealthCheck> {
+    let path = required(&written.path, "endpoint.routes.health.path", &written.at, faults);
+    let default = Probe::default();
+    let check = HealthCheck {
+        path: path.cloned().unwrap_or_default(),
+        host: written.host.value().cloned(),
+        status: written.status.value_or(default.status),
+        interval: written.interval.value_or(default.interval),
+        timeout: written.timeout.value_or(default.timeout),
+        rise: written.rise.value_or(default.rise),
+        fall: written.fall.value_or(default.fall),
+    };
+    check_timeout(&written.timeout, &written.interval, (check.timeout, check.interval), faults);
+    path.is_some().then_some(check)
+}
+
 /// The caret stands at whichever of the two is written.
-fn check_timeout(written: &file::Probe, probe: &Probe, faults: &mut Vec<Fault>) {
-    let Some(at) = written.timeout.span().or_else(|| written.interval.span()) else { return };
-    if probe.timeout <= probe.interval {
+fn check_timeout(
+    written_timeout: &Key<Duration>,
+    written_interval: &Key<Duration>,
+    (timeout, interval): (Duration, Duration),
+    faults: &mut Vec<Fault>,
+) {
+    let Some(at) = written_timeout.span().or_else(|| written_interval.span()) else { return };
+    if timeout <= interval {
         return;
     }
-    let [timeout, interval] = [probe.timeout, probe.interval].map(humantime::format_duration);
+    let [timeout, interval] = [timeout, interval].map(humantime::format_duration);
     let message = format!("the probe's timeout, {timeout}, is longer than its interval, {interval}");
     let problem = Problem::new(Code::ProbeTimeout, message)
         .label(format!("expected a timeout of at most {interval}"))

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use toml::Spanned;
 
-use super::{given_twice, required, required_list, values};
+use super::{given_twice, probe, required, required_list, values};
 use crate::{
     config::{
         code::Code,
@@ -53,6 +53,7 @@ pub(super) fn resolve(written: &file::Endpoint, role: Option<Role>, faults: &mut
             priority: route.priority.value_or(1),
             name: route.location.value().cloned(),
             upstream: values(upstream),
+            health: route.health.as_ref().and_then(|written| probe::health(written, faults)),
         };
         // What was refused is not blamed again.
         if !matches!(route.priority, Key::Refused(_)) && !matches!(route.location, Key::Refused(_)) {

@@ -382,6 +382,18 @@ fn r72_routes_of_a_path_are_its_locations() {
 }
 
 #[test]
+fn health_of_upstreams() {
+    let with = |keys: &str| format!(r#"{{ path = "/", upstream = [U], health = {keys} }}"#);
+    routes_have(&[], &with(r#"{ path = "/healthz", interval = "500ms", timeout = "500ms" }"#));
+    routes_have(&[Code::MissingKey], &with("«{}"));
+    routes_have(&[Code::WrongType], &with("«true"));
+    routes_have(&[Code::ProbePath], &with(r#"{ path = «"healthz" }"#));
+    routes_have(&[Code::ProbeStatus], &with(r#"{ path = "/", status = «"ok" }"#));
+    routes_have(&[Code::ProbeTimeout], &with(r#"{ path = "/", timeout = «"3s" }"#));
+    routes_have(&[Code::UnknownKey], &with(r#"{ path = "/", «port = 1 }"#));
+}
+
+#[test]
 fn ways_to_choose_an_upstream() {
     for (balance, code) in [
         ("least-loaded", None),

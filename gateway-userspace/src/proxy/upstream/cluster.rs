@@ -11,6 +11,7 @@ use super::{
     budget::Budget,
     choose::{By, Set, candidates, choose, mixed},
     eject::left_out,
+    health::Standing,
     kept::Pool,
     peer::{Part, Peer, Upstreams},
 };
@@ -33,6 +34,8 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Member {
     peer: Arc<Peer>,
+    /// If it is probed.
+    standing: Option<Arc<Standing>>,
     seed: u64,
 }
 
@@ -65,7 +68,8 @@ impl Cluster {
                     *tier = tier.with(members.len());
                 }
                 let seed = hash(&[upstream.to_string().as_bytes()]);
-                members.push(Member { peer: upstreams.peer(upstream), seed });
+                let standing = location.health.as_ref().map(|check| upstreams.standing(upstream, check));
+                members.push(Member { peer: upstreams.peer(upstream), standing, seed });
             }
         }
         members.truncate(Set::MOST);
@@ -91,12 +95,18 @@ impl Cluster {
         let all = Set::first(self.members.len());
         let in_service = match self.members.len() {
             1 => all,
-            count if (0..count).all(|number| part(number).record().is_clean()) => all,
-            count => all.without(left_out(count, |number| part(number).record(), pool.now())),
+            count if (0..count).all(|number| part(number).record().is_clean()) => self.up(),
+            count => self.up().without(left_out(count, |number| part(number).record(), pool.now())),
         };
         let candidates = candidates(&self.tiers, in_service, tried);
         let seed = |number: usize| self.members[number].seed;
         choose(candidates, by, |number| part(number).load(), seed).map(Choice)
+    }
+
+    /// Those that their probes do not say are down.
+    fn up(&self) -> Set {
+        let up = |member: &Member| member.standing.as_ref().is_none_or(|standing| standing.is_up());
+        (0..self.members.len()).filter(|number| up(&self.members[*number])).collect()
     }
 
     pub(super) fn peer(&self, choice: Choice) -> &Peer {
@@ -191,7 +201,7 @@ mod tests {
     fn location(priority: u16, hosts: &[u8]) -> Location {
         let upstream =
             |host: &u8| Upstream { scheme: UpstreamScheme::Http, address: ([10, 0, 1, *host], 8080).into() };
-        Location { priority, name: None, upstream: hosts.iter().map(upstream).collect() }
+        Location { priority, name: None, upstream: hosts.iter().map(upstream).collect(), health: None }
     }
 
     fn cluster(balance: Balance, locations: Vec<Location>) -> (Cluster, Pool) {

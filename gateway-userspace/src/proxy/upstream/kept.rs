@@ -81,6 +81,10 @@ impl Kept {
         }
     }
 
+    pub(super) fn forget(&self) {
+        self.lock().clear();
+    }
+
     fn sweep(&self) {
         self.lock().retain(|idle| idle.since.elapsed() < self.keep.age && !idle.link.sender.is_closed());
     }

@@ -6,6 +6,7 @@ mod cluster;
 mod connect;
 mod eject;
 mod exchange;
+mod health;
 mod heard;
 mod kept;
 mod peer;
@@ -14,6 +15,7 @@ pub use self::{
     cluster::Cluster,
     connect::Connector,
     exchange::{Fault, exchange},
+    health::watch,
     kept::{Lease, Pool},
     peer::Upstreams,
 };

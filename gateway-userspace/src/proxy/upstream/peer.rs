@@ -10,18 +10,26 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
     eject::Record,
+    health::Standing,
     kept::{Keep, Kept},
 };
-use crate::{model::Upstream, proxy::limits::Limits};
+use crate::{
+    model::{HealthCheck, Upstream},
+    proxy::limits::Limits,
+};
 
 /// All of them.
 #[derive(Debug)]
 pub struct Upstreams {
     peers: Mutex<HashMap<Upstream, Weak<Peer>>>,
+    /// Of those that are probed. The same upstream may be, in more ways than one.
+    standings: Mutex<Vec<Weak<Standing>>>,
+    /// Standings that nobody probes yet.
+    new: Notify,
     workers: usize,
     joined: AtomicUsize,
     keep: Keep,
@@ -55,6 +63,8 @@ impl Upstreams {
     pub fn new(workers: usize, limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             peers: Mutex::default(),
+            standings: Mutex::default(),
+            new: Notify::new(),
             workers: workers.max(1),
             joined: AtomicUsize::new(0),
             keep: Keep { age: limits.upstream_idle, most: limits.upstream_idle_connections },
@@ -90,6 +100,36 @@ impl Upstreams {
         peer
     }
 
+    /// How an upstream stands by these probes, the same for all who ask while somebody has it.
+    pub(super) fn standing(&self, upstream: &Upstream, check: &HealthCheck) -> Arc<Standing> {
+        let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = standings.iter().filter_map(Weak::upgrade).find(|known| known.is_of(upstream, check));
+        known.unwrap_or_else(|| {
+            let standing = Arc::new(Standing::new(self.peer(upstream), check.clone()));
+            standings.retain(|standing| standing.strong_count() > 0);
+            standings.push(Arc::downgrade(&standing));
+            self.new.notify_one();
+            standing
+        })
+    }
+
+    /// Standings that nobody probes yet, as soon as there is one.
+    pub(super) async fn unprobed(&self) -> Vec<Weak<Standing>> {
+        loop {
+            let new = self.take_unprobed();
+            if !new.is_empty() {
+                return new;
+            }
+            self.new.notified().await;
+        }
+    }
+
+    fn take_unprobed(&self) -> Vec<Weak<Standing>> {
+        let standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        let takes = |standing: &&Weak<Standing>| standing.upgrade().is_some_and(|one| one.take());
+        standings.iter().filter(takes).cloned().collect()
+    }
+
     /// Those that are in use.
     pub(super) fn living(&self) -> Vec<Arc<Peer>> {
         self.lock().values().filter_map(Weak::upgrade).collect()
@@ -103,6 +143,13 @@ impl Upstreams {
 impl Peer {
     pub(super) fn part(&self, worker: usize) -> &Arc<Part> {
         &self.parts[worker]
+    }
+
+    /// Ends all its unused connections.
+    pub(super) fn forget(&self) {
+        for part in &self.parts {
+            part.kept.forget();
+        }
     }
 }
 
