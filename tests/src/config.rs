@@ -85,6 +85,12 @@ pub struct Balancer {
     pub management_sources: Vec<String>,
     /// How long a drained instance keeps its flows, as in `30s`.
     pub drain: String,
+    /// Where the API listens; none: on loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+    /// The file of its tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<PathBuf>,
 }
 
 /// `[[instance]]`
@@ -250,6 +256,8 @@ impl Config {
                 affinity: "five-tuple".to_owned(),
                 management_sources: Vec::new(),
                 drain: "1h".to_owned(),
+                admin: None,
+                tokens: None,
             },
             instance: (1..=instances).map(Instance::nth).collect(),
             probe: Probe::default(),

@@ -27,6 +27,7 @@ pub mod address;
 pub mod bench;
 pub mod ca;
 pub mod config;
+pub mod control;
 pub mod counters;
 pub mod curl;
 pub mod damage;

@@ -7,7 +7,7 @@ use axum::{
     Extension, Json,
     body::Bytes,
     extract::{Path, Query, State},
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use schemars::JsonSchema;
@@ -21,7 +21,7 @@ use super::{
     server::Settings,
     wire::{Apply, SCHEMA, SetState},
 };
-use crate::{dataplane::Dropped, model::InstanceName, status::Status};
+use crate::{dataplane::Dropped, metrics, model::InstanceName, status::Status};
 
 /// An apply may claim addresses, which takes a second or two each.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -172,6 +172,15 @@ pub(super) async fn clear_state(
 
 pub(super) async fn audit(State(context): State<Context>) -> Response {
     Json(context.audit.trail()).into_response()
+}
+
+pub(super) async fn metrics(State(context): State<Context>) -> Response {
+    match tokio::time::timeout(PATIENCE, context.ask(Call::Status)).await {
+        Ok(Some(status)) => {
+            ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&status)).into_response()
+        }
+        Ok(None) | Err(_) => failure(StatusCode::SERVICE_UNAVAILABLE, "the balancer does not answer"),
+    }
 }
 
 pub(super) async fn openapi() -> Response {

@@ -130,6 +130,12 @@ pub(super) fn routes() -> Vec<Route> {
         },
         look("/v1/audit", || get(handlers::audit), json::<Trail>(), "Who changed what."),
         look(
+            "/metrics",
+            || get(handlers::metrics),
+            Content::Text("application/openmetrics-text"),
+            "The state and the counters for Prometheus.",
+        ),
+        look(
             "/v1/openapi.json",
             || get(handlers::openapi),
             Content::Text("application/json"),

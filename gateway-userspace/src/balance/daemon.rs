@@ -23,6 +23,7 @@ use tokio::{
 use self::probes::Heard;
 use super::{
     Args,
+    file_watch::FileWatch,
     neighbours::Neighbours,
     report::report,
     saved::{self, Clock, Saved},
@@ -74,6 +75,8 @@ enum Event {
 enum Message {
     /// A probe is over.
     Probe(Report),
+    /// The file is another one than before (`--watch`).
+    FileChanged,
 }
 
 impl From<Report> for Message {
@@ -88,8 +91,8 @@ struct Daemon<'a> {
     netlink: Netlink,
     events: Events,
     inbox: mpsc::Receiver<Message>,
-    /// For tasks that watch something.
-    outbox: mpsc::Sender<Message>,
+    /// Of `--watch`.
+    _file_watch: Option<FileWatch>,
     calls: mpsc::Receiver<Call>,
     /// Ends before anything is undone: nobody asks for a change then.
     api: api::Server,
@@ -224,6 +227,10 @@ impl<'a> Daemon<'a> {
             Event::Network(_) => {}
             Event::Inbox(message) => match message {
                 Message::Probe(report) => self.probed(&report),
+                Message::FileChanged => {
+                    // What came of it is in the log and in the status.
+                    let _ = self.take_up_file(&Who::FileWatch, &api::Apply::default()).await;
+                }
             },
             Event::Call(call) => self.answer(call).await,
             Event::WatchdogDue => watchdog::alive(),

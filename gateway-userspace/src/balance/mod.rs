@@ -4,6 +4,7 @@
 //! file may change is `reload`.
 
 mod daemon;
+mod file_watch;
 mod neighbours;
 mod preflight;
 mod reload;
@@ -24,8 +25,9 @@ const EXAMPLES: &str = "\
 Examples:
   gateway balance --config /etc/gateway/gateway.toml
       attach to the balancer's interface (or two), claim the VIPs, run until Ctrl-C
-  kill -HUP PID
-      take up the changed file without losing a flow; a file with faults is logged and changes nothing
+  gateway apply
+      take up the changed file without losing a flow; a file with faults changes nothing. SIGHUP does the same, and so does
+      each change of the file with --watch; all three go back by themselves if no instance is healthy then
   kill -USR1 PID
       log the counters now, and write them to the file of --counters
 
@@ -42,6 +44,9 @@ pub struct Args {
     /// The instance that runs on this very host, if one does: its packets go up this host's own stack
     #[arg(long, value_name = "NAME")]
     local: Option<String>,
+    /// Take up the file whenever it changes, as `gateway apply` does
+    #[arg(long)]
+    watch: bool,
     /// Write the counters to FILE, as JSON, at the end and whenever SIGUSR1 comes
     #[arg(long, value_name = "FILE")]
     counters: Option<PathBuf>,

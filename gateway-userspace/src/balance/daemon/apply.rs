@@ -132,12 +132,15 @@ impl Daemon<'_> {
             }
         }
         self.state.take_up(Arc::new(new), hops, now);
+        // Before the tables, with which it is saved.
+        self.generation += 1;
         match self.apply() {
             Ok(changes) => {
                 written.buckets += changes.buckets;
                 written.entries += changes.entries;
             }
             Err(error) if vips == VipChanges::default() => {
+                self.generation -= 1;
                 self.take_back(before, &vips).await;
                 return Err(error);
             }
@@ -149,7 +152,6 @@ impl Daemon<'_> {
                 self.behind = true;
             }
         }
-        self.generation += 1;
         self.api.set(settings);
         self.follow_probes();
         self.ask_neighbours().await;

@@ -14,6 +14,7 @@ use crate::{
     api,
     balance::{
         Args,
+        file_watch::{FileWatch, Mark},
         neighbours::{self, Neighbours},
         preflight,
         saved::Clock,
@@ -39,6 +40,8 @@ impl<'a> Daemon<'a> {
     /// The program is attached before the VIPs are claimed: from the first packet that comes for a VIP, everything
     /// but the configured services is dropped (R20).
     pub(super) async fn start(args: &'a Args, neighbours: &'a mut Neighbours) -> anyhow::Result<Self> {
+        // Before it is read: what changes afterwards is told.
+        let seen = args.watch.then(|| Mark::of(&args.config));
         let model = Arc::new(config::load(&args.config)?);
         let netlink = Netlink::open()?;
         // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
@@ -107,12 +110,14 @@ impl<'a> Daemon<'a> {
         let ports =
             ports.map(|((link, side), mode)| Port { link, side, mode, vips: Vips::default() }).collect();
         let info = dataplane.program()?.info()?;
+        let file_watch = seen
+            .map(|seen| FileWatch::start(args.config.clone(), seen, || Message::FileChanged, outbox.clone()));
         Ok(Self {
             args,
             netlink,
             events,
             inbox,
-            outbox,
+            _file_watch: file_watch,
             calls: called,
             api,
             trial: None,
