@@ -64,8 +64,8 @@ enum Event {
     Inbox(Message),
     /// From the API.
     Call(Call),
-    /// The time is over in which a new state is watched.
-    TrialOver,
+    /// To look at a new state that is watched.
+    TrialDue,
     /// The service manager wants to hear that this task runs.
     WatchdogDue,
 }
@@ -170,7 +170,6 @@ impl<'a> Daemon<'a> {
             if self.handle(event).await?.is_break() {
                 return Ok(());
             }
-            self.judge_trial().await;
         }
     }
 
@@ -180,7 +179,7 @@ impl<'a> Daemon<'a> {
             None => std::future::pending().await,
         };
         let (drain_over, decision_due) = (at(self.state.next_drain_end()), at(self.next_decision()));
-        let trial_over = at(self.trial.as_ref().map(|trial| trial.until));
+        let trial_due = at(self.trial.as_ref().map(|trial| trial.look));
         Ok(tokio::select! {
             request = signals.next() => Event::Request(request),
             event = self.events.next() => Event::Network(event.ok_or(net::Error::EventsEnded)?),
@@ -189,7 +188,7 @@ impl<'a> Daemon<'a> {
             () = decision_due => Event::DecisionDue,
             Some(message) = self.inbox.recv() => Event::Inbox(message),
             Some(call) = self.calls.recv() => Event::Call(call),
-            () = trial_over => Event::TrialOver,
+            () = trial_due => Event::TrialDue,
             () = self.watchdog.due() => Event::WatchdogDue,
         })
     }
@@ -233,9 +232,8 @@ impl<'a> Daemon<'a> {
                 }
             },
             Event::Call(call) => self.answer(call).await,
+            Event::TrialDue => self.judge_trial().await,
             Event::WatchdogDue => watchdog::alive(),
-            // It is judged after each event.
-            Event::TrialOver => {}
             Event::DrainOver => {
                 for name in self.state.end_drains(Instant::now()) {
                     log::info!("{name}: the drain is over; what is left of its flows is ended");

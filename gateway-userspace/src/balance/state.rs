@@ -5,7 +5,7 @@ mod health;
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher as _, RandomState},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Instant,
 };
@@ -258,7 +258,8 @@ impl State {
 
     /// By DIP, the next step of packets to an instance.
     pub(super) fn hops_of(&self, name: &InstanceName) -> impl Iterator<Item = (IpAddr, &Hop)> {
-        let of = self.hops.iter().filter(move |((one, _), _)| one == name);
+        let first = (name.clone(), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let of = self.hops.range(first..).take_while(move |((one, _), _)| one == name);
         of.map(|((_, dip), hop)| (*dip, hop))
     }
 

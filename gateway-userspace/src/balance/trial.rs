@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use crate::{
     api::Who,
     model::{AdminState, InstanceName, Model},
-    status::{HealthWord, Instance},
+    probe::health,
 };
 
 /// A new state that is watched.
@@ -13,6 +13,8 @@ use crate::{
 pub(super) struct Trial {
     /// When it has stood the test.
     pub(super) until: Instant,
+    /// When it is looked at next.
+    pub(super) look: Instant,
     /// What was before.
     pub(super) before: Arc<Model>,
     /// Admin states that were set at run time before.
@@ -54,83 +56,76 @@ impl Trial {
     }
 }
 
+/// An instance of the file, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// What holds.
+    pub(super) admin_state: AdminState,
+    /// A next hop to it is known.
+    pub(super) is_reached: bool,
+    /// What its probes say; none where it is not probed.
+    pub(super) health: Option<health::Verdict>,
+}
+
 /// How they are.
-pub(super) fn fate(instances: &[Instance]) -> Fate {
-    let wanted =
-        || instances.iter().filter(|one| one.admin_state.is_some_and(|state| state != AdminState::Down));
-    if wanted().any(is_healthy) {
+pub(super) fn fate(instances: impl Iterator<Item = Seen> + Clone) -> Fate {
+    let mut wanted = instances.filter(|one| one.admin_state != AdminState::Down);
+    if wanted.clone().any(Seen::is_healthy) {
         Fate::Healthy
-    } else if wanted().any(is_unknown) {
+    } else if wanted.any(Seen::is_unknown) {
         Fate::Unknown
     } else {
         Fate::Lost
     }
 }
 
-fn is_healthy(one: &Instance) -> bool {
-    is_reached(one)
-        && match &one.health {
-            _ if one.admin_state == Some(AdminState::Up) => true,
-            None => true,
-            Some(health) => health.state == HealthWord::Up,
-        }
-}
-
-fn is_unknown(one: &Instance) -> bool {
-    match &one.health {
-        None => !is_reached(one),
-        Some(health) => health.state == HealthWord::Unknown,
+impl Seen {
+    fn is_healthy(self) -> bool {
+        let is_well = self.health.is_none_or(|verdict| verdict == health::Verdict::Up);
+        self.is_reached && (is_well || self.admin_state == AdminState::Up)
     }
-}
 
-fn is_reached(one: &Instance) -> bool {
-    one.dips.iter().any(|dip| dip.resolved)
+    fn is_unknown(self) -> bool {
+        self.health.map_or(!self.is_reached, |verdict| verdict == health::Verdict::Unknown)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::*;
-    use crate::{status::testing::serving, testing::model};
+    use super::{
+        health::Verdict::{Down, Unknown, Up},
+        *,
+    };
+    use crate::testing::model;
 
-    /// Each with that health and whether it is reached.
-    fn instances(each: &[(Option<HealthWord>, bool)]) -> Vec<Instance> {
-        let one = serving().instances[0].clone();
-        let with = |&(word, resolved): &(Option<HealthWord>, bool)| {
-            let mut one = one.clone();
-            one.health = word.map(|state| crate::status::Health { state, ..one.health.clone().unwrap() });
-            one.dips.iter_mut().for_each(|dip| dip.resolved = resolved);
-            one
-        };
-        each.iter().map(with).collect()
+    fn fate_of(each: &[(AdminState, bool, Option<health::Verdict>)]) -> Fate {
+        fate(each.iter().map(|&(admin_state, is_reached, health)| Seen { admin_state, is_reached, health }))
     }
 
     #[test]
     fn one_healthy_instance_is_enough_and_none_that_may_be_is_not_lost_yet() {
-        let down = (Some(HealthWord::Down), true);
-        for (others, expected) in [
-            (&[][..], Fate::Lost),
-            (&[down, (Some(HealthWord::Gone), true)], Fate::Lost),
-            (&[down, (Some(HealthWord::Unknown), true)], Fate::Unknown),
-            (&[down, (None, false)], Fate::Unknown),
-            (&[down, (None, true)], Fate::Healthy),
-            (&[down, (Some(HealthWord::Up), true)], Fate::Healthy),
-            (&[(Some(HealthWord::Up), false), down], Fate::Lost),
+        let down = (AdminState::Auto, true, Some(Down));
+        assert_eq!(fate_of(&[]), Fate::Lost);
+        assert_eq!(fate_of(&[down]), Fate::Lost);
+        for (is_reached, health, expected) in [
+            (true, Some(Down), Fate::Lost),
+            (true, Some(Unknown), Fate::Unknown),
+            (false, None, Fate::Unknown),
+            (true, None, Fate::Healthy),
+            (true, Some(Up), Fate::Healthy),
+            (false, Some(Up), Fate::Lost),
         ] {
-            assert_eq!(fate(&instances(others)), expected, "{others:?}");
+            let fate = fate_of(&[down, (AdminState::Auto, is_reached, health)]);
+            assert_eq!(fate, expected, "{is_reached} {health:?}");
         }
     }
 
     #[test]
     fn whose_admin_state_is_down_is_no_healthy_instance_and_up_is_one_whatever_its_probe_says() {
-        let mut all = instances(&[(Some(HealthWord::Up), true), (Some(HealthWord::Down), true)]);
-        all[0].admin_state = Some(AdminState::Down);
-        assert_eq!(fate(&all), Fate::Lost);
-        all[1].admin_state = Some(AdminState::Up);
-        assert_eq!(fate(&all), Fate::Healthy);
-        all[1].admin_state = None;
-        assert_eq!(fate(&all), Fate::Lost, "it is not in the file any more");
+        assert_eq!(fate_of(&[(AdminState::Down, true, Some(Up))]), Fate::Lost);
+        assert_eq!(fate_of(&[(AdminState::Up, true, Some(Down))]), Fate::Healthy);
     }
 
     #[test]

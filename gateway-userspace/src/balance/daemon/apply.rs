@@ -14,11 +14,11 @@ use crate::{
         preflight,
         reload::{self, VipChanges},
         status,
-        trial::{self, Fate, Trial, Verdict},
+        trial::{self, Fate, Seen, Trial, Verdict},
         ways::Hops,
     },
     config::{self, Faults, Rendering},
-    model::Model,
+    model::{Instance, Model},
     net::claim::claim,
     plan::Changes,
     status::{Apply, Outcome, Time},
@@ -26,8 +26,17 @@ use crate::{
 
 /// How long a new state is watched where nobody says otherwise.
 const WINDOW: Duration = Duration::from_secs(30);
-/// At most.
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_millis(250);
+/// The longest time for which one is watched.
 const LONGEST: Duration = Duration::from_secs(3_600);
+
+/// What was written, and when that was done.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    changes: Changes,
+    at: Instant,
+}
 
 impl Daemon<'_> {
     /// Takes up the file. Whatever comes of it is said to the service manager, in the log, in the status and to the audit.
@@ -67,7 +76,7 @@ impl Daemon<'_> {
             return Ok(self.applied(begun, None, None));
         }
         let hops = self.can_take_up(&new).await?;
-        let had = trial::fate(&self.instances());
+        let had = self.fate();
         let overrides = self.state.overrides().clone();
         let written = self.go_over(new, hops).await.map_err(|error| Refused::Failed(format!("{error:#}")))?;
         // What was lost already cannot be lost by this.
@@ -75,6 +84,7 @@ impl Daemon<'_> {
         let window = wish.window.map_or(WINDOW, |seconds| Duration::from_secs(seconds.into())).min(LONGEST);
         self.trial = is_watched.then(|| Trial {
             until: Instant::now() + window,
+            look: Instant::now(),
             before: running,
             overrides,
             who: who.clone(),
@@ -82,14 +92,15 @@ impl Daemon<'_> {
         Ok(self.applied(begun, Some(written), is_watched.then_some(window)))
     }
 
-    fn applied(&self, begun: Instant, written: Option<Changes>, window: Option<Duration>) -> Applied {
-        let changes = written.unwrap_or_default();
+    fn applied(&self, begun: Instant, written: Option<Written>, window: Option<Duration>) -> Applied {
+        let changes = written.map(|written| written.changes).unwrap_or_default();
+        let end = written.map_or_else(Instant::now, |written| written.at);
         Applied {
             schema_version: api::SCHEMA,
             changed: written.is_some(),
             generation: self.generation,
             window: window.map(|window| u32::try_from(window.as_secs()).unwrap_or(u32::MAX)),
-            microseconds: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+            microseconds: u64::try_from((end - begun).as_micros()).unwrap_or(u64::MAX),
             buckets: changes.buckets,
             entries: changes.entries,
         }
@@ -105,12 +116,24 @@ impl Daemon<'_> {
             )));
         }
         let links: Vec<_> = self.ports.iter().map(|port| port.link.clone()).collect();
-        let hops = preflight::hops(&self.netlink, new, &links, self.local.as_ref()).await;
-        hops.map_err(|error| conflict(&error))
+        // The ways that are known are followed anyway; a question for each of thousands would take longer than all the rest.
+        let (mut hops, mut unknown) = (Hops::new(), new.clone());
+        unknown.instances.retain(|one| {
+            let known: Hops =
+                self.state.hops_of(&one.name).map(|(dip, hop)| ((one.name.clone(), dip), *hop)).collect();
+            let is_known = one.dip.iter().all(|dip| known.contains_key(&(one.name.clone(), *dip)));
+            if is_known {
+                hops.extend(known.into_iter().filter(|((_, dip), _)| one.dip.contains(dip)));
+            }
+            !is_known
+        });
+        let found = preflight::hops(&self.netlink, &unknown, &links, self.local.as_ref()).await;
+        hops.extend(found.map_err(|error| conflict(&error))?);
+        Ok(hops)
     }
 
     /// Goes over to another configuration; on an error everything is as before.
-    async fn go_over(&mut self, new: Model, hops: Hops) -> anyhow::Result<Changes> {
+    async fn go_over(&mut self, new: Model, hops: Hops) -> anyhow::Result<Written> {
         let running = Arc::clone(self.state.model());
         let links: Vec<_> = self.ports.iter().map(|port| port.link.clone()).collect();
         route_replies(&mut self.changes, &new, &links, &self.netlink.links().await?)?;
@@ -152,10 +175,11 @@ impl Daemon<'_> {
                 self.behind = true;
             }
         }
+        let at = Instant::now();
         self.api.set(settings);
         self.follow_probes();
         self.ask_neighbours().await;
-        Ok(written)
+        Ok(Written { changes: written, at })
     }
 
     async fn take_back(&mut self, before: crate::balance::state::State, vips: &VipChanges) {
@@ -194,9 +218,10 @@ impl Daemon<'_> {
 
     /// Takes a new state back that lost all healthy instances, or ends the watch over it.
     pub(super) async fn judge_trial(&mut self) {
-        let Some(trial) = &self.trial else { return };
-        match trial.verdict(trial::fate(&self.instances()), Instant::now()) {
-            None => {}
+        let (fate, now) = (self.fate(), Instant::now());
+        let Some(trial) = &mut self.trial else { return };
+        match trial.verdict(fate, now) {
+            None => trial.look = (now + LOOK).min(trial.until),
             Some(Verdict::Kept) => self.confirm(),
             Some(Verdict::TakenBack) => {
                 if let Some(trial) = self.trial.take() {
@@ -204,6 +229,16 @@ impl Daemon<'_> {
                 }
             }
         }
+    }
+
+    fn fate(&self) -> Fate {
+        let seen = |one: &Instance| Seen {
+            admin_state: self.state.overrides().get(&one.name).copied().unwrap_or(one.admin_state),
+            is_reached: self.local.as_ref() == Some(&one.name)
+                || one.dip.iter().any(|dip| self.state.way(&one.name, *dip).is_some()),
+            health: self.state.watched(&one.name).map(|watched| watched.health.verdict()),
+        };
+        trial::fate(self.state.model().instances.iter().map(seen))
     }
 
     async fn roll_back(&mut self, trial: Trial) {
