@@ -132,8 +132,13 @@ mod tests {
     fn a_new_state_is_taken_back_when_all_is_lost_and_kept_when_its_time_is_over() {
         let now = Instant::now();
         let until = now + Duration::from_secs(30);
-        let trial =
-            Trial { until, before: Arc::new(model(&[])), overrides: BTreeMap::new(), who: Who::Signal };
+        let trial = Trial {
+            until,
+            look: now,
+            before: Arc::new(model(&[])),
+            overrides: BTreeMap::new(),
+            who: Who::Signal,
+        };
         assert_eq!(trial.verdict(Fate::Lost, now), Some(Verdict::TakenBack));
         assert_eq!(trial.verdict(Fate::Unknown, now), None);
         assert_eq!(trial.verdict(Fate::Healthy, now), None);

@@ -22,7 +22,10 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
-use super::{backoff::Backoff, notify::NotifySocket};
+use super::{
+    backoff::Backoff,
+    notify::{NotifySocket, Said},
+};
 
 /// How long a child may take to stop, before it is killed: a proxy lets requests end.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
@@ -32,6 +35,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) enum Event {
     /// It works, or it works again after a reload.
     Ready,
+    /// It takes up its file.
+    Reloading,
     /// It ended by itself.
     Exited(ExitStatus),
     /// The wait after a crash is over.
@@ -126,11 +131,13 @@ impl Child {
             return Ok(Event::RestartDue);
         };
         tokio::select! {
-            ready = self.notify.ready() => {
-                ready.map_err(|source| Error::Notify { name, source })?;
-                self.ready_since.get_or_insert_with(Instant::now);
-                Ok(Event::Ready)
-            }
+            said = self.notify.next() => match said.map_err(|source| Error::Notify { name, source })? {
+                Said::Reloading => Ok(Event::Reloading),
+                Said::Ready => {
+                    self.ready_since.get_or_insert_with(Instant::now);
+                    Ok(Event::Ready)
+                }
+            },
             status = process.wait() => {
                 let status = status.map_err(|source| Error::Wait { name, source })?;
                 let ran = self.ready_since.map_or(Duration::ZERO, |since| since.elapsed());

@@ -64,22 +64,35 @@ impl NotifySocket {
         while self.socket.try_recv(&mut [0; 1]).is_ok() {}
     }
 
-    /// Waits until the child says that it is ready. Safe to drop half-way.
-    pub(super) async fn ready(&self) -> io::Result<()> {
+    /// Waits until the child says something that matters. Safe to drop half-way.
+    pub(super) async fn next(&self) -> io::Result<Said> {
         // Longer than any message of ours; a longer one is cut, which loses no line that matters.
         let mut buffer = [0; 4096];
         loop {
             let len = self.socket.recv(&mut buffer).await?;
-            if says_ready(&buffer[..len]) {
-                return Ok(());
+            if let Some(said) = said(&buffer[..len]) {
+                return Ok(said);
             }
         }
     }
 }
 
+/// What a child says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It works.
+    Ready,
+    /// It takes up its file, by whomever that was asked for.
+    Reloading,
+}
+
 /// A message is lines of `KEY=value`.
-fn says_ready(message: &[u8]) -> bool {
-    message.split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
+fn said(message: &[u8]) -> Option<Said> {
+    message.split(|byte| *byte == b'\n').find_map(|line| match line {
+        b"READY=1" => Some(Said::Ready),
+        b"RELOADING=1" => Some(Said::Reloading),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -87,11 +100,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_ready_counts() {
-        assert!(says_ready(b"READY=1"));
-        assert!(says_ready(b"STATUS=taken up\nREADY=1\n"));
-        assert!(!says_ready(b"RELOADING=1\nMONOTONIC_USEC=1\n"));
-        assert!(!says_ready(b"READY=11"));
-        assert!(!says_ready(b""));
+    fn only_ready_and_reloading_count() {
+        assert_eq!(said(b"READY=1"), Some(Said::Ready));
+        assert_eq!(said(b"STATUS=taken up\nREADY=1\n"), Some(Said::Ready));
+        assert_eq!(said(b"RELOADING=1\nMONOTONIC_USEC=1\n"), Some(Said::Reloading));
+        assert_eq!(said(b"READY=11"), None);
+        assert_eq!(said(b""), None);
     }
 }

@@ -103,8 +103,15 @@ impl Supervisor {
                 event = self.proxy.next() => (&mut self.proxy, event?),
             };
             let name = child.name();
+            if matches!(event, Event::Reloading) {
+                // Somebody has asked the balancer itself (`gateway apply`): the proxy takes up the file too.
+                if name == self.balance.name() && self.reloading.insert(name) {
+                    ask(&self.proxy, &mut self.reloading, &mut self.behind);
+                }
+                continue;
+            }
             match event {
-                Event::Ready => {}
+                Event::Ready | Event::Reloading => {}
                 Event::Exited(status) if !started => {
                     anyhow::bail!("`gateway {name}` {}; what it said is above", describe(status));
                 }
@@ -141,13 +148,7 @@ impl Supervisor {
             Err(error) => log::warn!("cannot tell the service manager: {error}"),
         }
         for child in [&self.balance, &self.proxy] {
-            if child.is_ready() {
-                child.signal(Signal::SIGHUP);
-            } else {
-                // It may not have its handler yet, and then the signal would end it.
-                self.behind.insert(child.name());
-            }
-            self.reloading.insert(child.name());
+            ask(child, &mut self.reloading, &mut self.behind);
         }
     }
 
@@ -157,6 +158,17 @@ impl Supervisor {
         let balance = self.balance.stop().await;
         Ok(proxy.and(balance)?)
     }
+}
+
+/// To read its file again.
+fn ask(child: &Child, reloading: &mut BTreeSet<&'static str>, behind: &mut BTreeSet<&'static str>) {
+    if child.is_ready() {
+        child.signal(Signal::SIGHUP);
+    } else {
+        // It may not have its handler yet, and then the signal would end it.
+        behind.insert(child.name());
+    }
+    reloading.insert(child.name());
 }
 
 fn tell(states: &[NotifyState<'_>]) {
