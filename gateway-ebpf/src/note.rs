@@ -18,6 +18,9 @@ use crate::tables::NoteLine;
 
 /// Epochs (68.7 s) that a claim waits for its proof: a client gives up its SYNs after 127 s.
 const CLAIM_EPOCHS: u8 = 3;
+/// Nanoseconds after which no claim is left that was made before: its epochs, and one that another CPU sees later.
+#[cfg(not(target_arch = "bpf"))]
+pub const CLAIM_LIFE: u64 = (CLAIM_EPOCHS as u64 + 1) << 36;
 /// Epochs that a trusted note outlives its last packet: 2 h 6 min, more than the 2 h 4 min of RFC 5382 REQ-5.
 const TRUSTED_EPOCHS: u8 = 110;
 
@@ -154,6 +157,25 @@ impl Note {
         if self.is_trusted() { Some((self.0 >> 24) as u16) } else { None }
     }
 
+    /// Of its last use.
+    #[inline(always)]
+    const fn epoch(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+
+    /// The same, used in `epoch`.
+    #[inline(always)]
+    const fn used(self, epoch: u8) -> Self {
+        Self(self.0 & !(0xff << 16) | (epoch as u64) << 16)
+    }
+
+    /// Whether no packet has used it for a whole epoch at least; an expired one is.
+    #[cfg(not(target_arch = "bpf"))]
+    pub const fn is_idle(self, epoch: u8) -> bool {
+        // One epoch ahead is young, as in `is_expired`.
+        self.is_expired(epoch) || epoch.wrapping_add(1).wrapping_sub(self.epoch()) > 2
+    }
+
     #[inline(always)]
     const fn is_trusted(self) -> bool {
         self.0 & TRUSTED != 0
@@ -169,7 +191,7 @@ impl Note {
     #[inline(always)]
     const fn is_expired(self, epoch: u8) -> bool {
         let limit = if self.is_trusted() { TRUSTED_EPOCHS } else { CLAIM_EPOCHS };
-        self.is_free() || epoch.wrapping_add(1).wrapping_sub((self.0 >> 16) as u8) > limit
+        self.is_free() || epoch.wrapping_add(1).wrapping_sub(self.epoch()) > limit
     }
 
     /// Its tag's 24 bits: nearly always the whole answer, for two instructions and without the time.
@@ -216,6 +238,10 @@ pub fn syn(seen: &Seen<'_, impl Fn() -> u64, impl Fn(u16) -> bool>, sequence: u3
         }
         // A retransmitted SYN has the same number; another number is another claim, and the first one stands.
         return if note.is_trusted() {
+            // A flow may begin by it: a note that no packet has used for a while is one that user space may take away.
+            if note.epoch() != epoch {
+                slot.store(note.used(epoch).0);
+            }
             Answer(note.instance(), Settled::Trusted)
         } else if note.distance(sequence) == 0 {
             Answer(note.instance(), Settled::Noted)
@@ -417,6 +443,19 @@ mod tests {
         assert_eq!(syn(&line, HASH, 1, 9, 7), claimed(7));
         assert_eq!(segment(&line, HASH, 2, 9, true), noted(7));
         assert_eq!(syn(&line, HASH, 0x8000_0000, 9, 8), trusted(7));
+    }
+
+    #[test]
+    fn a_syn_renews_the_trusted_note_that_it_follows() {
+        let line = NoteLine::default();
+        syn(&line, HASH, 0x1000_0000, 9, 7);
+        segment(&line, HASH, 0x1000_0000, 9, true);
+        let note = || Note(line[0].load());
+        assert!(!note().is_idle(9) && !note().is_idle(10) && note().is_idle(11), "{:?}", note());
+        assert_eq!(syn(&line, HASH, 0x5000_0000, 20, 8), trusted(7));
+        assert!(!note().is_idle(21) && note().is_idle(22), "{:?}", note());
+        assert_eq!(note().bucket(), Some((HASH >> 24) as u16));
+        assert!(!note().is_idle(19), "seen by a CPU whose clock is behind");
     }
 
     #[test]

@@ -41,4 +41,9 @@ impl Word {
     pub fn store(&self, value: u64) {
         self.0.store(value, Relaxed);
     }
+
+    /// Replaces the value if nobody has changed it; false: somebody has.
+    pub fn replace(&self, seen: u64, value: u64) -> bool {
+        self.0.compare_exchange(seen, value, Relaxed, Relaxed).is_ok()
+    }
 }

@@ -96,7 +96,7 @@ pub(super) struct CounterMaps {
 impl CounterMaps {
     /// With the names of `plan`, and the last drops that were shown.
     pub(super) fn read(&self, plan: &Plan, shown: &Ring) -> Result<Counters, Error> {
-        let Self { services, instances, drops, answers, steering: settled } = self;
+        let Self { services, instances, drops, answers, .. } = self;
         let mut counters = Counters { schema_version: 1, ..Counters::default() };
         for (scope, &number) in &plan.scopes {
             if plan.services.values().any(|service| service.scope == number) {
@@ -134,10 +134,14 @@ impl CounterMaps {
             limited: answered(Answered::Limited)?,
         };
         for (settled_by, name) in Settled::ALL {
-            let packets = settled.get(&(settled_by as u32), 0).map_err(Error::map("SETTLED"))?.iter().sum();
-            counters.steering.insert(name.into(), packets);
+            counters.steering.insert(name.into(), self.settled(settled_by)?);
         }
         Ok(counters)
+    }
+
+    /// How many packets of moved buckets were settled so.
+    pub(super) fn settled(&self, how: Settled) -> Result<u64, Error> {
+        Ok(self.steering.get(&(how as u32), 0).map_err(Error::map("SETTLED"))?.iter().sum())
     }
 }
 

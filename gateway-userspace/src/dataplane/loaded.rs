@@ -7,7 +7,10 @@ use aya::{
     maps::{DevMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray},
     programs::{ProgramInfo, SchedClassifier, Xdp},
 };
-use gateway_ebpf::layout::{Block, Blocks, REASONS, Traffic};
+use gateway_ebpf::{
+    layout::{Block, Blocks, REASONS, Traffic},
+    note::Settled,
+};
 use serde_json::Value;
 
 use super::{
@@ -197,6 +200,10 @@ impl Loaded {
         let mut ring = ring::lock(&self.ring);
         scopes.into_iter().for_each(|scope| ring.forget(scope));
         Ok(())
+    }
+
+    pub(super) fn settled(&self, how: Settled) -> Result<u64, Error> {
+        self.counters.settled(how)
     }
 
     /// What was counted since the programs were loaded, with the names of the plan that is applied.

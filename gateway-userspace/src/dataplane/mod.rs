@@ -14,15 +14,16 @@ mod ring;
 mod samples;
 mod shared;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use aya::programs::{ProgramInfo, SchedClassifier, Xdp};
 use gateway_ebpf::{
     fragment,
     layout::{FRAGMENT_LINES, NOTE_LINES},
-    note::Note,
+    note::{self, Note, Settled},
     tables::NoteLine,
 };
+use nix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
 pub use self::{
@@ -174,6 +175,32 @@ impl Dataplane {
         }
     }
 
+    /// The trusted notes: whom they name, by the low 16 bits of their bucket. Of those that are `useless` the idle ones are
+    /// taken out after they were read: a flow that none of its packets used, and that no instance has, is over.
+    pub fn noted(&self, useless: impl Fn(u16, u16) -> bool) -> BTreeSet<(u16, u16)> {
+        let epoch = note::epoch(now());
+        let mut noted = BTreeSet::new();
+        for word in self.notes.get().as_flattened() {
+            let seen = word.load();
+            let Some(bucket) = Note(seen).bucket() else { continue };
+            let instance = Note(seen).instance();
+            noted.insert((bucket, instance));
+            if Note(seen).is_idle(epoch) && useless(bucket, instance) {
+                // One that a packet uses at this very moment stays.
+                word.replace(seen, 0);
+            }
+        }
+        noted
+    }
+
+    /// How many packets of moved buckets were settled so.
+    ///
+    /// # Errors
+    /// The map could not be read.
+    pub fn settled(&self, how: Settled) -> Result<u64, Error> {
+        self.loaded.settled(how)
+    }
+
     /// What was counted since the programs were loaded, with the names of the plan that is applied.
     ///
     /// # Errors
@@ -181,6 +208,12 @@ impl Dataplane {
     pub fn counters(&self) -> Result<Counters, Error> {
         self.loaded.counters()
     }
+}
+
+/// The programs' clock, in nanoseconds.
+fn now() -> u64 {
+    let clock = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(clock.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -9,18 +9,19 @@ use super::{Plan, buckets};
 pub struct Evidence {
     /// Buckets all of whose living flows are at this owner.
     pub buckets: BTreeMap<u32, u16>,
-    /// By the affinity after a switch, all living flows are at their buckets' owners.
+    /// By the affinity after a switch, all living flows are at their buckets' owners. `buckets` says so of each bucket then.
     pub affinity: bool,
 }
 
 /// The plan after the windows that evidence closes. A bucket that got another owner since the evidence was gathered stays as
-/// it is; so does every bucket while an affinity is switched, for flows of others are looked for in it.
+/// it is; so does every bucket while an affinity is switched, for flows of others are looked for in it: they close with the
+/// switch.
 pub fn close(running: &Plan, evidence: &Evidence) -> Plan {
     let mut plan = Plan { forget: BTreeSet::new(), closed: BTreeSet::new(), ..running.clone() };
     if evidence.affinity {
         plan.config.affinity_before = plan.config.affinity;
     }
-    if running.config.affinity != running.config.affinity_before {
+    if plan.config.affinity != plan.config.affinity_before {
         return plan;
     }
     for (&bucket, &owner) in &evidence.buckets {
