@@ -13,13 +13,15 @@ mod contract;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    instance::{DataPath, Dip, Drain, Flows, Health, HealthWord, Instance, Override, ProbeResult, SlowStart},
+    instance::{
+        DataPath, Dip, Drain, Flows, Health, HealthWord, Instance, Override, ProbeResult, SlowStart, WayWord,
+    },
     schema::schema,
     time::Time,
 };
@@ -220,10 +222,14 @@ impl VipKind {
 }
 
 /// What is on its way from one owner to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Windows {
     /// Buckets that changed hands, of 65,537, and may still have flows of an earlier owner.
     pub buckets: u32,
+    /// How many of them are kept so by what, when that was last looked at: `living-flows`, `no-answer`, `recent`, `noted`,
+    /// `affinity-switch`.
+    #[serde(default)]
+    pub waiting: BTreeMap<String, u32>,
     /// Flows of the affinity before are still served by it.
     pub affinity_switch: bool,
 }

@@ -1,5 +1,7 @@
 //! What the balancer counted, as it writes it for programs (`--counters FILE`).
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// All of it.
@@ -13,6 +15,8 @@ pub struct Counters {
     pub drops: Vec<Dropped>,
     /// What the balancer answered itself.
     pub answers: Answers,
+    /// How packets of moved buckets found their instance.
+    pub steering: BTreeMap<String, u64>,
 }
 
 /// What the balancer answered itself.

@@ -4,13 +4,16 @@ mod apply;
 mod calls;
 mod follow;
 mod probes;
+mod routes;
 mod snapshot;
 mod start;
+mod windows;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     ops::ControlFlow,
+    sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,9 +23,14 @@ use tokio::{
     time::{Interval, sleep_until},
 };
 
-use self::probes::Heard;
+use self::{
+    probes::Heard,
+    routes::{Read, Soon},
+    windows::Windows,
+};
 use super::{
     Args,
+    evidence::Answer,
     file_watch::FileWatch,
     neighbours::Neighbours,
     report::report,
@@ -60,6 +68,10 @@ enum Event {
     DrainOver,
     /// Probes changed their mind, or a slow start has come to its next step.
     DecisionDue,
+    /// Something is due about what happened on this host's network.
+    Soon,
+    /// Time to judge what instances said of their flows.
+    Judge,
     /// From a task that watches something.
     Inbox(Message),
     /// From the API.
@@ -77,6 +89,10 @@ enum Message {
     Probe(Report),
     /// The file is another one than before (`--watch`).
     FileChanged,
+    /// An instance's living flows.
+    Flows(Answer),
+    /// The routes to the instances.
+    Ways(Box<Read>),
 }
 
 impl From<Report> for Message {
@@ -88,9 +104,11 @@ impl From<Report> for Message {
 /// A balancer at work.
 struct Daemon<'a> {
     args: &'a Args,
-    netlink: Netlink,
+    netlink: Arc<Netlink>,
     events: Events,
     inbox: mpsc::Receiver<Message>,
+    /// For tasks that watch something.
+    outbox: mpsc::Sender<Message>,
     /// Of `--watch`.
     _file_watch: Option<FileWatch>,
     calls: mpsc::Receiver<Call>,
@@ -102,8 +120,13 @@ struct Daemon<'a> {
     ports: Vec<Port>,
     local: Option<InstanceName>,
     neighbours: &'a mut Neighbours,
-    /// Neighbours that stopped answering; each is logged once.
-    silent: BTreeSet<(u32, IpAddr)>,
+    /// Neighbours that do not answer, and since when.
+    silent: BTreeMap<(u32, IpAddr), Instant>,
+    /// Addresses of instances to which no route leads.
+    lost: BTreeSet<(InstanceName, IpAddr)>,
+    /// Instances that were never resolved, and for how many ticks.
+    awaited: BTreeMap<InstanceName, u32>,
+    soon: Soon,
     /// Why the ways to some instances are not what they should be; each reason is logged once.
     astray: String,
     tick: Interval,
@@ -114,6 +137,7 @@ struct Daemon<'a> {
     belief: Belief,
     state: State,
     plan: Plan,
+    windows: Windows,
     since: Time,
     /// Of the configuration in force.
     generation: u64,
@@ -180,12 +204,16 @@ impl<'a> Daemon<'a> {
         };
         let (drain_over, decision_due) = (at(self.state.next_drain_end()), at(self.next_decision()));
         let trial_due = at(self.trial.as_ref().map(|trial| trial.look));
+        let judge = at(self.windows.judge_at());
+        let soon = at(self.soon.next());
         Ok(tokio::select! {
             request = signals.next() => Event::Request(request),
             event = self.events.next() => Event::Network(event.ok_or(net::Error::EventsEnded)?),
             _ = self.tick.tick() => Event::Tick,
             () = drain_over => Event::DrainOver,
             () = decision_due => Event::DecisionDue,
+            () = judge => Event::Judge,
+            () = soon => Event::Soon,
             Some(message) = self.inbox.recv() => Event::Inbox(message),
             Some(call) = self.calls.recv() => Event::Call(call),
             () = trial_due => Event::TrialDue,
@@ -222,18 +250,26 @@ impl<'a> Daemon<'a> {
                     return Err(self.link_gone(at));
                 }
             }
-            Event::Network(events::Event::Lost) | Event::Tick => self.catch_up().await?,
-            Event::Network(_) => {}
+            Event::Network(events::Event::NeighbourGone(entry)) => self.has_lost(&entry),
+            Event::Network(events::Event::Address(_) | events::Event::Routes) => {
+                self.soon.routes(Instant::now());
+            }
+            Event::Network(events::Event::Lost) => self.soon.everything(Instant::now()),
+            Event::Tick => self.catch_up().await?,
+            Event::Soon => self.do_what_is_due().await?,
             Event::Inbox(message) => match message {
                 Message::Probe(report) => self.probed(&report),
                 Message::FileChanged => {
                     // What came of it is in the log and in the status.
                     let _ = self.take_up_file(&Who::FileWatch, &api::Apply::default()).await;
                 }
+                Message::Flows(answer) => self.answered(answer),
+                Message::Ways(read) => self.follow_routes(*read).await,
             },
             Event::Call(call) => self.answer(call).await,
             Event::TrialDue => self.judge_trial().await,
             Event::WatchdogDue => watchdog::alive(),
+            Event::Judge => self.judge(),
             Event::DrainOver => {
                 for name in self.state.end_drains(Instant::now()) {
                     log::info!("{name}: the drain is over; what is left of its flows is ended");
@@ -248,10 +284,21 @@ impl<'a> Daemon<'a> {
 
     fn apply(&mut self) -> anyhow::Result<Changes> {
         let plan = plan::plan(&stamped(self.state.desired()), Some(&self.plan))?;
-        let changes = self.dataplane.apply_with(&plan, &saved(&self.state, self.generation, self.clock)?)?;
+        let changes = self.write(plan)?;
+        self.behind = false;
+        Ok(changes)
+    }
+
+    /// Makes the tables what the plan says.
+    fn write(&mut self, plan: Plan) -> anyhow::Result<Changes> {
+        let saved = saved(&self.state, self.generation, self.clock)?;
+        let written = self.dataplane.apply_with(&plan, &saved);
+        // Also where that failed: some of it may be there.
+        self.windows.follow(&self.plan, &plan, Instant::now());
+        let changes = written?;
         log::debug!("{} buckets and {} other entries written", changes.buckets, changes.entries);
         self.plan = plan;
-        self.behind = false;
+        self.windows.direct(&self.state, &self.plan, &self.outbox);
         Ok(changes)
     }
 

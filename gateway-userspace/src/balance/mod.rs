@@ -4,6 +4,7 @@
 //! file may change is `reload`.
 
 mod daemon;
+mod evidence;
 mod file_watch;
 mod neighbours;
 mod preflight;

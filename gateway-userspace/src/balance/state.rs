@@ -1,5 +1,6 @@
 //! What the daemon knows, and what follows for the tables. Pure: time is an argument.
 
+mod door;
 mod health;
 
 use std::{
@@ -278,15 +279,20 @@ impl State {
         let over = |end: &Option<Instant>| end.is_some_and(|end| end <= now);
         let ended: Vec<_> =
             self.draining.iter().filter(|(_, end)| over(end)).map(|(name, _)| name.clone()).collect();
-        for name in &ended {
+        self.end_drains_of(&ended);
+        ended
+    }
+
+    /// Ends drains: these have no flow any more, or may have none.
+    pub(super) fn end_drains_of(&mut self, names: &[InstanceName]) {
+        for name in names {
             self.draining.remove(name);
             if self.model.instance(&name.0).is_none() {
                 self.hops.retain(|(one, _), _| one != name);
             }
         }
         self.forget_what_is_not_wanted();
-        self.ended.extend(ended.iter().cloned());
-        ended
+        self.ended.extend(names.iter().cloned());
     }
 
     /// What the next process has to know to go on from here, but for the configuration.

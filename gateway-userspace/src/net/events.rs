@@ -15,8 +15,12 @@ pub enum Event {
     Link(Link),
     /// The interface of this index is gone.
     LinkGone(u32),
-    /// An IPv6 address was added or changed its state.
+    /// An entry is gone; its MAC is the last one.
+    NeighbourGone(Neighbour),
+    /// An address was added or changed its state.
     Address(Address),
+    /// What routes depend on has changed: routes, rules, or an address that is gone.
+    Routes,
     /// There were more events than the socket holds: read everything anew.
     Lost,
 }
@@ -28,12 +32,21 @@ pub struct Events {
 }
 
 impl Events {
-    /// Subscribes to links, neighbours and IPv6 addresses; this needs no privileges.
+    /// Subscribes to links, neighbours, addresses, routes and rules; this needs no privileges.
     ///
     /// # Errors
     /// The kernel gives no socket.
     pub fn subscribe() -> Result<Self, Error> {
-        let groups = [MulticastGroup::Link, MulticastGroup::Neigh, MulticastGroup::Ipv6Ifaddr];
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Neigh,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Rule,
+        ];
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)
             .map_err(|source| Error::Kernel { action: "subscribe to network events".into(), source })?;
         let messages = messages.map(|(message, _)| message.payload).boxed();
@@ -61,6 +74,9 @@ fn parse(payload: &NetlinkPayload<RouteNetlinkMessage>) -> Option<Event> {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(message)) => {
             Neighbour::parse(message).map(Event::Neighbour)
         }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNeighbour(message)) => {
+            Neighbour::parse(message).map(Event::NeighbourGone)
+        }
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
             Some(Event::Link(Link::parse(message)))
         }
@@ -70,7 +86,42 @@ fn parse(payload: &NetlinkPayload<RouteNetlinkMessage>) -> Option<Event> {
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(message)) => {
             Address::parse(message).map(Event::Address)
         }
+        NetlinkPayload::InnerMessage(
+            RouteNetlinkMessage::DelAddress(_)
+            | RouteNetlinkMessage::NewRoute(_)
+            | RouteNetlinkMessage::DelRoute(_)
+            | RouteNetlinkMessage::NewRule(_)
+            | RouteNetlinkMessage::DelRule(_),
+        ) => Some(Event::Routes),
         NetlinkPayload::Overrun(_) => Some(Event::Lost),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::net::testing::Namespace;
+
+    #[test]
+    fn routes_and_addresses_are_told_of() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.run(async |netlink| {
+            let (link, _) = netlink.add_pair("eth0", "peer").await;
+            let mut events = Events::subscribe().unwrap();
+            let mut told = async |wanted: fn(&Event) -> bool| {
+                let told = async { while !wanted(&events.next().await.unwrap()) {} };
+                timeout(Duration::from_secs(5), told).await.expect("no event told of it");
+            };
+            netlink.add_subnet(link.index, "10.0.0.1", 24).await;
+            told(|event| matches!(event, Event::Address(address) if address.ip.is_ipv4())).await;
+            told(|event| *event == Event::Routes).await;
+            netlink.add_default_route("10.0.0.254".parse().unwrap()).await;
+            told(|event| *event == Event::Routes).await;
+        });
     }
 }

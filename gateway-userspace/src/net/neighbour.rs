@@ -26,6 +26,8 @@ pub struct Neighbour {
     pub mac: Option<Mac>,
     /// Set by the operator (`nud permanent`): never to be asked for.
     pub permanent: bool,
+    /// It was asked for, and has not answered.
+    pub failed: bool,
 }
 
 impl Neighbour {
@@ -55,6 +57,7 @@ impl Neighbour {
             ip: ip?,
             mac: mac.filter(|_| valid),
             permanent: message.header.state == NeighbourState::Permanent,
+            failed: message.header.state == NeighbourState::Failed,
         })
     }
 }
@@ -147,7 +150,7 @@ mod tests {
             let (link, ip) = (link(netlink, "eth0").await.index, "10.0.0.11".parse().unwrap());
             let mut events = Events::subscribe().unwrap();
             netlink.resolve(link, ip).await.unwrap();
-            let resolved = Neighbour { link, ip, mac: Some(mac), permanent: false };
+            let resolved = Neighbour { link, ip, mac: Some(mac), permanent: false, failed: false };
             let told = async { while events.next().await != Some(Event::Neighbour(resolved)) {} };
             timeout(Duration::from_secs(5), told).await.expect("no event told of the MAC");
             assert!(netlink.neighbours(link).await.unwrap().contains(&resolved));

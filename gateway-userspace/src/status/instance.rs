@@ -51,6 +51,11 @@ pub struct Dip {
     pub address: IpAddr,
     /// The next hop's MAC address is known, or it is this very host.
     pub resolved: bool,
+    /// The state of the way to it, in a word.
+    pub way: WayWord,
+    /// Since when the next hop does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_since: Option<Time>,
     /// Whom packets to it are handed to: itself, or a router. Absent: there is no route, or it is this very host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_hop: Option<IpAddr>,
@@ -63,6 +68,22 @@ pub struct Dip {
     /// The largest packet that gets there, bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
+}
+
+/// The state of the way to an instance's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WayWord {
+    /// It is this very host's.
+    Local,
+    /// The next hop's MAC address is known.
+    Resolved,
+    /// It is being asked for.
+    Resolving,
+    /// The next hop does not answer. What is sent there goes to the MAC address that it had.
+    Failed,
+    /// No route leads there by an interface of the balancer. What is sent there goes the way it went.
+    NoRoute,
 }
 
 /// An admin state that was set at run time.

@@ -1,6 +1,6 @@
 //! What is wrong, and the word for it. Pure.
 
-use super::{HealthWord, Instance, Outcome, State, Status};
+use super::{HealthWord, Instance, Outcome, State, Status, WayWord};
 use crate::model::AdminState;
 
 impl Status {
@@ -51,6 +51,21 @@ fn trouble_of(one: &Instance) -> Option<String> {
             "{name} gets no flows: the next hop to {} does not answer; is its host up, and on this link?",
             addresses.join(", ")
         ));
+    }
+    // A way of old is still gone by: never without a word.
+    if let Some(dip) = one.dips.iter().find(|dip| dip.resolved) {
+        let address = dip.address;
+        match (dip.way, dip.failed_since) {
+            (WayWord::Failed, Some(since)) => {
+                return Some(format!("the next hop to {name} ({address}) does not answer since {since}"));
+            }
+            (WayWord::NoRoute, _) => {
+                return Some(format!(
+                    "no route leads to {name} ({address}) any more; packets go the way they went: add one (`ip route add`)"
+                ));
+            }
+            _ => {}
+        }
     }
     let health = one.health.as_ref()?;
     let since = health.since;

@@ -45,7 +45,15 @@ pub(crate) fn full() -> Status {
     (health.state, health.last_error) = (HealthWord::Down, Some("503 Service Unavailable".into()));
     let mut silent = instance("gw-3", 13);
     silent.buckets = 0;
-    silent.dips[0] = Dip { mac: None, interface: None, mtu: None, resolved: false, ..silent.dips[0].clone() };
+    silent.dips[0] = Dip {
+        mac: None,
+        interface: None,
+        mtu: None,
+        resolved: false,
+        way: WayWord::Failed,
+        failed_since: Some(time(990)),
+        ..silent.dips[0].clone()
+    };
     let mut drained = instance("gw-4", 14);
     (drained.weight, drained.admin_state, drained.share, drained.buckets) = (None, None, 0, 0);
     drained.drain = Some(Drain { ends: Some(time(4600)) });
@@ -80,7 +88,11 @@ pub(crate) fn full() -> Status {
         }],
         vips: vec![vip("10.0.0.5", VipKind::Private), vip("203.0.113.5", VipKind::Public)],
         instances: vec![instance("gw-1", 11), lame, silent, drained],
-        windows: Windows { buckets: 21_845, affinity_switch: false },
+        windows: Windows {
+            buckets: 21_845,
+            waiting: [("living-flows".into(), 45), ("no-answer".into(), 21_800)].into(),
+            affinity_switch: false,
+        },
         counters: Some(counters()),
     };
     status.vips[1].ready = false;
@@ -94,6 +106,8 @@ fn instance(name: &str, host: u8) -> Instance {
         dips: vec![Dip {
             address: [10, 0, 0, host].into(),
             resolved: true,
+            way: WayWord::Resolved,
+            failed_since: None,
             next_hop: Some([10, 0, 0, host].into()),
             mac: Some(format!("02:00:00:00:00:{host:02x}")),
             interface: Some("eth0".into()),

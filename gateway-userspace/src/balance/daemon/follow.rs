@@ -1,12 +1,27 @@
 //! What happens on this host's network, and what the balancer does about it.
 
-use std::sync::Arc;
+use std::{net::IpAddr, time::Instant};
 
 use super::Daemon;
 use crate::{
-    balance::ways,
+    model::InstanceName,
     net::{link::Link, mac_text, neighbour::Neighbour},
 };
+
+/// The state of the way to an instance's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// It is this very host's.
+    Local,
+    /// The next hop's MAC is known.
+    Resolved,
+    /// It is being asked for.
+    Resolving,
+    /// The next hop has not answered since then. What goes there goes to the MAC that it had.
+    Failed(Instant),
+    /// No route by an interface of ours. What goes there goes the way it went.
+    NoRoute,
+}
 
 impl Daemon<'_> {
     pub(super) fn heard_of(&mut self, entry: &Neighbour) {
@@ -15,18 +30,58 @@ impl Daemon<'_> {
         let Some(who) = self.state.who(at, ip) else { return };
         match entry.mac {
             Some(mac) => {
-                if self.silent.remove(&(at, ip)) {
+                let was_known = self.state.knows(at, ip);
+                if self.silent.remove(&(at, ip)).is_some() && was_known {
                     log::info!("{who} ({ip}) answers again");
                 }
                 if self.state.learn(at, ip, mac) {
                     log::info!("{who} ({ip}) is at {}", mac_text(mac));
-                    self.apply_or_retry();
+                    self.soon.tables(Instant::now());
                 }
             }
-            None if self.state.knows(at, ip) && self.silent.insert((at, ip)) => {
+            None if self.silent.contains_key(&(at, ip)) => {}
+            None if self.state.knows(at, ip) => {
                 log::warn!("{who} ({ip}) does not answer on {} any more", port.link.name);
+                self.silent.insert((at, ip), Instant::now());
+            }
+            None if entry.failed => {
+                self.silent.insert((at, ip), Instant::now());
             }
             None => {}
+        }
+    }
+
+    /// An entry that is gone is asked for anew.
+    pub(super) fn has_lost(&mut self, entry: &Neighbour) {
+        if self.state.who(entry.link, entry.ip).is_some() {
+            self.soon.neighbours(Instant::now());
+        }
+    }
+
+    /// Says once who takes no flows because nothing is known of the way there, after a tick's patience.
+    fn say_who_is_awaited(&mut self) {
+        let awaited = self.state.unresolved();
+        self.awaited.retain(|name, _| awaited.contains(name));
+        for name in awaited {
+            let ticks = self.awaited.entry(name.clone()).or_default();
+            *ticks = ticks.saturating_add(1);
+            if *ticks == 2 {
+                log::warn!("{name} does not answer; it takes no flows until it, or the router to it, does");
+            }
+        }
+    }
+
+    /// How packets get to an instance's address.
+    pub(super) fn reach(&self, name: &InstanceName, dip: IpAddr) -> Reach {
+        let key = (name.clone(), dip);
+        let hop = self.state.hops_of(name).find(|(of, _)| *of == dip).map(|(_, hop)| *hop);
+        let Some(hop) = hop.filter(|_| !self.lost.contains(&key)) else {
+            return if self.local.as_ref() == Some(name) { Reach::Local } else { Reach::NoRoute };
+        };
+        match self.silent.get(&(hop.interface, hop.neighbour)) {
+            Some(since) => Reach::Failed(*since),
+            None if self.state.knows(hop.interface, hop.neighbour) => Reach::Resolved,
+            None => Reach::Resolving,
         }
     }
 
@@ -38,6 +93,7 @@ impl Daemon<'_> {
     /// True if everybody on the link has to be told where the VIPs are.
     pub(super) fn link_changed(&mut self, at: usize, link: Link) -> bool {
         let before = &self.ports[at].link;
+        let before_name = before.name.clone();
         // Not when it is set up: the carrier may take seconds, and until then no claim can be decided.
         let came_up = link.carrier && !before.carrier;
         if came_up {
@@ -51,12 +107,22 @@ impl Daemon<'_> {
             log::info!("{} has the address {} now", link.name, link.mac.map(mac_text).unwrap_or_default());
             self.apply_or_retry();
         }
+        if link.name != before_name {
+            log::warn!(
+                "{before_name} is called {} now and is served as before; the file's name counts again at the next start",
+                link.name
+            );
+        }
         self.ports[at].link = link;
         came_up || moved
     }
 
     pub(super) fn link_gone(&self, at: usize) -> anyhow::Error {
-        anyhow::anyhow!("the interface {} is gone; start again once it is back", self.ports[at].link.name)
+        anyhow::anyhow!(
+            "the interface {} is gone, and with it the program that was on it; start again once it is back (`Restart=always` \
+             in a unit does)",
+            self.ports[at].link.name
+        )
     }
 
     /// Reads what events may have missed, and does again what failed or what somebody has taken away.
@@ -73,30 +139,10 @@ impl Daemon<'_> {
                 Err(error) => log::warn!("{error:#}"),
             }
         }
-        self.follow_routes().await;
+        self.soon.routes(Instant::now());
+        self.say_who_is_awaited();
         self.settle(&changed).await;
         Ok(())
-    }
-
-    /// Routes have no events of their own here: they are read again and again.
-    async fn follow_routes(&mut self) {
-        let links: Vec<_> = self.ports.iter().map(|port| port.link.clone()).collect();
-        let model = Arc::clone(self.state.model());
-        let astray = match ways::find(&self.netlink, &model, &links, self.local.as_ref()).await {
-            Ok(found) => {
-                if self.state.reroute(found.hops) {
-                    log::info!("the routes to the instances have changed");
-                    self.apply_or_retry();
-                    self.follow_probes();
-                }
-                found.unreachable.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-            }
-            Err(error) => format!("{error:#}"),
-        };
-        if astray != self.astray && !astray.is_empty() {
-            log::warn!("{astray}; until then packets go the way they went");
-        }
-        self.astray = astray;
     }
 
     /// Brings addresses, neighbours and tables to what they should be. Everybody on the links of `announce` is told where

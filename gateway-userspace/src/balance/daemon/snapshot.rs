@@ -8,14 +8,14 @@ use std::{
 
 use gateway_ebpf::layout::BUCKETS;
 
-use super::{Daemon, Port};
+use super::{Daemon, Port, follow::Reach};
 use crate::{
     model::InstanceName,
     net::mac_text,
     plan::{Plan, Scope},
     status::{
-        Apply, Configuration, Dip, Drain, Instance, Interface, Outcome, Override, SCHEMA_VERSION,
-        State as Word, Status, Time, Vip, VipKind, Windows,
+        Apply, Configuration, Dip, Drain, Flows, Instance, Interface, Outcome, Override, SCHEMA_VERSION,
+        State as Word, Status, Time, Vip, VipKind, WayWord, Windows,
     },
 };
 
@@ -50,7 +50,7 @@ impl Daemon<'_> {
             interfaces: self.ports.iter().map(interface).collect(),
             vips: self.ports.iter().flat_map(|port| self.vips_on(port)).collect(),
             instances: self.instances(),
-            windows: windows(&self.plan),
+            windows: self.open_windows(),
             counters: counters.ok(),
         };
         // Private ones first, whatever interface they are on.
@@ -94,12 +94,12 @@ impl Daemon<'_> {
                 let share = shares.get(name).copied().unwrap_or_default();
                 let number = self.plan.numbers.get(name);
                 let owned = number.and_then(|number| buckets.get(number)).copied().unwrap_or_default();
-                self.instance(name, share, owned)
+                self.instance(name, number.copied(), share, owned)
             })
             .collect()
     }
 
-    fn instance(&self, name: &InstanceName, share: u16, buckets: u32) -> Instance {
+    fn instance(&self, name: &InstanceName, number: Option<u16>, share: u16, buckets: u32) -> Instance {
         let written = self.state.model().instance(&name.0);
         let overridden = written.filter(|_| self.state.is_overridden(name));
         let drain = self.state.drains().find(|(one, _)| *one == name);
@@ -114,8 +114,22 @@ impl Daemon<'_> {
             data_path: None,
             buckets,
             bucket_percent: f64::from(buckets) * 100.0 / BUCKETS as f64,
-            flows: None,
+            flows: number
+                .and_then(|number| self.windows.report(number))
+                .map(|report| Flows { living: report.flows, asked: past_time(report.begun) }),
             drain: drain.map(|(_, end)| Drain { ends: end.map(wall_time) }),
+        }
+    }
+
+    fn open_windows(&self) -> Windows {
+        let plan = &self.plan;
+        let moved = plan.ring.iter().filter(|word| word.is_moved()).count();
+        // There are 65,537.
+        let waiting = self.windows.open().map(|(why, buckets)| (why.to_owned(), buckets as u32));
+        Windows {
+            buckets: moved as u32,
+            waiting: waiting.collect(),
+            affinity_switch: plan.config.affinity != plan.config.affinity_before,
         }
     }
 
@@ -128,8 +142,17 @@ impl Daemon<'_> {
             .map(|address| {
                 let way = self.state.way(name, address);
                 let interface = |index| self.ports.iter().find(|port| port.link.index == index);
+                let (word, failed_since) = match self.reach(name, address) {
+                    Reach::Local => (WayWord::Local, None),
+                    Reach::Resolved => (WayWord::Resolved, None),
+                    Reach::Resolving => (WayWord::Resolving, None),
+                    Reach::Failed(since) => (WayWord::Failed, Some(past_time(since))),
+                    Reach::NoRoute => (WayWord::NoRoute, None),
+                };
                 Dip {
                     address,
+                    way: word,
+                    failed_since,
                     resolved: is_local || way.is_some(),
                     next_hop: hops.get(&address).map(|hop| hop.neighbour),
                     mac: way.map(|way| mac_text(way.mac)),
@@ -166,13 +189,10 @@ fn ports(plan: &Plan, vip: IpAddr) -> Vec<u16> {
     plan.scopes.keys().filter_map(port).collect()
 }
 
-fn windows(plan: &Plan) -> Windows {
-    let moved = plan.ring.iter().filter(|word| word.is_moved()).count();
-    Windows {
-        // There are 65,537.
-        buckets: moved as u32,
-        affinity_switch: plan.config.affinity != plan.config.affinity_before,
-    }
+/// Of a moment not long ago.
+fn past_time(instant: Instant) -> Time {
+    let ago = instant.elapsed();
+    SystemTime::now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH).into()
 }
 
 fn wall_time(instant: Instant) -> Time {

@@ -1,6 +1,10 @@
 //! The start, step by step; a step that fails undoes those before it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use anyhow::Context;
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -9,7 +13,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Daemon, Message, Port, probes::Heard, route_replies, saved, snapshot, stamped};
+use super::{
+    Daemon, Message, Port, probes::Heard, route_replies, routes::Soon, saved, snapshot, stamped,
+    windows::Windows,
+};
 use crate::{
     api,
     balance::{
@@ -43,7 +50,7 @@ impl<'a> Daemon<'a> {
         // Before it is read: what changes afterwards is told.
         let seen = args.watch.then(|| Mark::of(&args.config));
         let model = Arc::new(config::load(&args.config)?);
-        let netlink = Netlink::open()?;
+        let netlink = Arc::new(Netlink::open()?);
         // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
         let mut dataplane;
         let mut changes = Changes::begin(&netlink, Role::Balance).await?;
@@ -76,6 +83,8 @@ impl<'a> Daemon<'a> {
             }
         }
         neighbours::wait_for_answers(&mut state, &mut events).await?;
+        // It was said already.
+        let awaited = state.unresolved().into_iter().map(|name| (name, 2)).collect();
 
         let plan = plan::plan(&stamped(state.desired()), None)?;
         dataplane.apply_with(&plan, &saved(&state, 1, clock)?)?;
@@ -106,6 +115,8 @@ impl<'a> Daemon<'a> {
         let (outbox, inbox) = mpsc::channel(64);
         let prober = Prober::start::<Message>(outbox.clone()).context("cannot start the probes")?;
         prober.follow(&model.probe, state.targets());
+        let mut windows = Windows::new(&plan, Instant::now());
+        windows.direct(&state, &plan, &outbox);
         let ports = links.into_iter().zip(sides).zip(modes);
         let ports =
             ports.map(|((link, side), mode)| Port { link, side, mode, vips: Vips::default() }).collect();
@@ -117,6 +128,7 @@ impl<'a> Daemon<'a> {
             netlink,
             events,
             inbox,
+            outbox,
             _file_watch: file_watch,
             calls: called,
             api,
@@ -124,7 +136,10 @@ impl<'a> Daemon<'a> {
             ports,
             local,
             neighbours,
-            silent: BTreeSet::new(),
+            silent: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            awaited,
+            soon: Soon::default(),
             astray: String::new(),
             tick,
             watchdog: Watchdog::asked(),
@@ -133,6 +148,7 @@ impl<'a> Daemon<'a> {
             belief: Belief::default(),
             state,
             plan,
+            windows,
             since: Time::now(),
             generation: 1,
             last_apply: snapshot::started(),

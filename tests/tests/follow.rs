@@ -1,0 +1,114 @@
+//! What happens on the balancer's network is followed by the kernel's events, and not when it looks again every 5 s.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::time::{Duration, Instant};
+
+use lab::{
+    address::{CLIENT, PRIVATE, ROUTER, Station},
+    config::default_host,
+    curl::Curl,
+    lab::{Lab, Running},
+    mode::Mode,
+    wait::eventually,
+};
+
+/// A second, and the machine is shared. Four in a row would be met by looking every 5 s once in 16 times.
+const AT_ONCE: Duration = Duration::from_millis(2_500);
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn is_served(lab: &Lab) -> bool {
+    let curl = Curl::https(lab, &default_host("gateway"), PRIVATE, "/").with(["--max-time", "5"]);
+    curl.send(&lab.hosts.client).is_ok_and(|answer| answer.status == 200)
+}
+
+fn logged(running: &Running, what: &str) -> usize {
+    running.balancer.log().matches(what).count()
+}
+
+/// That the log gets one more line with that soon.
+fn is_followed(running: &Running, what: &str, change: impl FnOnce()) {
+    let before = logged(running, what);
+    let start = Instant::now();
+    change();
+    let is_there = eventually(AT_ONCE, || logged(running, what) > before);
+    assert!(is_there, "{what:?} not within {AT_ONCE:?}:\n{}", running.balancer.log());
+    eprintln!("{what}: {:?}", start.elapsed());
+}
+
+#[test]
+fn r12_another_mac_address_is_followed_at_once() {
+    let lab = Lab::raise(1).unwrap();
+    let running = lab.start(&lab.config()).unwrap();
+    let instance = lab.instance("gw-1").unwrap();
+    // It says so itself, as failover does.
+    instance.sysctl("net/ipv4/conf/eth0/arp_notify", "1").unwrap();
+    for last in 0x71..0x75 {
+        let mac = format!("02:00:00:00:00:{last:02x}");
+        let ip = Station::instance(1).v4();
+        is_followed(&running, &format!("gw-1 ({ip}) is at {mac}"), || {
+            instance.ip([format!("link set eth0 address {mac}")]).unwrap();
+        });
+        assert!(eventually(AT_ONCE, || is_served(&lab)), "{}", running.balancer.log());
+    }
+}
+
+#[test]
+fn r12_another_route_is_followed_at_once() {
+    let lab = Lab::raise(2).unwrap();
+    let running = lab.start(&lab.config().forwarding(Mode::Ipip4)).unwrap();
+    let to = Station::instance(1).v4();
+    let changed = "the routes to the instances have changed";
+    for hop in [ROUTER.v4(), CLIENT.v4()] {
+        // By it from the moment at which it has answered.
+        is_followed(&running, &format!("the router ({hop}) is at"), || {
+            lab.hosts.balancer.ip([format!("route add {to}/32 via {hop}")]).unwrap();
+        });
+        is_followed(&running, changed, || {
+            lab.hosts.balancer.ip([format!("route delete {to}/32")]).unwrap();
+        });
+    }
+    // It is lost while others are there: that is said, and it is gone the old way.
+    let lost = format!("there is no route to {to}");
+    is_followed(&running, &lost, || {
+        lab.hosts.balancer.ip([format!("route add unreachable {to}/32")]).unwrap();
+    });
+}
+
+#[test]
+fn an_interface_that_is_renamed_or_goes_down_and_up_is_served_on() {
+    let lab = Lab::raise(1).unwrap();
+    let mut running = lab.start(&lab.config()).unwrap();
+    is_followed(&running, "eth0 is called lan0 now", || {
+        lab.hosts.balancer.ip(["link set eth0 name lan0"]).unwrap();
+    });
+    assert!(is_served(&lab), "{}", running.balancer.log());
+    // The file still has the old name, and is taken up.
+    let mut config = lab.config();
+    config.instance[0].weight = 7;
+    lab.write(&config).unwrap();
+    running.balancer.reload().unwrap();
+    let is_taken_up = || logged(&running, "is taken up") == 1;
+    assert!(eventually(PATIENCE, is_taken_up), "{}", running.balancer.log());
+    is_followed(&running, "lan0 is down: no VIP can be reached through it", || {
+        lab.hosts.balancer.ip(["link set lan0 down"]).unwrap();
+    });
+    is_followed(&running, "lan0 is up again", || {
+        lab.hosts.balancer.ip(["link set lan0 up"]).unwrap();
+    });
+    assert!(eventually(PATIENCE, || is_served(&lab)), "{}", running.balancer.log());
+    lab.hosts.balancer.ip(["link set lan0 name eth0"]).unwrap();
+}
+
+#[test]
+fn a_neighbour_that_fails_is_said_and_asked_for_until_it_is_back() {
+    let lab = Lab::raise(2).unwrap();
+    let running = lab.start(&lab.config()).unwrap();
+    let ip = Station::instance(1).v4();
+    lab.instance("gw-1").unwrap().ip(["link set eth0 down"]).unwrap();
+    let said = || logged(&running, &format!("gw-1 ({ip}) does not answer on eth0 any more")) == 1;
+    assert!(eventually(PATIENCE, said), "{}", running.balancer.log());
+    lab.instance("gw-1").unwrap().ip(["link set eth0 up"]).unwrap();
+    let back = || logged(&running, &format!("gw-1 ({ip}) answers again")) == 1;
+    assert!(eventually(PATIENCE, back), "{}", running.balancer.log());
+}
