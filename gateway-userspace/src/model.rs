@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     probe::{AllDown, OnDown, Probe, ProbeKind, StatusCodes, Via},
-    route::{Balance, HealthCheck, Location, Route, Upstream, UpstreamScheme},
+    route::{Balance, HealthCheck, Location, Route, Upstream, UpstreamLimits, UpstreamScheme},
 };
 
 /// The TCP port of the management endpoint, the one door of the public VIP in internal mode (R20).

@@ -346,6 +346,8 @@ pub(super) struct Route {
     pub priority: Key<u16>,
     /// None where the table is not written.
     pub health: Option<Health>,
+    /// None where the table is not written.
+    pub limits: Option<UpstreamLimits>,
     /// Of the path.
     pub balance: Key<Balance>,
 }
@@ -359,7 +361,32 @@ impl Route {
             location: table.text("location", value::text),
             priority: table.whole("priority"),
             health: table.has("health").then(|| Health::read(table.inner("health"))),
+            limits: table.has("limits").then(|| UpstreamLimits::read(table.inner("limits"))),
             balance: table.text("balance", value::balance),
+        }
+    }
+}
+
+/// `limits = { … }`
+#[derive(Debug)]
+pub(super) struct UpstreamLimits {
+    /// The table.
+    pub at: Span,
+    /// In flight.
+    pub requests: Key<u16>,
+    /// Waiting.
+    pub pending: Key<u16>,
+    /// For how long.
+    pub wait: Key<Duration>,
+}
+
+impl UpstreamLimits {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        Self {
+            at: table.at(),
+            requests: table.whole("requests"),
+            pending: table.whole("pending"),
+            wait: table.duration("wait"),
         }
     }
 }

@@ -52,11 +52,14 @@ impl fmt::Display for Location {
         if self.priority != 1 {
             write!(f, " priority {}", self.priority)?;
         }
-        match &self.health {
+        if let Some(check) = &self.health {
+            let every = humantime::format_duration(check.interval);
+            write!(f, " probed at {} every {every}", check.path)?;
+        }
+        match &self.limits {
             None => Ok(()),
-            Some(check) => {
-                let every = humantime::format_duration(check.interval);
-                write!(f, " probed at {} every {every}", check.path)
+            Some(UpstreamLimits { requests, pending, .. }) => {
+                write!(f, ", {requests} requests and {pending} waiting each")
             }
         }
     }
@@ -85,6 +88,19 @@ pub struct Location {
     pub upstream: Vec<Upstream>,
     /// How they are probed, if they are.
     pub health: Option<HealthCheck>,
+    /// What each of them gets at once, if that is limited.
+    pub limits: Option<UpstreamLimits>,
+}
+
+/// What an upstream gets at once from one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// Requests in flight; over HTTP/1.1 each is on a connection of its own.
+    pub requests: u16,
+    /// Requests that wait for others to end.
+    pub pending: u16,
+    /// How long they do.
+    pub wait: Duration,
 }
 
 /// How upstreams are probed: as instances are, with a GET.

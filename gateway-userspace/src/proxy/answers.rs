@@ -3,12 +3,14 @@
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, LOCATION},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER},
 };
 
 use super::body::ResponseBody;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
+/// Seconds.
+const SOON: HeaderValue = HeaderValue::from_static("1");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
@@ -16,6 +18,13 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PAT
 pub fn empty(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::Empty);
     *response.status_mut() = status;
+    response
+}
+
+/// 503, and when to come again.
+pub fn busy() -> Response<ResponseBody> {
+    let mut response = empty(StatusCode::SERVICE_UNAVAILABLE);
+    response.headers_mut().insert(RETRY_AFTER, SOON);
     response
 }
 

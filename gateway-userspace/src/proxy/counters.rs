@@ -44,6 +44,8 @@ outcomes! {
     UpstreamFailed = "upstream failures",
     /// 504
     UpstreamTimeout = "upstream timeouts",
+    /// 503: an upstream's limits.
+    UpstreamBusy = "over an upstream's limits",
 }
 
 /// One number an [`Outcome`].

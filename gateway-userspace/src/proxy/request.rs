@@ -146,6 +146,7 @@ impl Asker {
         let outcome = match status {
             StatusCode::GATEWAY_TIMEOUT => Outcome::UpstreamTimeout,
             StatusCode::BAD_GATEWAY => Outcome::UpstreamFailed,
+            StatusCode::SERVICE_UNAVAILABLE => return self.counted(Outcome::UpstreamBusy, answers::busy()),
             _ => return self.counted(Outcome::Refused, answers::last(status)),
         };
         log::debug!("route {}: {fault}", rule.path);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use gateway_userspace::{
-    model::{Balance, HealthCheck, StatusCodes},
+    model::{Balance, HealthCheck, StatusCodes, UpstreamLimits},
     proxy::counters::Outcome,
 };
 use tokio::{
@@ -271,6 +271,59 @@ async fn whoever_takes_no_connection_costs_no_budget() {
     for _ in 0..200 {
         assert_eq!(client.get("").await, 200);
     }
+}
+
+#[tokio::test]
+async fn who_finds_an_upstream_full_waits_and_who_finds_the_queue_full_is_told_to_come_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut setup = Setup::to(listener.local_addr().unwrap());
+    setup.upstream_limits = Some(UpstreamLimits { requests: 1, pending: 1, wait: LONG });
+    let proxy = setup.start().await;
+    let request = format!("GET / HTTP/1.1\r\nHost: {API}\r\n\r\n");
+    let mut clients = [Client::of(&proxy).await, Client::of(&proxy).await];
+    clients[0].0.write_all(request.as_bytes()).await.unwrap();
+    let (mut upstream, _) = timeout(LONG, listener.accept()).await.unwrap().unwrap();
+    until(&mut upstream, "\r\n\r\n").await;
+    clients[1].0.write_all(request.as_bytes()).await.unwrap();
+    // Whether it waits by now shows only in what becomes of those behind it; until then they wait themselves, and give up.
+    let turned_away = async {
+        loop {
+            let mut third = Client::of(&proxy).await;
+            third.0.write_all(request.as_bytes()).await.unwrap();
+            if let Ok(head) = timeout(Duration::from_millis(200), until(&mut third.0, "\r\n\r\n")).await {
+                break head;
+            }
+        }
+    };
+    let head = timeout(LONG, turned_away).await.unwrap();
+    assert_eq!(head, "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n");
+    upstream.write_all(OK).await.unwrap();
+    until(&mut clients[0].0, "\r\n\r\nok").await;
+    // On the same connection, now that it is free.
+    until(&mut upstream, "\r\n\r\n").await;
+    upstream.write_all(OK).await.unwrap();
+    until(&mut clients[1].0, "\r\n\r\nok").await;
+    assert!(proxy.worker.counters().get(Outcome::UpstreamBusy) >= 1);
+}
+
+#[tokio::test]
+async fn a_full_upstream_is_passed_over_while_another_is_free() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let free = Recorder::start(OK).await;
+    let mut setup = Setup::to(free.address);
+    setup.routes = vec![("/", vec![vec![listener.local_addr().unwrap(), free.address]])];
+    setup.balance = Balance::RoundRobin;
+    setup.upstream_limits = Some(UpstreamLimits { requests: 1, pending: 0, wait: Duration::ZERO });
+    let proxy = setup.start().await;
+    let mut stuck = Client::of(&proxy).await;
+    let request = format!("GET / HTTP/1.1\r\nHost: {API}\r\n\r\n");
+    stuck.0.write_all(request.as_bytes()).await.unwrap();
+    let (_upstream, _) = timeout(LONG, listener.accept()).await.unwrap().unwrap();
+    let mut client = Client::of(&proxy).await;
+    for _ in 0..10 {
+        assert_eq!(client.get("").await, 200);
+    }
+    assert_eq!(free.requests(), 10);
 }
 
 #[tokio::test]

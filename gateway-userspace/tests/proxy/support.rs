@@ -11,7 +11,7 @@ use gateway_userspace::{
     model::{
         AdminState, Affinity, Balance, Balancer, CertificateFiles, Endpoint, Forwarding, HealthCheck,
         HostPattern, Instance, InstanceName, Interfaces, Location, Mode, Model, Network, NoSni, Probe, Proxy,
-        Role, Route, Service, Upstream, UpstreamScheme, Vips,
+        Role, Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
     },
     proxy::{
         headers::Via,
@@ -70,6 +70,8 @@ pub(crate) struct Setup {
     pub(crate) balance: Balance,
     /// Of every location.
     pub(crate) health: Option<HealthCheck>,
+    /// Of every upstream.
+    pub(crate) upstream_limits: Option<UpstreamLimits>,
     pub(crate) gateway_hosts: Vec<HostPattern>,
     /// How upstreams are spoken to; over https they have to be the tests' CA's.
     pub(crate) upstream_scheme: UpstreamScheme,
@@ -83,6 +85,7 @@ impl Setup {
             routes: vec![("/", vec![vec![upstream]])],
             balance: Balance::default(),
             health: None,
+            upstream_limits: None,
             upstream_scheme: UpstreamScheme::Http,
             gateway_hosts: vec![
                 HostPattern::Exact(API.into()),
@@ -144,6 +147,7 @@ impl Setup {
             priority: priority as u16 + 1,
             name: None,
             health: self.health.clone(),
+            limits: self.upstream_limits.clone(),
             upstream: upstreams
                 .iter()
                 .map(|a| Upstream { scheme: self.upstream_scheme, address: *a })

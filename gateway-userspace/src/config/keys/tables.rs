@@ -441,6 +441,13 @@ pub const TABLES: &[Table] = &[
                 "How this route's upstreams are probed; who is down gets no requests while others of the path are up.",
             ),
             key(
+                "limits",
+                Inner("endpoint.routes.limits"),
+                Described("none"),
+                "{ requests = 200 }",
+                "What each of this route's upstreams gets at once from an instance.",
+            ),
+            key(
                 "balance",
                 Text("`least-loaded`, `round-robin`, `hash-header:NAME` or `hash-cookie:NAME`"),
                 Written(r#""least-loaded""#),
@@ -493,6 +500,28 @@ pub const TABLES: &[Table] = &[
                 "Good answers in a row that bring an upstream into service.",
             ),
             key("fall", Whole(1, 100), Written("3"), "3", "Bad answers in a row that take it out."),
+        ],
+    },
+    Table {
+        name: "endpoint.routes.limits",
+        heading: "[[endpoint]] routes.limits",
+        meaning: "For each upstream and instance, all cores together. Who is turned away gets 503 and `Retry-After`.",
+        keys: &[
+            key(
+                "requests",
+                Whole(1, 65_535),
+                Required,
+                "200",
+                "Requests in flight, each on a connection of its own. Who has as many gets another one only if all others of the nearest have too.",
+            ),
+            key(
+                "pending",
+                Whole(0, 65_535),
+                Written("100"),
+                "100",
+                "Requests that wait for one in flight to end.",
+            ),
+            key("wait", Duration(0, HOUR), Written(r#""1s""#), r#""1s""#, "How long they wait at most."),
         ],
     },
     Table {

@@ -1,6 +1,6 @@
 //! `[[endpoint]] routes`: paths, and upstreams by location (R71, R72).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use toml::Spanned;
 
@@ -12,7 +12,7 @@ use crate::{
         file,
         read::Key,
     },
-    model::{Location, Role, Route, Upstream},
+    model::{Location, Role, Route, Upstream, UpstreamLimits},
 };
 
 /// A path whose routes are being put together.
@@ -53,6 +53,7 @@ pub(super) fn resolve(written: &file::Endpoint, role: Option<Role>, faults: &mut
             priority: route.priority.value_or(1),
             name: route.location.value().cloned(),
             upstream: values(upstream),
+            limits: route.limits.as_ref().and_then(|written| limits(written, faults)),
             health: route.health.as_ref().and_then(|written| probe::health(written, faults)),
         };
         // What was refused is not blamed again.
@@ -111,6 +112,15 @@ impl<'f> Path<'f> {
         self.route.locations.sort_by_key(|location| location.priority);
         self.route
     }
+}
+
+fn limits(written: &file::UpstreamLimits, faults: &mut Vec<Fault>) -> Option<UpstreamLimits> {
+    let requests = required(&written.requests, "endpoint.routes.limits.requests", &written.at, faults);
+    Some(UpstreamLimits {
+        requests: *requests?,
+        pending: written.pending.value_or(100),
+        wait: written.wait.value_or(Duration::from_secs(1)),
+    })
 }
 
 /// Keys that hold for the path are written once.

@@ -394,6 +394,15 @@ fn health_of_upstreams() {
 }
 
 #[test]
+fn limits_of_upstreams() {
+    let with = |keys: &str| format!(r#"{{ path = "/", upstream = [U], limits = {keys} }}"#);
+    routes_have(&[], &with(r#"{ requests = 1, pending = 0, wait = "0s" }"#));
+    routes_have(&[Code::MissingKey], &with("«{ pending = 1 }"));
+    routes_have(&[Code::OutOfRange], &with("{ requests = «0 }"));
+    routes_have(&[Code::BadDuration], &with(r#"{ requests = 1, wait = «"1" }"#));
+}
+
+#[test]
 fn ways_to_choose_an_upstream() {
     for (balance, code) in [
         ("least-loaded", None),

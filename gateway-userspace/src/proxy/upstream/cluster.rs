@@ -13,7 +13,8 @@ use super::{
     eject::left_out,
     health::Standing,
     kept::Pool,
-    peer::{Part, Peer, Upstreams},
+    limit::{Bound, Busy},
+    peer::{Flight, Part, Peer, Upstreams},
 };
 use crate::{
     maglev::hash,
@@ -36,6 +37,8 @@ struct Member {
     peer: Arc<Peer>,
     /// If it is probed.
     standing: Option<Arc<Standing>>,
+    /// If it is limited.
+    bound: Option<Arc<Bound>>,
     seed: u64,
 }
 
@@ -69,7 +72,8 @@ impl Cluster {
                 }
                 let seed = hash(&[upstream.to_string().as_bytes()]);
                 let standing = location.health.as_ref().map(|check| upstreams.standing(upstream, check));
-                members.push(Member { peer: upstreams.peer(upstream), standing, seed });
+                let bound = location.limits.as_ref().map(|limits| upstreams.bound(upstream, limits));
+                members.push(Member { peer: upstreams.peer(upstream), standing, bound, seed });
             }
         }
         members.truncate(Set::MOST);
@@ -98,7 +102,12 @@ impl Cluster {
             count if (0..count).all(|number| part(number).record().is_clean()) => self.up(),
             count => self.up().without(left_out(count, |number| part(number).record(), pool.now())),
         };
-        let candidates = candidates(&self.tiers, in_service, tried);
+        let mut candidates = candidates(&self.tiers, in_service, tried);
+        // A key stays with its upstream, and waits there.
+        if candidates.len() > 1 && !matches!(by, By::Key(_)) {
+            let free = candidates.without(self.full());
+            candidates = if free.is_empty() { candidates } else { free };
+        }
         let seed = |number: usize| self.members[number].seed;
         choose(candidates, by, |number| part(number).load(), seed).map(Choice)
     }
@@ -107,6 +116,21 @@ impl Cluster {
     fn up(&self) -> Set {
         let up = |member: &Member| member.standing.as_ref().is_none_or(|standing| standing.is_up());
         (0..self.members.len()).filter(|number| up(&self.members[*number])).collect()
+    }
+
+    /// Those that have all the requests they get at once.
+    fn full(&self) -> Set {
+        let full = |member: &Member| member.bound.as_ref().is_some_and(|bound| bound.is_full());
+        (0..self.members.len()).filter(|number| full(&self.members[*number])).collect()
+    }
+
+    /// A request begins at it.
+    pub(super) async fn enter(&self, choice: Choice, pool: &Pool) -> Result<Flight, Busy> {
+        let place = match &self.members[choice.0].bound {
+            Some(bound) => Some(bound.enter().await?),
+            None => None,
+        };
+        Ok(Flight::new(self.part(choice, pool), place))
     }
 
     pub(super) fn peer(&self, choice: Choice) -> &Peer {
@@ -201,7 +225,13 @@ mod tests {
     fn location(priority: u16, hosts: &[u8]) -> Location {
         let upstream =
             |host: &u8| Upstream { scheme: UpstreamScheme::Http, address: ([10, 0, 1, *host], 8080).into() };
-        Location { priority, name: None, upstream: hosts.iter().map(upstream).collect(), health: None }
+        Location {
+            priority,
+            name: None,
+            upstream: hosts.iter().map(upstream).collect(),
+            health: None,
+            limits: None,
+        }
     }
 
     fn cluster(balance: Balance, locations: Vec<Location>) -> (Cluster, Pool) {
@@ -257,7 +287,7 @@ mod tests {
     #[tokio::test]
     async fn the_less_loaded_of_two_is_chosen() {
         let (cluster, pool) = cluster(Balance::LeastLoaded, vec![location(1, &[1, 2])]);
-        let flight = super::super::peer::Flight::new(cluster.part(Choice(0), &pool));
+        let flight = Flight::new(cluster.part(Choice(0), &pool), None);
         assert!((0..50).all(|_| chosen(&cluster, &pool, &HeaderMap::new()) == 1));
         drop(flight);
         assert!((0..50).any(|_| chosen(&cluster, &pool, &HeaderMap::new()) == 0));

@@ -11,6 +11,7 @@ use super::{
     cluster::{Choice, Cluster},
     connect::Connector,
     kept::{Lease, Link, Pool},
+    limit::Busy,
     peer::Flight,
 };
 use crate::proxy::body::{BodyFault, RequestBody, Upload};
@@ -33,6 +34,9 @@ pub enum Fault {
     /// An answer that nobody asked for.
     #[error("the upstream switched protocols unasked")]
     Unasked,
+    /// As many requests are in flight and wait as the upstream gets at once.
+    #[error("as much is on its way to the upstream as it gets at once")]
+    Busy,
     /// The client's fault.
     #[error("the request's body is not whole")]
     Body(BodyFault),
@@ -50,7 +54,7 @@ impl Fault {
 
     /// Whether it tells something of the upstream.
     fn is_of_upstream(&self) -> bool {
-        !matches!(self, Self::Body(_))
+        !matches!(self, Self::Body(_) | Self::Busy)
     }
 
     /// Whether the upstream had no work with it.
@@ -63,6 +67,7 @@ impl Fault {
         match self {
             Self::Connect(_) | Self::Exchange(_) | Self::Unasked => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::AnswerTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Body(BodyFault::Malformed | BodyFault::BrokenOff) => StatusCode::BAD_REQUEST,
             Self::Body(BodyFault::Stalled) => StatusCode::REQUEST_TIMEOUT,
         }
@@ -138,15 +143,18 @@ async fn attempt(
     connector: &Connector,
     patience: Duration,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
-    let part = cluster.part(choice, pool);
-    if let Some(link) = part.kept.take() {
-        match send(link, request, Flight::new(part), patience).await {
+    // Connecting counts as in flight: an upstream that is slow to accept is loaded.
+    let enter = || async {
+        cluster.enter(choice, pool).await.map_err(|Busy| Failed { fault: Fault::Busy, again: None })
+    };
+    let mut flight = enter().await?;
+    if let Some(link) = flight.part().kept.take() {
+        match send(link, request, flight, patience).await {
             Err(Failed { again: Some(again), .. }) => request = *again,
             done => return done,
         }
+        flight = enter().await?;
     }
-    // Connecting counts as in flight: an upstream that is slow to accept is loaded.
-    let flight = Flight::new(part);
     match connector.connect(&cluster.peer(choice).upstream).await {
         Ok(link) => send(link, request, flight, patience).await,
         Err(fault) => Err(Failed { fault, again: Some(Box::new(request)) }),

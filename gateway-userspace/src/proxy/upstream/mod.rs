@@ -9,6 +9,7 @@ mod exchange;
 mod health;
 mod heard;
 mod kept;
+mod limit;
 mod peer;
 
 pub use self::{

@@ -10,15 +10,19 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit},
+    time::Instant,
+};
 
 use super::{
     eject::Record,
     health::Standing,
     kept::{Keep, Kept},
+    limit::Bound,
 };
 use crate::{
-    model::{HealthCheck, Upstream},
+    model::{HealthCheck, Upstream, UpstreamLimits},
     proxy::limits::Limits,
 };
 
@@ -30,6 +34,8 @@ pub struct Upstreams {
     standings: Mutex<Vec<Weak<Standing>>>,
     /// Standings that nobody probes yet.
     new: Notify,
+    /// Of those that are limited.
+    bounds: Mutex<Vec<Weak<Bound>>>,
     workers: usize,
     joined: AtomicUsize,
     keep: Keep,
@@ -54,9 +60,12 @@ pub(super) struct Part {
     record: AtomicU64,
 }
 
-/// A request in flight.
+/// A request in flight, and its place where these are limited.
 #[derive(Debug)]
-pub(super) struct Flight(Arc<Part>);
+pub(super) struct Flight {
+    part: Arc<Part>,
+    _place: Option<OwnedSemaphorePermit>,
+}
 
 impl Upstreams {
     /// For so many workers.
@@ -65,6 +74,7 @@ impl Upstreams {
             peers: Mutex::default(),
             standings: Mutex::default(),
             new: Notify::new(),
+            bounds: Mutex::default(),
             workers: workers.max(1),
             joined: AtomicUsize::new(0),
             keep: Keep { age: limits.upstream_idle, most: limits.upstream_idle_connections },
@@ -110,6 +120,18 @@ impl Upstreams {
             standings.push(Arc::downgrade(&standing));
             self.new.notify_one();
             standing
+        })
+    }
+
+    /// An upstream's places under these limits, the same for all who ask while somebody has it.
+    pub(super) fn bound(&self, upstream: &Upstream, limits: &UpstreamLimits) -> Arc<Bound> {
+        let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = bounds.iter().filter_map(Weak::upgrade).find(|known| known.is_of(upstream, limits));
+        known.unwrap_or_else(|| {
+            let bound = Arc::new(Bound::new(upstream.clone(), limits.clone()));
+            bounds.retain(|bound| bound.strong_count() > 0);
+            bounds.push(Arc::downgrade(&bound));
+            bound
         })
     }
 
@@ -174,19 +196,19 @@ impl Part {
 }
 
 impl Flight {
-    pub(super) fn new(part: &Arc<Part>) -> Self {
+    pub(super) fn new(part: &Arc<Part>, place: Option<OwnedSemaphorePermit>) -> Self {
         part.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(part))
+        Self { part: Arc::clone(part), _place: place }
     }
 
     pub(super) fn part(&self) -> &Part {
-        &self.0
+        &self.part
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.part.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -217,7 +239,7 @@ mod tests {
         let upstreams = Upstreams::new(2, &Limits::default());
         let (first, second) = (upstreams.join(), upstreams.join());
         let peer = upstreams.peer(&upstream(1));
-        let flight = Flight::new(peer.part(first));
+        let flight = Flight::new(peer.part(first), None);
         let load = |worker| peer.part(worker).load();
         assert_eq!((load(first), load(second)), (1, 0));
         drop(flight);
