@@ -85,6 +85,22 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// What it has told the service manager besides, line by line.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn told(&mut self) -> anyhow::Result<Option<String>> {
+        self.notifications.line()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It goes on for longer than an end may take.
+    pub fn wait(&mut self) -> anyhow::Result<Output> {
+        self.process.wait(STOP)
+    }
+
     /// Waits for the next `READY=1`.
     fn ready(&mut self) -> anyhow::Result<()> {
         let end = Instant::now() + READY;

@@ -147,6 +147,16 @@ impl Lab {
         Gateway::start(self.instance(instance)?, command, self.folder())
     }
 
+    /// Starts `gateway proxy --take-over` on an instance, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Self::proxy`].
+    pub fn next_proxy(&self, config: &Path, instance: &str) -> anyhow::Result<Gateway> {
+        let mut command = gateway("proxy")?;
+        command.arg("--config").arg(config).args(["--instance", instance, "--take-over"]);
+        Gateway::start(self.instance(instance)?, command, self.folder())
+    }
+
     /// Writes the file and starts it all: a proxy on every instance that the file names, then the balancer.
     ///
     /// # Errors

@@ -4,7 +4,8 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
+    io::{Read, Write},
+    net::{IpAddr, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -159,4 +160,57 @@ fn hairpin(lab: &Lab, host: &lab::host::Host) {
             assert_eq!(answer.status, 200, "{} to {vip}: {answer:?}", host.name());
         }
     }
+}
+
+/// The processes of `gateway run`, as they were started.
+fn children(gateway: &Gateway) -> Vec<Pid> {
+    let text = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", gateway.id())).unwrap();
+    text.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
+}
+
+#[test]
+fn clients_that_wait_while_the_proxy_is_gone_are_served_by_the_next() {
+    let (lab, config) = one_host();
+    let gateway = run(&lab, &config);
+    // Nothing is accepted from here on, and then the process is gone.
+    let proxy = children(&gateway)[1];
+    kill(proxy, Signal::SIGSTOP).unwrap();
+    let at = SocketAddr::new(PRIVATE.into(), 80);
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", default_host("gateway"));
+    let mut clients: Vec<_> = (0..100)
+        .map(|_| {
+            let mut client = lab.hosts.client.enter(|| TcpStream::connect(at)).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            client.write_all(request.as_bytes()).unwrap();
+            client
+        })
+        .collect();
+    kill(proxy, Signal::SIGKILL).unwrap();
+    for client in &mut clients {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 308 "), "{answer:?}");
+    }
+    assert!(children(&gateway).len() == 2 && !children(&gateway).contains(&proxy));
+}
+
+#[test]
+fn an_upgrade_of_run_lets_a_new_proxy_take_over() {
+    let (lab, config) = one_host();
+    let mut gateway = run(&lab, &config);
+    let before = children(&gateway);
+    gateway.signal(Signal::SIGUSR2).unwrap();
+    let is_new = || {
+        let now = children(&gateway);
+        now.len() == 2 && now.iter().all(|pid| !before.contains(pid))
+    };
+    assert!(eventually(Duration::from_secs(60), is_new), "{}", gateway.log());
+    assert!(gateway.log().contains("has taken over"), "{}", gateway.log());
+    let served = || {
+        let curl = Curl::https(&lab, &default_host("gateway"), PRIVATE, "/");
+        curl.send(&lab.hosts.client).unwrap().status == 200
+    };
+    assert!(eventually(Duration::from_secs(30), served), "{}", gateway.log());
+    let output = gateway.end(Signal::SIGINT).unwrap();
+    assert!(output.ok(), "{}", output.stderr);
 }

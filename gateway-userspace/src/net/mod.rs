@@ -5,6 +5,7 @@
 pub mod address;
 pub mod changes;
 pub mod claim;
+pub mod descriptors;
 pub mod events;
 mod frames;
 mod journal;

@@ -45,6 +45,12 @@ pub fn json(document: Bytes) -> Response<ResponseBody> {
     response
 }
 
+/// The same as the last one of its connection.
+pub fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    response.headers_mut().insert(CONNECTION, CLOSE);
+    response
+}
+
 /// R40, R41: the one answer to whoever asks for what is not here.
 pub fn misdirected() -> Response<ResponseBody> {
     last(StatusCode::MISDIRECTED_REQUEST)

@@ -26,6 +26,25 @@ pub struct Address {
     pub socket: SocketAddr,
 }
 
+/// A socket that listens there.
+#[derive(Debug)]
+pub struct Listener {
+    /// What for and where.
+    pub address: Address,
+    /// Itself.
+    pub socket: TcpListener,
+}
+
+/// Sockets that listen, to be served.
+#[derive(Debug)]
+pub struct Bound {
+    /// For each worker; one at least for each address, more where a predecessor had more workers: a socket that is closed resets
+    /// what waits in its queue.
+    pub workers: Vec<Vec<Listener>>,
+    /// A predecessor's, at addresses that are not wanted any more.
+    pub unwanted: Vec<Listener>,
+}
+
 /// Why a socket cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {advice}")]
@@ -116,7 +135,7 @@ impl Inside {
     }
 }
 
-/// Opens every address `workers` times. What is answered through the balancer has the mark of `replies`' rule. With `inside`,
+/// Opens every address `workers` times, but for those sockets that are `inherited`, open and maybe served already. What is answered through the balancer has the mark of `replies`' rule. With `inside`,
 /// clients are told to send segments that fit there (TCP_MAXSEG): a packet that gets too big by its outer header would else be
 /// lost or take a round more.
 ///
@@ -127,19 +146,35 @@ pub fn bind(
     replies: &[Replies],
     workers: usize,
     inside: Option<Inside>,
-) -> Result<Vec<Vec<(Door, TcpListener)>>, BindError> {
-    for address in addresses {
+    mut inherited: Vec<Listener>,
+) -> Result<Bound, BindError> {
+    let is_inherited = |address: &Address| inherited.iter().any(|one| one.address.socket == address.socket);
+    for address in addresses.iter().filter(|address| !is_inherited(address)) {
         alone(address.socket).map_err(|source| BindError::new(*address, source))?;
     }
     let mark = |at: SocketAddr| {
         let holds = |replies: &Replies| replies.from == at.ip() && replies.ports.contains(&at.port());
         replies.iter().any(holds).then_some(MARK)
     };
-    let open = |address: &Address| match listener(address.socket, mark(address.socket), inside) {
-        Ok(listener) => Ok((address.door, listener)),
-        Err(source) => Err(BindError::new(*address, source)),
-    };
-    (0..workers).map(|_| addresses.iter().map(open).collect()).collect()
+    let mut all: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
+    for address in addresses {
+        let failed = |source| BindError::new(*address, source);
+        let (mark, at) =
+            (mark(address.socket), |listener: &mut Listener| listener.address.socket == address.socket);
+        let mut sockets = Vec::new();
+        for Listener { socket, .. } in inherited.extract_if(.., at) {
+            let socket = Socket::from(socket);
+            adjust(&socket, address.socket, mark, inside).map_err(failed)?;
+            sockets.push(socket.into());
+        }
+        for _ in sockets.len()..workers {
+            sockets.push(listener(address.socket, mark, inside).map_err(failed)?);
+        }
+        for (place, socket) in sockets.into_iter().enumerate() {
+            all[place % workers].push(Listener { address: *address, socket });
+        }
+    }
+    Ok(Bound { workers: all, unwanted: inherited })
 }
 
 /// Without SO_REUSEPORT, so that it fails where another process already listens: with it, a second proxy would silently get
@@ -151,13 +186,7 @@ fn alone(address: SocketAddr) -> io::Result<()> {
 
 fn listener(address: SocketAddr, mark: Option<u32>, inside: Option<Inside>) -> io::Result<TcpListener> {
     let socket = socket(address)?;
-    if let Some(inside) = inside {
-        // Linux takes no more (MAX_TCP_WINDOW), and the interface of a host that talks to itself may have 64 KiB.
-        socket.set_tcp_mss(inside.segment(address.ip()).min(32_767))?;
-    }
-    if let Some(mark) = mark {
-        socket.set_mark(mark)?;
-    }
+    adjust(&socket, address, mark, inside)?;
     socket.set_reuse_port(true)?;
     // Linux hands it on to accepted connections.
     socket.set_tcp_nodelay(true)?;
@@ -165,6 +194,18 @@ fn listener(address: SocketAddr, mark: Option<u32>, inside: Option<Inside>) -> i
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// What may differ from a predecessor's.
+fn adjust(socket: &Socket, address: SocketAddr, mark: Option<u32>, inside: Option<Inside>) -> io::Result<()> {
+    if let Some(inside) = inside {
+        // Linux takes no more (MAX_TCP_WINDOW), and the interface of a host that talks to itself may have 64 KiB.
+        socket.set_tcp_mss(inside.segment(address.ip()).min(32_767))?;
+    }
+    if let Some(mark) = mark {
+        socket.set_mark(mark)?;
+    }
+    Ok(())
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {

@@ -8,12 +8,13 @@ use rustls::ServerConnection;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::watch,
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
+    answers,
     counters::Outcome,
+    course::{self, Orders},
     gate::Gate,
     host::{self, Asked},
     linger::linger,
@@ -29,22 +30,41 @@ use crate::model::{NoSni, Role};
 /// The type of TLS's first record (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// Set when the proxy stops.
-pub type Stop = watch::Receiver<bool>;
-
-/// Waits for the proxy to stop, or for whoever could say so to be gone.
-pub(super) async fn stopped(stop: &mut Stop) {
-    let _asked = stop.wait_for(|stop| *stop).await.is_ok();
+/// What a connection is told.
+#[derive(Clone)]
+struct Told {
+    orders: Orders,
+    /// When it was accepted, in the orders' terms.
+    generation: u64,
 }
 
-/// Serves a connection that came in at `door`, until it ends.
+/// Serves a connection that came in at `door`, until it ends or is cut.
 pub async fn serve(
     worker: Arc<Worker>,
     door: Door,
     port: u16,
     stream: TcpStream,
     peer: SocketAddr,
-    stop: Stop,
+    orders: Orders,
+) {
+    let generation = orders.borrow().generation;
+    let counted = Arc::clone(&worker);
+    let mut cut = orders.clone();
+    tokio::select! {
+        biased;
+        () = until_its_end(worker, door, port, stream, peer, Told { orders, generation }) => {}
+        // A balancer's questions are no flow of a drain.
+        () = course::cut(&mut cut, generation), if door != Door::Probe => counted.counters.count(Outcome::Cut),
+    }
+}
+
+async fn until_its_end(
+    worker: Arc<Worker>,
+    door: Door,
+    port: u16,
+    stream: TcpStream,
+    peer: SocketAddr,
+    told: Told,
 ) {
     worker.counters.count(Outcome::Connection);
     let Some(_place) = worker.sources.enter(peer.ip()) else {
@@ -56,14 +76,14 @@ pub async fn serve(
     let plain = match door {
         Door::Redirect => true,
         Door::Https | Door::Management => false,
-        Door::Probe => match first_byte(&stream, &worker, &mut stop.clone()).await {
+        Door::Probe => match first_byte(&stream, &worker, told.clone()).await {
             Some(byte) => byte != TLS_HANDSHAKE,
             // A probe that only connects.
             None => return,
         },
     };
     match plain {
-        true => converse(asker, stream, stop).await,
+        true => converse(asker, stream, told).await,
         false => {
             let accepted = tls::accept(stream, &worker.limits, |hello| {
                 let state = worker.current.load();
@@ -78,7 +98,7 @@ pub async fn serve(
             match accepted.await {
                 Accepted::Stream(stream, served) => {
                     let shown = Shown { sni: sni(stream.get_ref().1), served };
-                    converse(Asker { shown: Some(shown), ..asker }, stream, stop).await;
+                    converse(Asker { shown: Some(shown), ..asker }, stream, told).await;
                 }
                 Accepted::NameRefused => {}
                 Accepted::Failed(error) => {
@@ -91,14 +111,30 @@ pub async fn serve(
 }
 
 /// What comes first, left where it is; none if nothing comes.
-async fn first_byte(stream: &TcpStream, worker: &Worker, stop: &mut Stop) -> Option<u8> {
+async fn first_byte(stream: &TcpStream, worker: &Worker, told: Told) -> Option<u8> {
     let mut byte = [0];
     tokio::select! {
+        biased;
         read = timeout(worker.limits.first_byte, stream.peek(&mut byte)) => {
             (read.ok()?.ok()? > 0).then_some(byte[0])
         }
-        () = stopped(stop) => None,
+        () = over(told, Door::Probe) => None,
     }
+}
+
+/// Waits until the connection shall end.
+async fn over(Told { mut orders, generation }: Told, door: Door) {
+    match door {
+        // A drain is not for those whom balancers ask by.
+        Door::Probe => course::left(&mut orders, generation).await,
+        _ => course::ends(&mut orders, generation).await,
+    }
+}
+
+/// The same, but a connection that has only just come may ask first.
+async fn over_and_known(told: Told, door: Door, known: Instant) {
+    over(told, door).await;
+    sleep_until(known).await;
 }
 
 /// R40, R41, R20(d): the certificate of the name asked for, if that name is served at this door. A probe need not ask for one.
@@ -121,23 +157,29 @@ fn sni(connection: &ServerConnection) -> Option<String> {
 }
 
 /// Speaks HTTP/1.1 until one side ends it.
-async fn converse<S>(asker: Asker, stream: S, mut stop: Stop)
+async fn converse<S>(asker: Asker, stream: S, told: Told)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let worker = Arc::clone(&asker.worker);
     let limits = Arc::clone(&worker.limits);
     let asker = Arc::new(asker);
+    let (door, orders) = (asker.door, told.orders.clone());
     let service = service_fn(move |request| {
-        let asker = Arc::clone(&asker);
-        async move { Ok::<_, Infallible>(asker.answer(request).await) }
+        let (asker, orders) = (Arc::clone(&asker), orders.clone());
+        async move {
+            let answer = asker.answer(request).await;
+            let course = *orders.borrow();
+            let is_last = if door == Door::Probe { !course.accepts } else { course.closes };
+            Ok::<_, Infallible>(if is_last { answers::closing(answer) } else { answer })
+        }
     });
     let gate = Gate::new(stream, Arc::clone(&limits));
     let mut connection = worker.http.serve_connection(TokioIo::new(gate), service);
     let outcome = tokio::select! {
         biased;
         outcome = &mut connection => outcome,
-        () = stopped(&mut stop) => {
+        () = over_and_known(told, door, Instant::now() + limits.moment) => {
             Pin::new(&mut connection).graceful_shutdown();
             (&mut connection).await
         }

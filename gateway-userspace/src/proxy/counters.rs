@@ -22,6 +22,8 @@ outcomes! {
     Connection = "connections",
     /// A connection was closed at once: too many in all or of its source.
     TooManyConnections = "over the connection limit",
+    /// A connection was cut, at the end of a drain or of the proxy.
+    Cut = "cut at the end",
     /// The ClientHello had no name, or an unknown one.
     NameRefused = "names refused in TLS",
     /// The handshake failed or took too long.

@@ -31,6 +31,9 @@ pub struct Limits {
     /// How long a connection that we close is still read from, so that unread bytes do not turn our FIN into a reset that
     /// destroys the answer on its way (RFC 9112, section 9.6).
     pub linger: Duration,
+    /// What requests get once the connections of a drain shall end, and kept connections once the proxy leaves: a client that is
+    /// busy asks again within it, and its answer says that it is the last.
+    pub moment: Duration,
     /// From SIGTERM until requests in flight are cut.
     pub shutdown: Duration,
     /// What hyper holds of a connection in each direction: above [`Self::head_bytes`], for a whole head has to fit. Slow readers
@@ -80,6 +83,7 @@ impl Default for Limits {
             upstream_stall: Duration::from_secs(60),
             upstream_idle: Duration::from_secs(30),
             linger: Duration::from_secs(1),
+            moment: Duration::from_secs(2),
             shutdown: Duration::from_secs(10),
             buffer_bytes: 64 * 1024,
             head_bytes: 32 * 1024,

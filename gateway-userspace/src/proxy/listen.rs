@@ -1,15 +1,17 @@
 //! Accepting connections at a door.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::mpsc,
-    time::{interval, sleep},
+    time::{interval, sleep, timeout},
 };
 
 use super::{
-    connection::{self, Stop},
+    connection,
+    course::{self, Orders},
     routes::Door,
     worker::Worker,
 };
@@ -17,32 +19,78 @@ use super::{
 /// How long to wait when the process is out of descriptors or memory: accepting again at once would only spin.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
+/// Nothing has come for so long to a listener that is given up: a handshake that had begun is through.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// A queue is not longer; who still comes would keep it full for ever.
+const MOST_WAITING: usize = 4096;
+
 /// Is held by every connection: when all are gone, the proxy may end.
 pub type Alive = mpsc::Sender<()>;
 
-/// Accepts until `stop`. Connections go on after that.
-pub async fn listen(worker: Arc<Worker>, door: Door, listener: TcpListener, stop: Stop, alive: Alive) {
-    let port = listener.local_addr().map_or(0, |address| address.port());
-    let mut stopped = stop.clone();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = connection::stopped(&mut stopped) => return,
-        };
+/// Accepts until it is ordered not to. Connections go on after that.
+pub async fn listen(worker: Arc<Worker>, door: Door, listener: TcpListener, orders: Orders, alive: Alive) {
+    let mut closed = orders.clone();
+    let accept = Accept { worker, door, orders, alive };
+    tokio::select! {
+        () = accept.all(&listener) => {}
+        () = course::closed(&mut closed) => {}
+    }
+    accept.waiting(&listener);
+}
+
+/// Serves what still comes to a listener that nobody asks for any more, until nothing has come for a moment: to close it at once
+/// would reset what waits.
+pub async fn finish(worker: Arc<Worker>, door: Door, listener: TcpListener, orders: Orders, alive: Alive) {
+    let accept = Accept { worker, door, orders, alive };
+    while let Ok(accepted) = timeout(QUIET, listener.accept()).await {
+        accept.serve(accepted);
+    }
+    accept.waiting(&listener);
+}
+
+/// What every connection of a listener gets.
+struct Accept {
+    worker: Arc<Worker>,
+    door: Door,
+    orders: Orders,
+    alive: Alive,
+}
+
+impl Accept {
+    async fn all(&self, listener: &TcpListener) {
+        loop {
+            if let Some(error) = self.serve(listener.accept().await) {
+                log::warn!("cannot accept connections: {error}; trying again");
+                sleep(EXHAUSTED).await;
+            }
+        }
+    }
+
+    /// What waits now.
+    fn waiting(&self, listener: &TcpListener) {
+        for _ in 0..MOST_WAITING {
+            let Some(accepted) = listener.accept().now_or_never() else { return };
+            self.serve(accepted);
+        }
+    }
+
+    /// Serves a connection. An error that is of no connection comes back.
+    fn serve(&self, accepted: io::Result<(TcpStream, SocketAddr)>) -> Option<io::Error> {
         match accepted {
             Ok((stream, peer)) => {
-                let serve = connection::serve(Arc::clone(&worker), door, port, stream, peer, stop.clone());
-                let alive = alive.clone();
+                let (worker, orders) = (Arc::clone(&self.worker), self.orders.clone());
+                let port = stream.local_addr().map_or(0, |address| address.port());
+                let serve = connection::serve(worker, self.door, port, stream, peer, orders);
+                let alive = self.alive.clone();
                 tokio::spawn(async move {
                     serve.await;
                     drop(alive);
                 });
+                None
             }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                log::warn!("cannot accept connections on port {port}: {error}; trying again");
-                sleep(EXHAUSTED).await;
-            }
+            Err(error) if is_of_one_connection(&error) => None,
+            Err(error) => Some(error),
         }
     }
 }

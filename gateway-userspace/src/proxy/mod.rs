@@ -8,7 +8,9 @@ pub mod bind;
 pub mod body;
 pub mod connection;
 pub mod counters;
+pub mod course;
 pub mod gate;
+pub mod handover;
 pub mod headers;
 pub mod host;
 pub mod limits;
@@ -20,16 +22,19 @@ pub mod rate;
 mod request;
 pub mod routes;
 mod run;
+mod serve;
+mod signals;
 pub mod sources;
 pub mod state;
+pub mod store;
 pub mod tls;
 pub mod unknown;
+mod upgrade;
 pub mod upstream;
 pub mod worker;
+mod workers;
 
 use std::path::PathBuf;
-
-use self::probe::BalancerAt;
 
 /// What `gateway proxy` takes.
 #[derive(Debug, clap::Args)]
@@ -44,6 +49,10 @@ pub struct Args {
     /// out of tunnels
     #[arg(long)]
     pub beside_balancer: bool,
+    /// If a proxy of this instance runs here, follow it: its sockets, queues and sessions are handed over, and it ends once its
+    /// requests have. Without one it is an ordinary start
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 /// Runs until SIGINT or SIGTERM; SIGHUP takes up names, routes and certificates of a changed file.
@@ -51,6 +60,5 @@ pub struct Args {
 /// # Errors
 /// What could not be done, and what to do about it.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let balancer = if args.beside_balancer { BalancerAt::Here } else { BalancerAt::Elsewhere };
-    run::run(&args.config, &args.instance, balancer)
+    run::run(args)
 }

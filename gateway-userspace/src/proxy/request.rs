@@ -60,7 +60,7 @@ impl Asker {
             if state.routes.probed(request.method(), request.uri()) {
                 return self.counted(Outcome::Status, answers::empty(StatusCode::OK));
             }
-            return match probe::answer(&state.asked, &self.worker.flows, self.peer, &request).await {
+            return match probe::answer(&state.asked, &self.worker.port, self.peer, request).await {
                 Some(answer) => self.counted(Outcome::Observed, answer),
                 None => self.counted(Outcome::NotFound, answers::last(StatusCode::NOT_FOUND)),
             };

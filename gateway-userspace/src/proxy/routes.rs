@@ -14,7 +14,7 @@ use crate::model::{Endpoint, Model, Role, Route};
 pub const STATUS_PATH: &str = "/status-0123456789abcdef";
 
 /// A kind of listener: what may be asked there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Door {
     /// VIP:443, every role.
     Https,

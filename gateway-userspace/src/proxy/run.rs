@@ -1,82 +1,64 @@
-//! The life of `gateway proxy`: addresses, sockets, workers, signals, and all of it undone at the end.
+//! How `gateway proxy` starts: the file, a predecessor if there is one, the VIPs; and what a changed file changes.
 
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::server::ProducesTickets;
-use sd_notify::NotifyState;
-use tokio::{
-    runtime,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
-    time::interval,
-};
+use tokio::runtime;
 
 use super::{
+    Args,
     bind::{self, Address, Tunnel},
-    connection::Stop,
-    counters::Sum,
+    course::Life,
+    handover,
     headers::Via,
     limits::Limits,
-    listen,
-    probe::{Asked, BalancerAt, Flows},
-    routes::Door,
+    probe::{self, BalancerAt},
+    serve::Service,
+    signals::Signals,
     state::State,
-    tls,
-    upstream::{self, Upstreams},
-    worker::{Current, Worker},
+    tls::Tickets,
+    upgrade::Upgrade,
+    upstream::Upstreams,
+    worker::Current,
 };
 use crate::{
     config,
-    model::{Instance, Model},
-    net::{
-        loopback::{self, Held},
-        reply::Replies,
-    },
+    model::{AdminState, Instance, Model},
+    net::{self, loopback, reply::Replies},
 };
 
-/// How often it is seen to that replies still find their way back, as often as the balancer looks at its own.
-const KEEP: Duration = Duration::from_secs(5);
-
 /// What stays the same until the end.
-struct Proxy<'a> {
-    config: &'a Path,
-    limits: Arc<Limits>,
-    tickets: Arc<dyn ProducesTickets>,
-    current: Current,
-    addresses: Vec<Address>,
-    replies: Vec<Replies>,
+pub(super) struct Proxy {
+    pub(super) config: PathBuf,
+    pub(super) limits: Arc<Limits>,
+    pub(super) tickets: Arc<Tickets>,
+    pub(super) current: Current,
+    pub(super) addresses: Vec<Address>,
+    pub(super) replies: Vec<Replies>,
     /// What a packet of a client is in when it comes here.
-    tunnel: Option<Tunnel>,
-    workers: usize,
+    pub(super) tunnel: Option<Tunnel>,
+    pub(super) workers: usize,
     instance: String,
     balancer: BalancerAt,
+    pub(super) via: Via,
+    /// Where successors ask.
+    pub(super) socket: PathBuf,
 }
 
-/// The signals of this process, heard from their making on.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        let heard = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            interrupt: heard(SignalKind::interrupt())?,
-            terminate: heard(SignalKind::terminate())?,
-            hangup: heard(SignalKind::hangup())?,
-        })
-    }
-}
-
-/// Serves `instance` of the file `config` until SIGINT or SIGTERM.
-pub(super) fn run(config: &Path, instance: &str, balancer: BalancerAt) -> anyhow::Result<()> {
-    let model = config::load(config)?;
-    let me = find(&model, instance)?;
+/// Serves the instance until it is asked to end, or a successor takes over.
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let balancer = if args.beside_balancer { BalancerAt::Here } else { BalancerAt::Elsewhere };
+    let upgrade = Upgrade::of(args)?;
+    let model = config::load(&args.config)?;
+    let me = find(&model, &args.instance)?;
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let mut limits = Limits::default();
     if let Some(descriptors) = raise_descriptor_limit() {
@@ -87,39 +69,70 @@ pub(super) fn run(config: &Path, instance: &str, balancer: BalancerAt) -> anyhow
         );
     }
     let limits = Arc::new(limits);
-    let tickets = tls::tickets().context("cannot make keys for session tickets")?;
+    let via = Via::new(&args.instance)
+        .ok_or_else(|| anyhow!("the instance's name {:?} cannot stand in a Via field", args.instance))?;
+    let socket = handover::path(&args.instance)?;
+    let mut predecessor = if args.take_over { handover::ask(&socket)? } else { None };
+    let tickets = match &mut predecessor {
+        Some(predecessor) => Tickets::of(std::mem::take(&mut predecessor.tickets)),
+        None => Tickets::new(),
+    };
+    let tickets = Arc::new(tickets.context("cannot make keys for session tickets")?);
+    let keys: Arc<dyn ProducesTickets> = Arc::<Tickets>::clone(&tickets);
     let upstreams = Upstreams::new(workers, &limits);
-    let state = State::load(&model, Asked::of(&model, me, balancer), &tickets, &limits, &upstreams)?;
+    let state = State::load(&model, probe::Asked::of(&model, me, balancer), &keys, &limits, &upstreams)?;
     let addresses = bind::addresses(&model, me);
-    let replies = bind::replies(&model, me, &addresses);
-    let tunnel = bind::tunnel(&model, me);
-    let via = Via::new(instance)
-        .ok_or_else(|| anyhow!("the instance's name {instance:?} cannot stand in a Via field"))?;
     let proxy = Proxy {
-        config,
+        config: args.config.clone(),
         current: Arc::new(ArcSwap::from_pointee(state)),
+        replies: bind::replies(&model, me, &addresses),
+        tunnel: bind::tunnel(&model, me),
         limits,
         tickets,
         addresses,
-        replies,
-        tunnel,
         workers,
-        instance: instance.to_owned(),
+        instance: args.instance.clone(),
         balancer,
+        via,
+        socket,
     };
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     let vips: Vec<_> = model.vip.all().collect();
     runtime.block_on(async {
         // Before the VIPs, so that no signal ends this process with them on lo.
-        let mut signals = Signals::listen()?;
-        let mut held = loopback::hold(&vips, &me.dip).await.context("cannot take the VIPs")?;
+        let signals = Signals::listen()?;
+        let mut held = match &predecessor {
+            None => loopback::hold(&vips, &me.dip).await.map_err(already_running),
+            Some(predecessor) => {
+                let lock = predecessor.lock.try_clone().context("cannot copy a descriptor")?;
+                loopback::hold_after(lock, &vips, &me.dip).await.map_err(Into::into)
+            }
+        }
+        .context("cannot take the VIPs")?;
         held.send_back(&proxy.replies).await.context("cannot send replies through the balancer")?;
-        held.settle().await.context("cannot undo what the last proxy left")?;
-        let outcome = proxy.serve(&via, &held, &mut signals).await;
-        let released = held.release().await.context("cannot give back the VIPs");
-        outcome.and(released)
+        let mut life = Life::new(proxy.limits.moment, proxy.limits.shutdown);
+        if let Some(predecessor) = &predecessor {
+            life.go_on(predecessor.drain, Instant::now());
+        }
+        life.file(drain(&model, me), Instant::now());
+        Service::start(proxy, held, life, predecessor).await?.run(signals, upgrade).await
     })
+}
+
+/// How long an instance that is down may keep its connections.
+fn drain(model: &Model, me: &Instance) -> Option<Duration> {
+    (me.admin_state == AdminState::Down).then_some(model.balancer.drain)
+}
+
+fn already_running(error: net::Error) -> anyhow::Error {
+    let is_running = matches!(error, net::Error::Running { .. });
+    let error = anyhow::Error::from(error);
+    if is_running {
+        error.context("a proxy serves already; `--take-over` follows it without losing a connection")
+    } else {
+        error
+    }
 }
 
 fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
@@ -138,125 +151,29 @@ fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
     }
 }
 
-impl Proxy<'_> {
-    async fn serve(&self, via: &Via, held: &Held, signals: &mut Signals) -> anyhow::Result<()> {
-        let inside = self.tunnel.map(|tunnel| tunnel.inside(held.mtu()));
-        let sockets = bind::bind(&self.addresses, &self.replies, self.workers, inside)?;
-        let (stop, stopped) = watch::channel(false);
-        let mut workers = Vec::new();
-        let mut threads = Vec::new();
-        let (ready, mut started) = mpsc::channel(self.workers);
-        let flows = Arc::new(Flows::default());
-        tokio::spawn(upstream::watch(Arc::clone(&self.current.load().upstreams)));
-        for (number, listeners) in sockets.into_iter().enumerate() {
-            let worker = Arc::new(Worker::new(
-                Arc::clone(&self.current),
-                Arc::clone(&self.limits),
-                via.clone(),
-                Arc::clone(&flows),
-            ));
-            workers.push(Arc::clone(&worker));
-            let (stopped, ready) = (stopped.clone(), ready.clone());
-            let thread = thread::Builder::new().name(format!("proxy-{number}"));
-            threads.push(
-                thread
-                    .spawn(move || work(&worker, listeners, &stopped, ready))
-                    .context("cannot start a thread")?,
-            );
-        }
-        drop(ready);
-        // Until every worker has said so or is gone.
-        let mut serving = 0;
-        while started.recv().await.is_some() {
-            serving += 1;
-        }
-        if serving == threads.len() {
-            for address in &self.addresses {
-                log::info!("listening on {address}");
-            }
-            notify(&[NotifyState::Ready]);
-            let mut tick = interval(KEEP);
-            loop {
-                tokio::select! {
-                    _ = tick.tick() => keep(held).await,
-                    _ = signals.terminate.recv() => break,
-                    _ = signals.interrupt.recv() => break,
-                    _ = signals.hangup.recv() => self.reload(),
-                }
-            }
-            log::info!("stopping; requests in flight have {} s", self.limits.shutdown.as_secs());
-        }
-        notify(&[NotifyState::Stopping]);
-        stop.send_replace(true);
-        for thread in threads {
-            // Blocking is fine: nothing else is left to do here. A worker that did not start says why.
-            thread.join().map_err(|_| anyhow!("a worker panicked"))??;
-        }
-        let counters: Vec<_> = workers.iter().map(|worker| worker.counters()).collect();
-        log::info!("stopped: {}", Sum(&counters));
-        Ok(())
-    }
-
-    /// SIGHUP: names, routes, certificates. A file that cannot be served leaves everything as it is.
-    fn reload(&self) {
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => notify(&[NotifyState::Reloading, now]),
-            Err(_) => notify(&[NotifyState::Reloading]),
-        }
-        match self.reloaded() {
-            Ok(()) => log::info!("{} is taken up", self.config.display()),
-            Err(error) => log::error!(
-                "{} is not taken up, the running configuration stays: {error:#}",
-                self.config.display()
-            ),
-        }
-        notify(&[NotifyState::Ready]);
-    }
-
-    fn reloaded(&self) -> anyhow::Result<()> {
-        let model = config::load(self.config)?;
+impl Proxy {
+    /// SIGHUP: names, routes, certificates, what balancers are told, a drain. A file that cannot be served leaves everything as
+    /// it is.
+    pub(super) fn reload(&self, life: &mut Life) -> anyhow::Result<()> {
+        let model = config::load(&self.config)?;
         let me = find(&model, &self.instance)?;
-        let asked = Asked::of(&model, me, self.balancer);
+        let keys: Arc<dyn ProducesTickets> = Arc::<Tickets>::clone(&self.tickets);
+        let asked = probe::Asked::of(&model, me, self.balancer);
         let upstreams = Arc::clone(&self.current.load().upstreams);
-        let state = State::load(&model, asked, &self.tickets, &self.limits, &upstreams)?;
+        let state = State::load(&model, asked, &keys, &self.limits, &upstreams)?;
         let addresses = bind::addresses(&model, me);
         if addresses != self.addresses {
             log::warn!(
-                "VIPs, DIPs, mode, forwarding, probe port or redirect_http changed: restart the proxy to listen there"
+                "VIPs, DIPs, mode, forwarding, probe port or redirect_http changed: restart the proxy to listen there \
+                 (SIGUSR2 does it without losing a connection)"
             );
         } else if bind::replies(&model, me, &addresses) != self.replies {
             log::warn!("balancer.address changed: restart the proxy to send replies there");
         }
+        life.file(drain(&model, me), Instant::now());
         self.current.store(Arc::new(state));
         Ok(())
     }
-}
-
-/// One core's thread: says that it is `ready`, serves until stopped, then until its connections are done or out of time.
-fn work(
-    worker: &Arc<Worker>,
-    listeners: Vec<(Door, std::net::TcpListener)>,
-    stop: &Stop,
-    ready: mpsc::Sender<()>,
-) -> anyhow::Result<()> {
-    let runtime =
-        runtime::Builder::new_current_thread().enable_all().build().context("cannot start a worker")?;
-    runtime.block_on(async {
-        let (alive, mut dead) = mpsc::channel(1);
-        for (door, listener) in listeners {
-            let listener = tokio::net::TcpListener::from_std(listener).context("cannot use a socket")?;
-            tokio::spawn(listen::listen(Arc::clone(worker), door, listener, stop.clone(), alive.clone()));
-        }
-        drop(alive);
-        tokio::spawn(listen::sweep(Arc::clone(worker)));
-        ready.send(()).await.context("the proxy ended while a worker started")?;
-        drop(ready);
-        super::connection::stopped(&mut stop.clone()).await;
-        if tokio::time::timeout(worker.limits.shutdown, dead.recv()).await.is_err() {
-            log::warn!("cutting requests that are still in flight");
-        }
-        Ok(())
-    })
 }
 
 /// The soft limit of most systems is 1,024 for the sake of select(2), which is not used here. Returns what may be open now.
@@ -265,17 +182,4 @@ fn raise_descriptor_limit() -> Option<u64> {
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard))
         .inspect_err(|error| log::warn!("cannot raise the limit of open descriptors: {error}"));
     raised.or_else(|_| getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft)).ok()
-}
-
-async fn keep(held: &Held) {
-    if let Err(error) = held.keep().await {
-        log::warn!("{:#}", anyhow::Error::from(error));
-    }
-}
-
-/// To systemd, where there is one.
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        log::warn!("cannot tell the service manager: {error}");
-    }
 }

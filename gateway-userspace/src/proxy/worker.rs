@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 
 use super::{
-    counters::Counters, headers::Via, limits::Limits, probe::Flows, sources::Sources, state::State,
+    counters::Counters, headers::Via, limits::Limits, probe::Port, sources::Sources, state::State,
     unknown::UnknownLog, upstream::Pool,
 };
 
@@ -22,7 +22,7 @@ pub struct Worker {
     pub(super) pool: Pool,
     pub(super) sources: Arc<Sources>,
     /// Of all workers.
-    pub(super) flows: Arc<Flows>,
+    pub(super) port: Arc<Port>,
     pub(super) counters: Counters,
     pub(super) unknown: UnknownLog,
     pub(super) http: http1::Builder,
@@ -30,7 +30,7 @@ pub struct Worker {
 
 impl Worker {
     /// A worker without connections.
-    pub fn new(current: Current, limits: Arc<Limits>, via: Via, flows: Arc<Flows>) -> Self {
+    pub fn new(current: Current, limits: Arc<Limits>, via: Via, port: Arc<Port>) -> Self {
         let mut http = http1::Builder::new();
         // The gate reads only when hyper wants a head or a body, so it can time the phases: that needs half_close. It also serves
         // clients that end their side once they have asked.
@@ -40,7 +40,7 @@ impl Worker {
             .header_read_timeout(None);
         Self {
             via,
-            flows,
+            port,
             pool: Pool::new(Arc::clone(&current.load().upstreams)),
             sources: Arc::new(Sources::new(limits.connections, limits.connections_per_source)),
             counters: Counters::default(),

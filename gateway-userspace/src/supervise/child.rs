@@ -26,6 +26,7 @@ use super::{
     backoff::Backoff,
     notify::{NotifySocket, Said},
 };
+use crate::proxy::store::SUPERVISOR;
 
 /// How long a child may take to stop, before it is killed: a proxy lets requests end.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
@@ -41,6 +42,8 @@ pub(super) enum Event {
     Exited(ExitStatus),
     /// The wait after a crash is over.
     RestartDue,
+    /// Nothing that concerns others.
+    Other,
 }
 
 /// What failed.
@@ -61,6 +64,12 @@ pub(super) struct Child {
     arguments: Vec<OsString>,
     notify: NotifySocket,
     process: Option<Process>,
+    /// Starts, to take over from it.
+    successor: Option<Process>,
+    /// Was taken over from, and lets its connections end.
+    leaving: Option<Process>,
+    /// It was asked to end so that it is started anew.
+    is_renewed: bool,
     /// Since when it has been ready.
     ready_since: Option<Instant>,
     restart_at: Option<Instant>,
@@ -72,7 +81,18 @@ impl Child {
     pub(super) fn new(name: &'static str, arguments: Vec<OsString>, folder: &Path) -> Result<Self, Error> {
         let notify = NotifySocket::bind(folder, name).map_err(|source| Error::Notify { name, source })?;
         let backoff = Backoff::new();
-        Ok(Self { name, arguments, notify, process: None, ready_since: None, restart_at: None, backoff })
+        Ok(Self {
+            name,
+            arguments,
+            notify,
+            process: None,
+            successor: None,
+            leaving: None,
+            is_renewed: false,
+            ready_since: None,
+            restart_at: None,
+            backoff,
+        })
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -86,7 +106,7 @@ impl Child {
     /// Starts a process. On an error the next attempt is due after a wait, as after a crash.
     pub(super) fn start(&mut self) -> Result<(), Error> {
         self.notify.clear();
-        match self.spawn() {
+        match self.spawn(&[]) {
             Ok(process) => {
                 self.process = Some(process);
                 self.restart_at = None;
@@ -101,14 +121,20 @@ impl Child {
 
     /// It shall end when this process ends, however that ends; and Ctrl-C in a terminal shall reach this process only,
     /// which then stops its children in order.
-    fn spawn(&self) -> io::Result<Process> {
+    fn spawn(&self, more: &[&str]) -> io::Result<Process> {
         let own = Pid::this();
         let mut command = Command::new(env::current_exe()?);
         command
             .arg(self.name)
             .args(&self.arguments)
+            .args(more)
+            // They are between this process and its own service manager.
+            .env_remove("FDSTORE")
+            .env_remove("WATCHDOG_USEC")
+            .env(SUPERVISOR, own.to_string())
             .env("NOTIFY_SOCKET", self.notify.path())
             .process_group(0);
+        let stored = self.notify.store().pass(&mut command)?;
         let die_with_parent = move || {
             set_pdeathsig(Signal::SIGTERM)?;
             // The parent may have ended before the signal was asked for.
@@ -117,7 +143,9 @@ impl Child {
         // SAFETY: between fork and exec only async-signal-safe calls are allowed: prctl and getppid are system calls,
         // and no memory is allocated.
         unsafe { command.pre_exec(die_with_parent) };
-        command.spawn()
+        let process = command.spawn();
+        drop(stored);
+        process
     }
 
     /// The next event. Safe to drop half-way: nothing is lost.
@@ -131,21 +159,58 @@ impl Child {
             return Ok(Event::RestartDue);
         };
         tokio::select! {
-            said = self.notify.next() => match said.map_err(|source| Error::Notify { name, source })? {
-                Said::Reloading => Ok(Event::Reloading),
-                Said::Ready => {
-                    self.ready_since.get_or_insert_with(Instant::now);
-                    Ok(Event::Ready)
+            // What it said before it ended comes first.
+            biased;
+            said = self.notify.next() => {
+                match said.map_err(|source| Error::Notify { name, source })? {
+                    Said::Ready => {}
+                    Said::Reloading => return Ok(Event::Reloading),
+                    Said::Main(pid) => {
+                        if let Some(successor) = self.successor.take_if(|successor| successor.id() == Some(pid)) {
+                            self.leaving = self.process.replace(successor);
+                        }
+                        return Ok(Event::Other);
+                    }
                 }
-            },
+                self.ready_since.get_or_insert_with(Instant::now);
+                Ok(Event::Ready)
+            }
             status = process.wait() => {
                 let status = status.map_err(|source| Error::Wait { name, source })?;
                 let ran = self.ready_since.map_or(Duration::ZERO, |since| since.elapsed());
                 self.process = None;
                 self.ready_since = None;
+                if std::mem::take(&mut self.is_renewed) {
+                    self.restart_at = Some(Instant::now());
+                    return Ok(Event::Other);
+                }
                 self.restart_at = Some(Instant::now() + self.backoff.after(ran));
                 Ok(Event::Exited(status))
             }
+            status = end_of(&mut self.successor) => {
+                log::error!("the new `gateway {name}` {}; the running one goes on", describe(status));
+                Ok(Event::Other)
+            }
+            _ = end_of(&mut self.leaving) => Ok(Event::Other),
+        }
+    }
+
+    /// Starts the program as it is now, to take over from the process that runs.
+    pub(super) fn follow(&mut self) -> Result<(), Error> {
+        if self.process.is_none() || self.successor.is_some() {
+            // The next start is of the new program anyway.
+            return Ok(());
+        }
+        let start = self.spawn(&["--take-over"]);
+        self.successor = Some(start.map_err(|source| Error::Start { name: self.name, source })?);
+        Ok(())
+    }
+
+    /// Ends it, and starts the program as it is now at once.
+    pub(super) fn renew(&mut self) {
+        if self.is_ready() {
+            self.is_renewed = true;
+            self.signal(Signal::SIGTERM);
         }
     }
 
@@ -158,8 +223,11 @@ impl Child {
     }
 
     /// Asks it to end and waits until it has; kills it when it takes too long.
-    pub(super) async fn stop(&mut self) -> Result<(), Error> {
-        self.signal(Signal::SIGTERM);
+    pub(super) async fn stop(&mut self, signal: Signal) -> Result<(), Error> {
+        if let Some(mut successor) = self.successor.take() {
+            successor.kill().await.map_err(|source| Error::Wait { name: self.name, source })?;
+        }
+        self.signal(signal);
         let Some(mut process) = self.process.take() else { return Ok(()) };
         let failed = |source| Error::Wait { name: self.name, source };
         match timeout(STOP_PATIENCE, process.wait()).await {
@@ -180,6 +248,14 @@ impl Child {
         }
         Ok(())
     }
+}
+
+/// How a process ended that is not the main one; then it is nobody's.
+async fn end_of(process: &mut Option<Process>) -> ExitStatus {
+    let Some(waited) = process else { return std::future::pending().await };
+    let status = waited.wait().await.unwrap_or_default();
+    *process = None;
+    status
 }
 
 /// "ended with exit code 1", "was killed by SIGSEGV"

@@ -4,6 +4,7 @@
 mod backoff;
 mod child;
 mod notify;
+mod store;
 mod supervisor;
 
 use std::path::PathBuf;
@@ -21,7 +22,9 @@ Examples:
   gateway run --config /etc/gateway/gateway.toml
       balancer and proxy on this host, which has one of the instances' addresses, until Ctrl-C
   kill -HUP PID
-      both take up the changed file";
+      both take up the changed file
+  kill -USR2 PID
+      both are started anew, as the program is on disk now; no connection is refused or reset";
 
 /// What `gateway run` takes.
 #[derive(Debug, clap::Args)]

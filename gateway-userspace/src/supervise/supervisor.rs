@@ -35,7 +35,8 @@ pub(super) async fn run(config: &Path, instance: &InstanceName) -> anyhow::Resul
     };
     let served = supervisor.serve(&mut signals).await;
     tell(&[NotifyState::Stopping]);
-    let stopped = supervisor.stop().await;
+    // Where it ends by an error, the host is left as it was found.
+    let stopped = supervisor.stop(*served.as_ref().unwrap_or(&Signal::SIGINT)).await;
     served.and(stopped)
 }
 
@@ -44,11 +45,13 @@ struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     hangup: tokio::signal::unix::Signal,
+    upgrade: tokio::signal::unix::Signal,
 }
 
 enum Request {
-    Stop(&'static str),
+    Stop(Signal),
     Reload,
+    Upgrade,
 }
 
 impl Signals {
@@ -57,14 +60,16 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
     async fn next(&mut self) -> Request {
         tokio::select! {
-            _ = self.interrupt.recv() => Request::Stop("SIGINT"),
-            _ = self.terminate.recv() => Request::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Request::Stop(Signal::SIGINT),
+            _ = self.terminate.recv() => Request::Stop(Signal::SIGTERM),
             _ = self.hangup.recv() => Request::Reload,
+            _ = self.upgrade.recv() => Request::Upgrade,
         }
     }
 }
@@ -79,7 +84,8 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    async fn serve(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
+    /// Until it is asked to stop, by which signal.
+    async fn serve(&mut self, signals: &mut Signals) -> anyhow::Result<Signal> {
         self.balance.start()?;
         let mut started = false;
         let mut watchdog = Watchdog::asked();
@@ -88,10 +94,18 @@ impl Supervisor {
                 request = signals.next() => match request {
                     Request::Stop(signal) => {
                         log::info!("{signal}: stopping");
-                        return Ok(());
+                        return Ok(signal);
                     }
                     Request::Reload => {
                         self.reload();
+                        continue;
+                    }
+                    Request::Upgrade => {
+                        log::info!("SIGUSR2: both are started anew");
+                        if let Err(error) = self.proxy.follow() {
+                            log::error!("{error:#}");
+                        }
+                        self.balance.renew();
                         continue;
                     }
                 },
@@ -111,7 +125,7 @@ impl Supervisor {
                 continue;
             }
             match event {
-                Event::Ready | Event::Reloading => {}
+                Event::Ready | Event::Reloading | Event::Other => {}
                 Event::Exited(status) if !started => {
                     anyhow::bail!("`gateway {name}` {}; what it said is above", describe(status));
                 }
@@ -153,9 +167,9 @@ impl Supervisor {
     }
 
     /// In reverse order: nobody is listening any more before the VIPs go.
-    async fn stop(&mut self) -> anyhow::Result<()> {
-        let proxy = self.proxy.stop().await;
-        let balance = self.balance.stop().await;
+    async fn stop(&mut self, signal: Signal) -> anyhow::Result<()> {
+        let proxy = self.proxy.stop(signal).await;
+        let balance = self.balance.stop(signal).await;
         Ok(proxy.and(balance)?)
     }
 }

@@ -14,18 +14,20 @@ use gateway_userspace::{
         Role, Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
     },
     proxy::{
+        course::Course,
         headers::Via,
         limits::Limits,
         listen::listen,
-        probe::{Asked, BalancerAt},
+        probe::{Asked, BalancerAt, Port, Told},
         routes::Door,
         state::State,
-        tls,
+        tls::Tickets,
         upstream::{self, Connector, Upstreams},
         worker::{Current, Worker},
     },
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::server::ProducesTickets;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tempfile::TempDir;
 use tokio::{
@@ -53,9 +55,10 @@ pub(crate) struct Running {
     pub(crate) probe: SocketAddr,
     pub(crate) model: Model,
     pub(crate) ca: CertificateDer<'static>,
-    pub(crate) tickets: Arc<dyn rustls::server::ProducesTickets>,
-    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) tickets: Arc<dyn ProducesTickets>,
+    pub(crate) stop: watch::Sender<Course>,
     pub(crate) alive: mpsc::Receiver<()>,
+    pub(crate) told: mpsc::Receiver<Told>,
     pub(crate) folder: TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -105,7 +108,7 @@ impl Setup {
         let issuer = Issuer::new(params, key);
         let model = self.model(&folder, &issuer);
 
-        let tickets = tls::tickets().unwrap();
+        let tickets: Arc<dyn ProducesTickets> = Arc::new(Tickets::new().unwrap());
         let upstreams = Upstreams::new(1, &self.limits);
         tokio::spawn(upstream::watch(Arc::clone(&upstreams)));
         let mut state = State::load(&model, asked(&model), &tickets, &self.limits, &upstreams).unwrap();
@@ -113,9 +116,11 @@ impl Setup {
         state.connector = Connector::new(Some(trust), &self.limits);
         let current = Arc::new(ArcSwap::from_pointee(state));
         let via = Via::new("gw-1").unwrap();
-        let worker = Worker::new(Arc::clone(&current), Arc::new(self.limits), via, Arc::default());
+        let (tell, told) = mpsc::channel(4);
+        let port = Arc::new(Port::new(tell));
+        let worker = Worker::new(Arc::clone(&current), Arc::new(self.limits), via, port);
         let worker = Arc::new(worker);
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(Course::default());
         let (alive_here, alive) = mpsc::channel(1);
         let mut addresses = Vec::new();
         for door in [Door::Https, Door::Management, Door::Redirect, Door::Probe] {
@@ -135,6 +140,7 @@ impl Setup {
             tickets,
             stop,
             alive,
+            told,
             folder,
             issuer,
         }

@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, time::Duration};
 
-use gateway_userspace::proxy::{counters::Outcome, limits::Limits};
+use gateway_userspace::proxy::{counters::Outcome, course::Course, limits::Limits};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -264,7 +264,8 @@ async fn stopping_lets_requests_end_and_idle_connections_go() {
     let mut busy = proxy.tls(proxy.https, API).await;
     busy.write_all(GET.as_bytes()).await.unwrap();
     let mut upstream = upstream(&listener).await;
-    proxy.stop.send_replace(true);
+    let leaving = Course { accepts: false, closes: true, ending: u64::MAX, ..Course::default() };
+    proxy.stop.send_replace(leaving);
     assert_eq!(rest(&mut idle).await, b"");
     assert_eq!(rest(&mut fresh).await, b"");
     upstream.write_all(OK).await.unwrap();

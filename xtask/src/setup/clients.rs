@@ -22,6 +22,11 @@ const CLIENTS: &[Client] = &[
     Client { program: "curl", package: "curl", what_for: "requests as clients make them" },
     Client { program: "ping", package: "iputils-ping", what_for: "echo requests as clients make them" },
     Client { program: "openssl", package: "openssl", what_for: "TLS handshakes as clients make them" },
+    Client {
+        program: "h2load",
+        package: "nghttp2-client",
+        what_for: "busy clients while a proxy is restarted",
+    },
 ];
 
 /// What gateway is compared with; only `cargo xtask bench forwarding` brings it.

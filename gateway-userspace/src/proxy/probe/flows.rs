@@ -24,7 +24,7 @@ const GOOD_FOR: Duration = Duration::from_millis(200);
 
 /// What the kernel said last. One question at a time, for all workers.
 #[derive(Debug, Default)]
-pub struct Flows(Mutex<Option<(Instant, Arc<[Connection]>)>>);
+pub(super) struct Flows(Mutex<Option<(Instant, Arc<[Connection]>)>>);
 
 /// The answer's body.
 #[derive(Debug, Serialize)]

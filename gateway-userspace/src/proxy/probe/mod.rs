@@ -1,13 +1,17 @@
 //! The probe's port, plain HTTP on the instance's own address: what balancers ask an instance.
 
+mod drain;
 mod flows;
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use http::{Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
 use ipnet::IpNet;
+use tokio::sync::mpsc;
 
-pub use self::flows::Flows;
+pub use self::drain::Told;
+use self::flows::Flows;
 use super::{answers, body::ResponseBody};
 use crate::{
     model::{Instance, InstanceName, Model},
@@ -19,6 +23,8 @@ use crate::{
 pub struct Asked {
     name: InstanceName,
     served: Served,
+    /// Who may drain.
+    balancers: Vec<IpAddr>,
     /// Who may ask for flows.
     observers: Vec<IpNet>,
 }
@@ -36,16 +42,17 @@ impl Asked {
     /// Of one instance.
     pub fn of(model: &Model, instance: &Instance, balancer: BalancerAt) -> Self {
         let own = instance.dip.iter().filter(|_| balancer == BalancerAt::Here);
-        let balancers: Vec<IpNet> =
-            model.balancer.address.iter().chain(own).copied().map(IpNet::from).collect();
+        let balancers: Vec<IpAddr> = model.balancer.address.iter().chain(own).copied().collect();
+        let hosts = balancers.iter().copied().map(IpNet::from);
         Self {
             name: instance.name.clone(),
             served: Served::of(model, &instance.dip),
             observers: if model.balancer.address.is_empty() {
-                balancers.iter().chain(&model.network.subnet).copied().collect()
+                hosts.chain(model.network.subnet.iter().copied()).collect()
             } else {
-                balancers
+                hosts.collect()
             },
+            balancers,
         }
     }
 
@@ -54,34 +61,50 @@ impl Asked {
     }
 }
 
+/// What answers here are made from, for all workers.
+#[derive(Debug)]
+pub struct Port {
+    flows: Flows,
+    told: mpsc::Sender<Told>,
+}
+
+impl Port {
+    /// What balancers say of drains goes to `told`.
+    pub fn new(told: mpsc::Sender<Told>) -> Self {
+        Self { flows: Flows::default(), told }
+    }
+}
+
 /// What is asked for besides the status paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question<'a> {
     Flows(Option<&'a str>),
+    Drain,
 }
 
 impl<'a> Question<'a> {
     fn of(method: &Method, uri: &'a Uri) -> Option<Self> {
         match (method, uri.path()) {
             (&Method::GET, "/flows") => Some(Self::Flows(uri.query())),
+            (&Method::PUT | &Method::DELETE, "/drain") => Some(Self::Drain),
             _ => None,
         }
     }
 }
 
 /// The answer to `peer`. None: there is no such path for it.
-pub(super) async fn answer<B>(
+pub(super) async fn answer(
     asked: &Asked,
-    flows: &Arc<Flows>,
+    port: &Port,
     peer: IpAddr,
-    request: &Request<B>,
+    request: Request<Incoming>,
 ) -> Option<Response<ResponseBody>> {
-    match Question::of(request.method(), request.uri())? {
+    let (head, body) = request.into_parts();
+    let bad = || Some(answers::last(StatusCode::BAD_REQUEST));
+    match Question::of(&head.method, &head.uri)? {
         Question::Flows(query) if asked.may_observe(peer) => {
-            let Some(affinity) = flows::affinity(query) else {
-                return Some(answers::last(StatusCode::BAD_REQUEST));
-            };
-            Some(match flows.report(&asked.name, &asked.served, affinity).await {
+            let Some(affinity) = flows::affinity(query) else { return bad() };
+            Some(match port.flows.report(&asked.name, &asked.served, affinity).await {
                 Ok(report) => answers::json(report),
                 Err(error) => {
                     log::warn!("cannot report living flows: {:#}", anyhow::Error::from(error));
@@ -89,7 +112,13 @@ pub(super) async fn answer<B>(
                 }
             })
         }
-        Question::Flows(_) => None,
+        Question::Drain if asked.balancers.contains(&peer) => {
+            let Some(order) = drain::order(&head.method, body).await else { return bad() };
+            // An error: the proxy leaves, which is more than a drain.
+            let _gone = port.told.send(order).await;
+            Some(answers::empty(StatusCode::NO_CONTENT))
+        }
+        Question::Flows(_) | Question::Drain => None,
     }
 }
 
@@ -113,10 +142,20 @@ mod tests {
     }
 
     #[test]
-    fn only_get_asks_for_flows() {
+    fn only_balancers_that_are_named_or_here_may_drain() {
+        let model = model(&["gw-1"]);
+        let of = |at| Asked::of(&model, &model.instances[0], at).balancers;
+        assert!(of(BalancerAt::Elsewhere).is_empty());
+        assert_eq!(of(BalancerAt::Here), model.instances[0].dip);
+    }
+
+    #[test]
+    fn a_question_is_a_method_and_a_path() {
         let of = |method, uri: &str| Question::of(&method, &uri.parse().unwrap()).is_some();
         assert!(of(Method::GET, "/flows?affinity=five-tuple"));
         assert!(!of(Method::POST, "/flows"));
         assert!(!of(Method::GET, "/flows/"));
+        assert!(of(Method::PUT, "/drain") && of(Method::DELETE, "/drain"));
+        assert!(!of(Method::GET, "/drain"));
     }
 }

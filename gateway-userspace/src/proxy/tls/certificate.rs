@@ -86,14 +86,6 @@ pub enum CertificateError {
     Tls(#[from] rustls::Error),
 }
 
-/// Keys for session tickets. One for the life of the process, so that sessions outlive a reload; they rotate by themselves.
-///
-/// # Errors
-/// No randomness.
-pub fn tickets() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
-    aws_lc_rs::Ticketer::new()
-}
-
 impl Served {
     /// Whether the certificate is good for `name`: then a request for it may come on this connection (RFC 9113, section 9.1.1).
     pub fn covers(&self, name: &str) -> bool {

@@ -2,8 +2,10 @@
 
 mod accept;
 mod certificate;
+mod tickets;
 
 pub use self::{
     accept::{Accepted, Hello, accept},
-    certificate::{CertificateError, Certificates, Served, tickets},
+    certificate::{CertificateError, Certificates, Served},
+    tickets::{Secret, Tickets},
 };

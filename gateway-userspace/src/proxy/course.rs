@@ -1,0 +1,273 @@
+//! What connections are told while an instance is drained or the proxy leaves: that this answer is the last, that they end, that
+//! they are cut. Pure: time is an argument.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+/// What holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Course {
+    /// Connections are accepted.
+    pub accepts: bool,
+    /// Each answer is the last one on its connection.
+    pub closes: bool,
+    /// The number of those that are accepted now.
+    pub generation: u64,
+    /// Connections with a lower number end once they have no request.
+    pub ending: u64,
+    /// Connections with a lower number are cut.
+    pub cut: u64,
+}
+
+/// How connections hear of it.
+pub type Orders = watch::Receiver<Course>;
+
+/// A drain or a leave is told by the owner alone.
+#[derive(Debug, Clone)]
+pub struct Life {
+    course: Course,
+    /// Since when the file says `admin_state = "down"`, and for how long connections may go on then.
+    file: Option<(Instant, Duration)>,
+    /// When a drain is over that the balancer has told of: it knows what the file does not.
+    told: Option<Instant>,
+    stage: Stage,
+    leaving: Option<Instant>,
+    /// How long requests may take once their connections end.
+    moment: Duration,
+    /// From leaving to the cut.
+    shutdown: Duration,
+}
+
+/// How far the drain of now has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Running,
+    Ending,
+    Over,
+}
+
+/// What a successor has to know of a drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Drain {
+    /// How long the file has said `down`.
+    since: Option<Duration>,
+    /// What is left of the time that the balancer told.
+    left: Option<Duration>,
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self { accepts: true, closes: false, generation: 1, ending: 0, cut: 0 }
+    }
+}
+
+/// Waits until connections of that generation shall end.
+pub async fn ends(orders: &mut Orders, generation: u64) {
+    // An error: whoever could say so is gone, which is an end too.
+    let _asked = orders.wait_for(|course| course.ending > generation).await.is_ok();
+}
+
+/// Waits until they are cut.
+pub async fn cut(orders: &mut Orders, generation: u64) {
+    let _asked = orders.wait_for(|course| course.cut > generation).await.is_ok();
+}
+
+/// Waits until they end because the proxy leaves, and for no drain.
+pub async fn left(orders: &mut Orders, generation: u64) {
+    let _asked = orders.wait_for(|course| !course.accepts && course.ending > generation).await.is_ok();
+}
+
+/// Waits until nothing is accepted any more.
+pub async fn closed(orders: &mut Orders) {
+    let _asked = orders.wait_for(|course| !course.accepts).await.is_ok();
+}
+
+impl Life {
+    /// In service. `moment` is what requests get at the end of a drain, `shutdown` what they get once the proxy leaves.
+    pub fn new(moment: Duration, shutdown: Duration) -> Self {
+        Self {
+            course: Course::default(),
+            file: None,
+            told: None,
+            stage: Stage::Running,
+            leaving: None,
+            moment,
+            shutdown,
+        }
+    }
+
+    /// The file says how long a drain lasts for an instance that is down; None: it is not. A drain that is on keeps its beginning.
+    pub fn file(&mut self, drain: Option<Duration>, now: Instant) {
+        self.file = drain.map(|drain| (self.file.map_or(now, |(since, _)| since), drain));
+    }
+
+    /// The balancer says how long a drain lasts from now on; None: it has none.
+    pub fn told(&mut self, left: Option<Duration>, now: Instant) {
+        self.told = left.map(|left| now + left);
+    }
+
+    /// The proxy leaves.
+    pub fn leave(&mut self, now: Instant) {
+        self.leaving.get_or_insert(now);
+    }
+
+    /// For a successor.
+    pub fn drain(&self, now: Instant) -> Drain {
+        Drain {
+            since: self.file.map(|(since, _)| now.saturating_duration_since(since)),
+            left: self.told.map(|end| end.saturating_duration_since(now)),
+        }
+    }
+
+    /// Goes on with a predecessor's drain; to be followed by what [the file](Self::file) says.
+    pub fn go_on(&mut self, drain: Drain, now: Instant) {
+        self.file = drain.since.and_then(|since| Some((now.checked_sub(since)?, Duration::ZERO)));
+        self.told(drain.left, now);
+    }
+
+    /// When the drain is over.
+    fn end(&self) -> Option<Instant> {
+        self.told.or_else(|| self.file.and_then(|(since, drain)| since.checked_add(drain)))
+    }
+
+    /// What holds at `now`.
+    pub fn at(&mut self, now: Instant) -> Course {
+        let end = self.end();
+        let stage = match end {
+            Some(end) if now >= end => Stage::Over,
+            Some(end) if now + self.moment >= end => Stage::Ending,
+            _ => Stage::Running,
+        };
+        if stage != Stage::Running && self.stage == Stage::Running {
+            self.course.generation += 1;
+            self.course.ending = self.course.generation;
+        }
+        if stage == Stage::Over && self.stage != Stage::Over {
+            self.course.cut = self.course.ending;
+        }
+        self.stage = stage;
+        self.course.closes = end.is_some() || self.leaving.is_some();
+        if let Some(since) = self.leaving {
+            self.course.accepts = false;
+            if now >= since + self.moment {
+                self.course.ending = u64::MAX;
+            }
+            if now >= since + self.shutdown {
+                self.course.cut = u64::MAX;
+            }
+        }
+        self.course
+    }
+
+    /// When something else will hold.
+    pub fn next(&self, now: Instant) -> Option<Instant> {
+        let end = self.end();
+        let leaving = self.leaving;
+        let times = [
+            end.and_then(|end| end.checked_sub(self.moment)),
+            end,
+            leaving.map(|since| since + self.moment),
+            leaving.map(|since| since + self.shutdown),
+        ];
+        times.into_iter().flatten().filter(|time| *time > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOMENT: Duration = Duration::from_secs(2);
+    const SHUTDOWN: Duration = Duration::from_secs(10);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    /// What holds at each time at which something changes, as seconds from `start`.
+    fn story(life: &mut Life, start: Instant) -> Vec<(u64, Course)> {
+        let mut now = start;
+        let mut story = vec![(0, life.at(now))];
+        while let Some(next) = life.next(now) {
+            now = next;
+            story.push(((now - start).as_secs(), life.at(now)));
+        }
+        story
+    }
+
+    fn new() -> (Life, Instant) {
+        (Life::new(MOMENT, SHUTDOWN), Instant::now() + HOUR)
+    }
+
+    #[test]
+    fn r83_a_drain_closes_with_each_answer_and_ends_what_is_left_within_its_time() {
+        let (mut life, start) = new();
+        assert_eq!(life.at(start), Course::default());
+        life.told(Some(seconds(60)), start);
+        let draining = Course { closes: true, ..Course::default() };
+        let ending = Course { generation: 2, ending: 2, ..draining };
+        let over = Course { cut: 2, ..ending };
+        assert_eq!(story(&mut life, start), [(0, draining), (58, ending), (60, over)]);
+        // Who comes late is served, and the drain's end does not come again.
+        assert_eq!(life.at(start + HOUR), over);
+        life.told(None, start + HOUR);
+        assert_eq!(life.at(start + HOUR), Course { closes: false, ..over });
+    }
+
+    #[test]
+    fn a_drain_is_moved_and_its_end_comes_once_for_each() {
+        let (mut life, start) = new();
+        life.told(Some(seconds(60)), start);
+        assert_eq!(life.at(start + seconds(30)).ending, 0);
+        life.told(Some(seconds(60)), start + seconds(30));
+        assert_eq!(life.at(start + seconds(60)).ending, 0);
+        assert_eq!(life.at(start + seconds(90)).cut, 2);
+        life.told(Some(seconds(60)), start + seconds(100));
+        assert_eq!(life.at(start + seconds(100)).ending, 2);
+        let course = life.at(start + seconds(160));
+        assert_eq!((course.ending, course.cut, course.generation), (3, 3, 3));
+        // One without any time left.
+        let (mut life, start) = new();
+        life.told(Some(Duration::ZERO), start);
+        assert_eq!((life.at(start).ending, life.at(start).cut), (2, 2));
+    }
+
+    #[test]
+    fn r83_the_file_drains_from_when_it_first_said_so_and_the_balancer_knows_better() {
+        let (mut life, start) = new();
+        life.file(Some(HOUR), start);
+        life.file(Some(seconds(60)), start + seconds(30));
+        assert_eq!(life.next(start + seconds(30)), Some(start + seconds(58)));
+        life.told(Some(seconds(100)), start + seconds(30));
+        assert_eq!(life.next(start + seconds(30)), Some(start + seconds(128)));
+        life.told(None, start + seconds(30));
+        assert!(life.at(start + seconds(30)).closes);
+        life.file(None, start + seconds(40));
+        assert_eq!((life.at(start + seconds(40)), life.next(start)), (Course::default(), None));
+    }
+
+    #[test]
+    fn a_successor_goes_on_with_the_drain() {
+        let (mut life, start) = new();
+        life.file(Some(HOUR), start);
+        life.told(Some(seconds(60)), start);
+        let (mut next, now) = (new().0, start + seconds(20));
+        next.go_on(life.drain(now), now);
+        next.file(Some(HOUR), now);
+        assert_eq!(next.next(now), Some(start + seconds(58)));
+        next.told(None, now);
+        assert_eq!(next.next(now), Some(start + HOUR - MOMENT));
+    }
+
+    #[test]
+    fn leaving_closes_with_each_answer_then_ends_idle_connections_then_cuts() {
+        let (mut life, start) = new();
+        life.leave(start);
+        let leaving = Course { accepts: false, closes: true, ..Course::default() };
+        let ending = Course { ending: u64::MAX, ..leaving };
+        let cut = Course { cut: u64::MAX, ..ending };
+        assert_eq!(story(&mut life, start), [(0, leaving), (2, ending), (10, cut)]);
+    }
+}
