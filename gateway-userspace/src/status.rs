@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     instance::{
-        DataPath, Dip, Drain, Flows, Health, HealthWord, Instance, Override, ProbeResult, SlowStart, WayWord,
+        DataPath, Dip, Drain, Flows, Health, HealthWord, Instance, Override, ProbeResult, SlowStart, VipPath,
+        WayWord,
     },
     schema::schema,
     time::Time,

@@ -112,9 +112,18 @@ pub struct Probe {
     /// tcp, http, https
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// instance, vip
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     /// On the DIP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// On the VIPs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vip_port: Option<u16>,
+    /// Connections through the VIP beside the probes, as in `10s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub availability: Option<String>,
     /// `Host` and SNI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,

@@ -2,6 +2,7 @@
 
 mod apply;
 mod calls;
+mod data_path;
 mod follow;
 mod probes;
 mod routes;
@@ -43,7 +44,7 @@ use super::{
 };
 use crate::{
     api::{self, Call, Who},
-    dataplane::{Dataplane, XdpMode},
+    dataplane::{Connections, Dataplane, XdpMode},
     model::{Forwarding, InstanceName, Model, Side},
     net::{
         self, Netlink,
@@ -93,12 +94,8 @@ enum Message {
     Flows(Answer),
     /// The routes to the instances.
     Ways(Box<Read>),
-}
-
-impl From<Report> for Message {
-    fn from(report: Report) -> Self {
-        Self::Probe(report)
-    }
+    /// A connection through the VIP that no health depends on is over.
+    Path(Report),
 }
 
 /// A balancer at work.
@@ -133,6 +130,10 @@ struct Daemon<'a> {
     watchdog: Watchdog,
     prober: Prober,
     heard: Heard,
+    /// Makes connections through the VIP where the probes go another way.
+    measurer: Option<Prober>,
+    /// For connections through the VIP.
+    connections: Option<Connections>,
     /// What was last logged of it.
     belief: Belief,
     state: State,
@@ -265,6 +266,7 @@ impl<'a> Daemon<'a> {
                 }
                 Message::Flows(answer) => self.answered(answer),
                 Message::Ways(read) => self.follow_routes(*read).await,
+                Message::Path(report) => self.measured(&report),
             },
             Event::Call(call) => self.answer(call).await,
             Event::TrialDue => self.judge_trial().await,
@@ -299,6 +301,10 @@ impl<'a> Daemon<'a> {
         log::debug!("{} buckets and {} other entries written", changes.buckets, changes.entries);
         self.plan = plan;
         self.windows.direct(&self.state, &self.plan, &self.outbox);
+        if self.state.model().probe.uses_data_path() {
+            // They name instances by number.
+            self.follow_probes();
+        }
         Ok(changes)
     }
 

@@ -7,6 +7,7 @@ mod daemon;
 mod evidence;
 mod file_watch;
 mod neighbours;
+mod paths;
 mod preflight;
 mod reload;
 mod report;

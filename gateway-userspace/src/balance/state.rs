@@ -18,7 +18,7 @@ use super::{
 use crate::{
     model::{AdminState, Forwarding, InstanceName, Model},
     plan::{Desired, Interface, Mac, Way},
-    probe::watch::Watch,
+    probe::{availability::Availability, watch::Watch},
 };
 
 /// The owner task's state.
@@ -41,6 +41,8 @@ pub(super) struct State {
     overrides: BTreeMap<InstanceName, AdminState>,
     /// What the probes say.
     watch: Watch,
+    /// How connections through the VIP fare.
+    availability: Availability,
     node_salt: u64,
 }
 
@@ -63,6 +65,7 @@ impl State {
             ended: BTreeSet::new(),
             overrides: BTreeMap::new(),
             watch: Watch::default(),
+            availability: Availability::default(),
             // Its keys come from the operating system.
             node_salt: RandomState::new().hash_one(()),
         };

@@ -132,6 +132,8 @@ codes! {
         "Clients would refuse it. Have it issued with that name among its subject alternative names; the common name does not count.";
     CertificateExpired = 44, Fault, "certificate not valid now",
         "It has expired or is not valid yet; renew it, or check the host's clock.";
+    ProbeVip = 45, Fault, "probe through the VIP",
+        "It goes to a port of the private VIPs, as a client's connection would: `https` to 443 or 3443 with a `host` that is served there, `http` to 80, `tcp` to any of them. And each instance needs a DIP of each address family that private VIPs have.";
     FieldName = 50, Fault, "name of a field or cookie",
         "Letters, digits and ``!#$%&'*+-.^_`|~`` (a token of RFC 9110, section 5.6.2).";
     LaterRoute = 51, Fault, "key of a path at a later route",
@@ -141,7 +143,7 @@ codes! {
     NoManagement = 62, Warning, "public VIP without a management endpoint",
         "The public VIP lets in TCP 3443 for the `management` endpoint only (R20), so nothing will be reachable on it.";
     ProbeKey = 63, Warning, "key of another kind of probe",
-        "A `tcp` probe asks for nothing, and only `https` sees a certificate; change `probe.kind`, or remove the key.";
+        "A `tcp` probe asks for nothing, and only `https` sees a certificate; probes with `via = \"vip\"` are counted as what `availability` would count, and without either nothing goes to `vip_port`. Change `probe.kind` or `probe.via`, or remove the key.";
     AdminWithoutTokens = 70, Warning, "an API that nobody can use",
         "`balancer.admin` is not a loopback address, so whoever asks there needs a token of the file `balancer.tokens`, and there is none. The Unix socket on the balancer's host works all the same.";
 }

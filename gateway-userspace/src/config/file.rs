@@ -227,6 +227,8 @@ pub(super) struct Probe {
     pub via: Key<Via>,
     /// On the DIP.
     pub port: Key<u16>,
+    /// On the VIPs.
+    pub vip_port: Key<u16>,
     /// R46
     pub path: Key<String>,
     /// `Host` and SNI.
@@ -251,6 +253,8 @@ pub(super) struct Probe {
     pub panic: Key<u16>,
     /// Of a returning instance.
     pub slow_start: Key<Duration>,
+    /// From one connection through the VIP to the next.
+    pub availability: Key<Duration>,
 }
 
 impl Probe {
@@ -263,6 +267,7 @@ impl Probe {
             kind: table.word("kind", &kinds),
             via: table.word("via", &vias),
             port: table.whole("port"),
+            vip_port: table.whole("vip_port"),
             path: table.text("path", value::probe_path),
             host: table.text("host", value::host_name),
             status: table.text("status", value::status_codes),
@@ -275,6 +280,7 @@ impl Probe {
             all_down: table.word("all_down", &all_down),
             panic: table.whole("panic"),
             slow_start: table.duration("slow_start"),
+            availability: table.duration("availability"),
         }
     }
 }

@@ -31,7 +31,7 @@ pub use self::{
     counters::{Answers, Counters, Dropped, Forwarded},
     error::Error,
     instance::{Decapsulation, Settlements},
-    probe::{Connections, Direction, Entered},
+    probe::{Connections, Direction, Port},
     refusal::Refusal,
     ring::Shown,
 };
@@ -55,6 +55,8 @@ pub struct Dataplane {
     fragments: Shared<[NoteLine; FRAGMENT_LINES as usize]>,
     /// Once something asked for it.
     connections: Option<Connections>,
+    /// Their programs, while they are attached.
+    probing: Vec<probe::Attached>,
 }
 
 impl Dataplane {
@@ -70,7 +72,7 @@ impl Dataplane {
         let mut loaded = Loaded::load(object, PROGRAM, (0..).zip(NEXT), &[])?;
         let notes = Shared::map(loaded.array("TRANSITIONS")?)?;
         let fragments = Shared::map(loaded.array("FRAGMENTS")?)?;
-        Ok(Self { loaded, notes, fragments, connections: None })
+        Ok(Self { loaded, notes, fragments, connections: None, probing: Vec::new() })
     }
 
     /// Forwards the programs' events, the first drop of each kind, to the log, and keeps the last ones they show. Needs to be
@@ -102,12 +104,27 @@ impl Dataplane {
         Ok(self.connections.insert(connections).clone())
     }
 
-    /// Attaches the programs of [`Self::connections`].
+    /// Attaches the programs of [`Self::connections`] to these interfaces and no others; where that fails, to none.
     ///
     /// # Errors
     /// The kernel is too old for them.
-    pub fn attach_probes(&mut self, interface: &str) -> Result<(), Error> {
-        probe::attach(&mut self.loaded, interface)
+    pub fn attach_probes<'i>(&mut self, interfaces: impl IntoIterator<Item = &'i str>) -> Result<(), Error> {
+        self.probing.clear();
+        for interface in interfaces {
+            match probe::attach(&mut self.loaded, interface) {
+                Ok(attached) => self.probing.extend(attached),
+                Err(error) => {
+                    self.probing.clear();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether those programs are attached.
+    pub fn has_probes(&self) -> bool {
+        !self.probing.is_empty()
     }
 
     /// A program of [`Self::connections`], for test runs.

@@ -5,7 +5,7 @@ use std::fmt;
 use super::families::{Families, flag};
 use crate::{
     model::AdminState,
-    status::{DataPath, Health, HealthWord, Instance},
+    status::{DataPath, Health, HealthWord, Instance, VipPath},
 };
 
 const ADMIN_STATES: [(AdminState, &str); 3] =
@@ -96,13 +96,22 @@ fn health(instances: &[Instance], to: &mut Families<'_>) -> fmt::Result {
 
 fn data_path(instances: &[Instance], to: &mut Families<'_>) -> fmt::Result {
     let results = instances.iter().filter_map(|one| Some((one.name.as_str(), one.data_path.as_ref()?)));
-    let results = results.flat_map(|(name, DataPath { tried, answered, .. })| {
-        [("success", *answered), ("failure", tried.saturating_sub(*answered))]
-            .map(|(result, count)| ([("instance_name", name), ("result", result)], count))
+    let paths = || {
+        results.clone().flat_map(|(name, DataPath { vips, .. })| vips.iter().map(move |path| (name, path)))
+    };
+    let counts = paths().flat_map(|(name, VipPath { vip, tried, answered, .. })| {
+        [("success", *answered), ("failure", tried.saturating_sub(*answered))].map(|(result, count)| {
+            ([("instance_name", name), ("vip", vip.as_str()), ("result", result)], count)
+        })
     });
     to.counter(
         "data_path_connections",
-        "Connections made through the VIP to an instance, by their result.",
-        results,
+        "Connections made through a VIP to an instance, by their result.",
+        counts,
+    )?;
+    to.gauge(
+        "data_path_availability_ratio",
+        "The share of the last connections through a VIP to an instance, 64 at most, that came about.",
+        paths().map(|(name, path)| ([("instance_name", name), ("vip", path.vip.as_str())], path.recent)),
     )
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
+use super::HTTPS_PORT;
+
 /// How instances are probed, and what follows (R81, R82).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
@@ -11,6 +13,8 @@ pub struct Probe {
     pub via: Via,
     /// Asked on the instance's DIP; the proxy answers there.
     pub port: u16,
+    /// Asked on the VIPs, where probes go there.
+    pub vip_port: u16,
     /// The request's path, for http and https.
     pub path: String,
     /// The request's `Host`, and with https the name asked for in TLS; the instance's address where there is none.
@@ -35,6 +39,15 @@ pub struct Probe {
     pub panic: u8,
     /// In which time a returning instance comes to its weight.
     pub slow_start: Duration,
+    /// From one connection through the VIP to the next, beside probes that go another way. None: there are none.
+    pub availability: Option<Duration>,
+}
+
+impl Probe {
+    /// Whether connections are made through the VIP, as clients make them.
+    pub fn uses_data_path(&self) -> bool {
+        self.via == Via::Vip || self.availability.is_some()
+    }
 }
 
 impl Default for Probe {
@@ -44,6 +57,7 @@ impl Default for Probe {
             kind: ProbeKind::Http,
             via: Via::Instance,
             port: 8080,
+            vip_port: HTTPS_PORT,
             path: "/status-0123456789abcdef".to_owned(),
             host: None,
             status: StatusCodes::default(),
@@ -56,6 +70,7 @@ impl Default for Probe {
             all_down: AllDown::Refuse,
             panic: 100,
             slow_start: Duration::ZERO,
+            availability: None,
         }
     }
 }

@@ -10,7 +10,10 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Target, failure::Failure, http, tls};
-use crate::model::{Probe, ProbeKind};
+use crate::{
+    dataplane::Connections,
+    model::{Probe, ProbeKind},
+};
 
 /// What all probes of a configuration share.
 #[derive(Debug)]
@@ -18,18 +21,29 @@ pub struct Asker {
     probe: Probe,
     /// Set up with the first probe over https; why it cannot be, otherwise.
     tls: Option<Result<Arc<ClientConfig>, Failure>>,
+    /// For ways that need it.
+    connections: Option<Connections>,
 }
 
 impl Asker {
     /// For probes of this kind.
     pub fn new(probe: Probe) -> Self {
         let tls = (probe.kind == ProbeKind::Https).then(|| tls::config(&probe));
-        Self { probe, tls }
+        Self { probe, tls, connections: None }
+    }
+
+    /// With the table that ways through the data path need.
+    pub(super) fn with(self, connections: Option<Connections>) -> Self {
+        Self { connections, ..self }
     }
 
     /// What it asks.
     pub fn probe(&self) -> &Probe {
         &self.probe
+    }
+
+    pub(super) fn connections(&self) -> &Option<Connections> {
+        &self.connections
     }
 
     /// Probes once, on a connection of its own.
@@ -38,11 +52,15 @@ impl Asker {
     /// See [`Failure`].
     pub async fn ask(&self, target: &Target) -> Result<(), Failure> {
         let end = Instant::now() + self.probe.timeout;
-        let connected = timeout_at(end.into(), target.connect()).await;
-        let stream = connected.map_err(|_| Failure::Silent(self.probe.timeout))??;
+        let connected = timeout_at(end.into(), target.connect(self.connections.as_ref())).await;
+        // The port is given back after the connection is closed: its last packet goes the way of the others.
+        let (stream, _port) = connected.map_err(|_| Failure::Silent(self.probe.timeout))??;
         let answered = async {
             match &self.tls {
-                _ if self.probe.kind == ProbeKind::Tcp => Ok(()),
+                _ if self.probe.kind == ProbeKind::Tcp => {
+                    drop(stream);
+                    Ok(())
+                }
                 None => self.converse(stream, target).await,
                 Some(config) => {
                     let name = tls::name(&self.probe, target.address)?;

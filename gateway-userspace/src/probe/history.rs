@@ -82,7 +82,14 @@ mod tests {
     fn report(outcome: Result<(), Failure>) -> Report {
         let instance = InstanceName("gw-1".into());
         let address = "10.0.0.11:8080".parse().unwrap();
-        Report { instance, address, outcome, took: Duration::from_millis(1), at: Instant::now() }
+        Report {
+            instance,
+            address,
+            outcome,
+            took: Duration::from_millis(1),
+            at: Instant::now(),
+            asked: Vec::new(),
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! ```
 //! `prober`, `way` and the kinds of probes do I/O, on a thread of their own; all else is pure.
 
+pub mod availability;
 mod failure;
 pub mod health;
 pub mod history;
@@ -25,7 +26,7 @@ use std::{
 pub use self::{
     exchange::Asker,
     failure::{Failure, Presence},
-    prober::Prober,
+    prober::{Prober, Targets},
     way::{Target, Way},
 };
 use crate::model::InstanceName;
@@ -35,7 +36,7 @@ use crate::model::InstanceName;
 pub struct Report {
     /// Whose.
     pub instance: InstanceName,
-    /// Where it was asked.
+    /// Where it was asked; of several places the first that failed.
     pub address: SocketAddr,
     /// Whether its answer was good, and why not.
     pub outcome: Result<(), Failure>,
@@ -43,4 +44,17 @@ pub struct Report {
     pub took: Duration,
     /// When it was over.
     pub at: Instant,
+    /// Every place where it was asked.
+    pub asked: Vec<Asked>,
+}
+
+/// What came of asking an instance at one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Its own address, or a VIP.
+    pub address: SocketAddr,
+    /// Whether the answer was good, and why not.
+    pub outcome: Result<(), Failure>,
+    /// From the first packet to the last.
+    pub took: Duration,
 }

@@ -179,6 +179,28 @@ pub struct DataPath {
     /// Why the last one that did not come about did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// The same by VIP and port.
+    #[serde(default)]
+    pub vips: Vec<VipPath>,
+}
+
+/// Connections through one VIP to an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct VipPath {
+    /// `10.0.0.5:443`
+    pub vip: String,
+    /// Connections tried, since this process runs.
+    pub tried: u64,
+    /// Those that came about.
+    pub answered: u64,
+    /// The share of the last ones, 64 at most, that came about: 0 to 1.
+    pub recent: f64,
+    /// How long the last one that came about took, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Why the last one that did not come about did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 /// Living flows, as the instance itself counts them.

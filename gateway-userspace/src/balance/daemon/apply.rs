@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Daemon, of, route_replies};
+use super::{Daemon, data_path, of, route_replies};
 use crate::{
     api::{self, Applied, Refused, Who},
     balance::{
@@ -129,6 +129,7 @@ impl Daemon<'_> {
         });
         let found = preflight::hops(&self.netlink, &unknown, &links, self.local.as_ref()).await;
         hops.extend(found.map_err(|error| conflict(&error))?);
+        data_path::check(new, &hops, self.local.as_ref()).map_err(|error| conflict(&error))?;
         Ok(hops)
     }
 
@@ -137,6 +138,7 @@ impl Daemon<'_> {
         let running = Arc::clone(self.state.model());
         let links: Vec<_> = self.ports.iter().map(|port| port.link.clone()).collect();
         route_replies(&mut self.changes, &new, &links, &self.netlink.links().await?)?;
+        self.connections = data_path::open(&mut self.dataplane, &new, &links)?;
         let vips = VipChanges::between(&running, &new);
         let before = self.state.clone();
         let now = Instant::now();
@@ -178,6 +180,7 @@ impl Daemon<'_> {
         let at = Instant::now();
         self.api.set(settings);
         self.follow_probes();
+        self.close_data_path();
         self.ask_neighbours().await;
         Ok(Written { changes: written, at })
     }
@@ -191,6 +194,7 @@ impl Daemon<'_> {
             }
         }
         self.state = before;
+        self.reopen_data_path();
         self.apply_or_retry();
         // A VIP that was given up already comes back.
         self.settle(&[]).await;

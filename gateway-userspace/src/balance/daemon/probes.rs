@@ -31,11 +31,6 @@ impl Heard {
 }
 
 impl Daemon<'_> {
-    /// Has the probes follow the file and the routes.
-    pub(super) fn follow_probes(&self) {
-        self.prober.follow(&self.state.model().probe, self.state.targets());
-    }
-
     /// A probe is over.
     pub(super) fn probed(&mut self, report: &Report) {
         if self.is_blind_to(report) {
@@ -47,7 +42,7 @@ impl Daemon<'_> {
     }
 
     /// It failed, and the cable was out at this end: that says nothing of the instance.
-    fn is_blind_to(&self, report: &Report) -> bool {
+    pub(super) fn is_blind_to(&self, report: &Report) -> bool {
         let port = self.state.probed_by(report).and_then(|link| self.port(link));
         report.outcome.is_err() && port.is_some_and(|at| !self.ports[at].link.carrier)
     }

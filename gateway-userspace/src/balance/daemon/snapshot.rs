@@ -111,7 +111,7 @@ impl Daemon<'_> {
             admin_state: self.state.admin_state(name),
             overridden: overridden.map(|one| Override { file: one.admin_state }),
             health: self.health(name),
-            data_path: None,
+            data_path: self.data_path(name),
             buckets,
             bucket_percent: f64::from(buckets) * 100.0 / BUCKETS as f64,
             flows: number

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Daemon, Message, Port, probes::Heard, route_replies, routes::Soon, saved, snapshot, stamped,
+    Daemon, Message, Port, data_path, probes::Heard, route_replies, routes::Soon, saved, snapshot, stamped,
     windows::Windows,
 };
 use crate::{
@@ -70,6 +70,7 @@ impl<'a> Daemon<'a> {
             None => None,
         };
         let hops = preflight::hops(&netlink, &model, &links, local.as_ref()).await?;
+        data_path::check(&model, &hops, local.as_ref())?;
         dataplane = load().await?;
         dataplane.log_events()?;
 
@@ -95,6 +96,7 @@ impl<'a> Daemon<'a> {
         for link in &links {
             modes.push(dataplane.attach(&link.name)?);
         }
+        let connections = data_path::open(&mut dataplane, &model, &links)?;
         for ((link, side), mode) in links.iter().zip(&sides).zip(&modes) {
             let vips = model.vip.on(*side);
             claim(&mut changes, &netlink, link, &vips).await?;
@@ -113,8 +115,7 @@ impl<'a> Daemon<'a> {
         let mut tick = interval(neighbours::EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (outbox, inbox) = mpsc::channel(64);
-        let prober = Prober::start::<Message>(outbox.clone()).context("cannot start the probes")?;
-        prober.follow(&model.probe, state.targets());
+        let prober = Prober::start(outbox.clone(), Message::Probe).context("cannot start the probes")?;
         let mut windows = Windows::new(&plan, Instant::now());
         windows.direct(&state, &plan, &outbox);
         let ports = links.into_iter().zip(sides).zip(modes);
@@ -123,7 +124,7 @@ impl<'a> Daemon<'a> {
         let info = dataplane.program()?.info()?;
         let file_watch = seen
             .map(|seen| FileWatch::start(args.config.clone(), seen, || Message::FileChanged, outbox.clone()));
-        Ok(Self {
+        let mut daemon = Self {
             args,
             netlink,
             events,
@@ -145,6 +146,8 @@ impl<'a> Daemon<'a> {
             watchdog: Watchdog::asked(),
             prober,
             heard: Heard::default(),
+            measurer: None,
+            connections,
             belief: Belief::default(),
             state,
             plan,
@@ -157,7 +160,9 @@ impl<'a> Daemon<'a> {
             clock,
             changes,
             dataplane,
-        })
+        };
+        daemon.follow_probes();
+        Ok(daemon)
     }
 }
 

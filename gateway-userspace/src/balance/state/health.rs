@@ -8,9 +8,12 @@ use std::{
 
 use super::State;
 use crate::{
-    model::{AdminState, Instance, InstanceName},
+    balance::paths::{self, Which},
+    model::{AdminState, Instance, InstanceName, Via},
+    plan::Plan,
     probe::{
-        Report, Target, Way,
+        Report, Target, Targets, Way,
+        availability::Availability,
         policy::{Decision, STEPS},
         watch::{Change, Watched},
     },
@@ -18,13 +21,13 @@ use crate::{
 
 impl State {
     /// Whom to probe, and how: each instance at the first of its addresses that packets get to, if there is one.
-    pub(in crate::balance) fn targets(&self) -> BTreeMap<InstanceName, Target> {
+    pub(in crate::balance) fn targets(&self) -> Targets {
         let targets = self.model.instances.iter().filter_map(|instance| {
             let ip = self.probed_at(instance)?;
             let hop = self.hops.get(&(instance.name.clone(), ip));
             let source = hop.map(|hop| hop.source).filter(|source| !source.is_unspecified());
             let address = SocketAddr::new(ip, self.model.probe.port);
-            Some((instance.name.clone(), Target { address, way: Way::Direct { source } }))
+            Some((instance.name.clone(), vec![Target { address, way: Way::Direct { source } }]))
         });
         targets.collect()
     }
@@ -36,12 +39,44 @@ impl State {
 
     /// Takes up a probe's result: the change that it makes, if any. [`Self::decide`] says what follows.
     pub(in crate::balance) fn probed(&mut self, report: &Report) -> Option<Change> {
+        if self.model.probe.via == Via::Vip {
+            self.note_paths(report);
+        }
         self.watch.take_up(report, &self.model.probe)
+    }
+
+    /// How each instance is connected to through the VIP.
+    pub(in crate::balance) fn paths(&self, plan: &Plan, which: Which) -> Targets {
+        paths::targets(&self.model, &self.hops, self.local.as_ref(), plan, which)
+    }
+
+    /// Counts what came of connections through the VIP, to whoever is in the file.
+    pub(in crate::balance) fn note_paths(&mut self, report: &Report) {
+        self.availability.note(&report.instance, &report.asked);
+        let model = &self.model;
+        self.availability.keep(|instance, vip| {
+            model.instance(&instance.0).is_some()
+                && model.vip.private.contains(&vip.ip())
+                && model.probe.vip_port == vip.port()
+        });
+    }
+
+    /// There are none any more.
+    pub(in crate::balance) fn forget_paths(&mut self) {
+        self.availability = Availability::default();
+    }
+
+    /// How connections through the VIP fare.
+    pub(in crate::balance) fn availability(&self) -> &Availability {
+        &self.availability
     }
 
     /// The interface by which an instance is reached, if it is known.
     pub(in crate::balance) fn probed_by(&self, report: &Report) -> Option<u32> {
-        self.hops.get(&(report.instance.clone(), report.address.ip())).map(|hop| hop.interface)
+        let by_address = self.hops.get(&(report.instance.clone(), report.address.ip()));
+        // At a VIP, by whatever leads to the instance.
+        let by_any = || self.hops_of(&report.instance).next().map(|(_, hop)| hop);
+        by_address.or_else(by_any).map(|hop| hop.interface)
     }
 
     /// Decides anew who gets new flows and whose flows are reset. True if the tables have to follow.

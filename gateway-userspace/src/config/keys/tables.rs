@@ -237,16 +237,16 @@ pub const TABLES: &[Table] = &[
             key(
                 "kind",
                 Word(&["tcp", "http", "https"]),
-                Written(r#""http""#),
+                Described("`http`; with `via = \"vip\"` `https`, or `http` on port 80"),
                 r#""http""#,
-                "A connection, a GET, or a GET over TLS. `gateway proxy` answers all three on this port.",
+                "A connection, a GET, or a GET over TLS. `gateway proxy` answers all three on `port`.",
             ),
             key(
                 "via",
                 Word(&["instance", "vip"]),
                 Written(r#""instance""#),
                 r#""instance""#,
-                "`instance`: from the balancer's own address to the instance's. `vip`: to the VIP, the way of a client's packets; not supported yet.",
+                "`instance`: from the balancer's own address to the instance's. `vip`: to the VIPs, the way of a client's packets, and the instance has to answer at the first private VIP of each address family. [operations.md](operations.md#probes-through-the-data-path) says what that needs.",
             ),
             key(
                 "port",
@@ -254,6 +254,13 @@ pub const TABLES: &[Table] = &[
                 Written("8080"),
                 "8080",
                 "On the instance's DIP; not 80, 443 or 3443, nor with `nat` a port that stands for one of them.",
+            ),
+            key(
+                "vip_port",
+                Whole(1, 65_535),
+                Written("443"),
+                "443",
+                "On the VIPs, with `via = \"vip\"` and `availability`: 443, 3443, or 80 where it is served.",
             ),
             key(
                 "path",
@@ -265,7 +272,9 @@ pub const TABLES: &[Table] = &[
             key(
                 "host",
                 Text("a host name"),
-                Described("the instance's address"),
+                Described(
+                    "the instance's address; with `via = \"vip\"` the first name that is served on `vip_port`",
+                ),
                 r#""contoso.azure-api.net""#,
                 "The request's `Host`; with `https` also the name asked for in TLS (SNI).",
             ),
@@ -332,6 +341,13 @@ pub const TABLES: &[Table] = &[
                 Written(r#""0s""#),
                 r#""30s""#,
                 "How long an instance that returns, or is added while others serve, takes to come to its weight, in eight steps. `0s`: at once.",
+            ),
+            key(
+                "availability",
+                Duration(1_000, HOUR),
+                Described("none: only probes with `via = \"vip\"` are counted"),
+                r#""10s""#,
+                "Every so often a TCP connection through each private VIP to each instance, in band and whatever its health (R84): what share of them comes about is in status and metrics. With `via = \"vip\"` the probes are such connections themselves.",
             ),
         ],
     },

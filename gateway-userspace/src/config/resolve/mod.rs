@@ -6,6 +6,7 @@ mod endpoints;
 mod forwarding;
 mod instances;
 mod probe;
+mod probe_vip;
 mod routes;
 mod unsupported;
 
@@ -68,6 +69,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     snat(file, faults);
     let (endpoints, certificates) = endpoints::resolve(file, service.as_ref(), folder, faults);
     let proxy = proxy(file, faults);
+    let probe = probe_vip::complete(probe, file, (&vip, &instances), (&endpoints, &proxy), faults);
     warn(file, &vip, faults);
 
     let faulty = faults.iter().any(|f| f.code().severity() == Severity::Fault);

@@ -10,17 +10,24 @@ use crate::{
         file::{self, File},
         read::Key,
     },
-    model::{HTTP_PORT, HTTPS_PORT, HealthCheck, MANAGEMENT_PORT, Probe, ProbeKind},
+    model::{HTTP_PORT, HTTPS_PORT, HealthCheck, MANAGEMENT_PORT, Probe, ProbeKind, Via},
 };
 
 /// Defaults, what port, interval and timeout must be, and what the kind makes of the other keys.
 pub(super) fn probe(file: &File, faults: &mut Vec<Fault>) -> Probe {
     let written = &file.probe;
     let default = Probe::default();
+    let via = written.via.value_or(default.via);
+    let kind = match via {
+        Via::Instance => default.kind,
+        Via::Vip if written.vip_port.value() == Some(&HTTP_PORT) => ProbeKind::Http,
+        Via::Vip => ProbeKind::Https,
+    };
     let probe = Probe {
-        kind: written.kind.value_or(default.kind),
-        via: written.via.value_or(default.via),
+        kind: written.kind.value_or(kind),
+        via,
         port: written.port.value_or(default.port),
+        vip_port: written.vip_port.value_or(default.vip_port),
         path: written.path.value_or(default.path),
         host: written.host.value().cloned(),
         status: written.status.value_or(default.status),
@@ -33,6 +40,7 @@ pub(super) fn probe(file: &File, faults: &mut Vec<Fault>) -> Probe {
         all_down: written.all_down.value_or(default.all_down),
         panic: written.panic.value().and_then(|share| u8::try_from(*share).ok()).unwrap_or(default.panic),
         slow_start: written.slow_start.value_or(default.slow_start),
+        availability: written.availability.value().copied(),
     };
     if let (HTTP_PORT | HTTPS_PORT | MANAGEMENT_PORT, Some(at)) = (probe.port, written.port.span()) {
         let message = format!("port {} serves clients, probes need one of their own", probe.port);

@@ -7,17 +7,13 @@ use crate::{
         file::File,
         read::Key,
     },
-    model::{Mode, Role, Via},
+    model::{Mode, Role},
 };
 
 /// Reports each use of a feature that is still to come.
 pub(super) fn refuse(file: &File, faults: &mut Vec<Fault>) {
     if let Some(mode) = file.service.mode.given().filter(|mode| *mode.get_ref() != Mode::Internal) {
         faults.push(not_yet("this mode").help("use `\"internal\"`").at(mode.span()));
-    }
-    if file.probe.via.value() == Some(&Via::Vip) {
-        let problem = not_yet("a probe through the VIP").help("use `\"instance\"`");
-        refuse_at(file.probe.via.span(), &problem, faults);
     }
     if file.snat.enabled.value() == Some(&true) {
         refuse_at(file.snat.enabled.span(), &not_yet("SNAT").help("write `false`"), faults);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{EXAMPLE, check};
 use crate::{
     config::code::{Code, Severity},
-    model::Role,
+    model::{ProbeKind, Role},
 };
 
 /// Replaces `from`, which is in the example once, by `to`, and wants exactly one finding: `code` at `«`.
@@ -446,6 +446,40 @@ fn upstreams() {
 }
 
 #[test]
+fn r81_a_probe_through_the_vip() {
+    // As the example has it, with these in place of the table's first lines.
+    let with = |lines: &str| EXAMPLE.replacen(PROBE_TABLE, lines, 1);
+    let vip = "via = \"vip\"\n";
+    for (lines, codes) in [
+        (vip.to_owned(), &[][..]),
+        (format!("{vip}kind = \"tcp\"\nvip_port = 3443"), &[]),
+        (format!("{vip}vip_port = 80"), &[]),
+        (format!("{vip}kind = \"https\"\nhost = \"contoso.com\"\nverify = true"), &[]),
+        ("availability = \"10s\"\nvip_port = 3443".to_owned(), &[]),
+        (format!("{vip}kind = «\"http\""), &[Code::ProbeVip]),
+        (format!("{vip}kind = «\"https\"\nvip_port = 80"), &[Code::ProbeVip]),
+        (format!("{vip}vip_port = «8080"), &[Code::ProbeVip]),
+        ("availability = \"10s\"\nvip_port = «22".to_owned(), &[Code::ProbeVip]),
+        (format!("{vip}availability = «\"10s\""), &[Code::ProbeKey]),
+        (format!("{vip}kind = \"tcp\"\nverify = «true"), &[Code::ProbeKey]),
+    ] {
+        finds_in(codes, &with(&lines));
+    }
+    let one_family = with(vip).replacen(DIP_2, "dip = [«\"10.0.0.12\"]", 1);
+    finds_in(&[Code::ProbeVip], &one_family);
+    let no_redirect =
+        with(&format!("{vip}vip_port = «80")).replacen("[proxy]", "[proxy]\nredirect_http = false", 1);
+    finds_in(&[Code::ProbeVip], &no_redirect);
+
+    let (model, _) = check(&with(vip));
+    let probe = model.unwrap().probe;
+    let expected = (ProbeKind::Https, 443, 8080, Some("contoso.azure-api.net"));
+    assert_eq!((probe.kind, probe.vip_port, probe.port, probe.host.as_deref()), expected);
+    let (model, _) = check(&with(&format!("{vip}vip_port = 3443")));
+    assert_eq!(model.unwrap().probe.host.as_deref(), Some("contoso.management.azure-api.net"));
+}
+
+#[test]
 fn probe() {
     for port in [80, 443, 3443] {
         finds(Code::ProbePort, PROBE, &format!("port = «{port}"));
@@ -457,7 +491,7 @@ fn probe() {
         finds(Code::ProbeStatus, PROBE, &format!("status = «\"{status}\""));
     }
     finds(Code::OutOfRange, PROBE, "panic = «0");
-    finds(Code::NotSupported, PROBE, "via = «\"vip\"");
+    finds(Code::ProbeKey, PROBE, "vip_port = «443");
     finds(Code::ProbeKey, PROBE, "verify = «true");
     let keys = ["status = «\"200\"", "host = «\"contoso.com\"", "verify = «true"];
     for key in keys {

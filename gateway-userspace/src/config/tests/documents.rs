@@ -61,7 +61,7 @@ fn defaults_are_those_that_hold() {
     assert_eq!(written("probe", "timeout"), humantime::format_duration(model.probe.timeout).to_string());
     assert_eq!(written("probe", "rise"), model.probe.rise);
     assert_eq!(written("probe", "fall"), model.probe.fall);
-    assert_eq!(written("probe", "kind"), model.probe.kind.to_string());
+    assert_eq!(written("probe", "vip_port"), model.probe.vip_port);
     assert_eq!(written("probe", "status"), model.probe.status.to_string());
     assert_eq!(written("probe", "verify"), model.probe.verify);
     assert_eq!(written("probe", "panic"), model.probe.panic);

@@ -45,6 +45,7 @@ impl World {
                 outcome: outcome.clone(),
                 took: Duration::ZERO,
                 at: self.now,
+                asked: Vec::new(),
             };
             said.extend(self.watch.take_up(&report, &self.model.probe).map(|change| change.to_string()));
             self.decide();
