@@ -5,6 +5,7 @@ pub mod balance;
 pub mod config;
 pub mod control;
 pub mod dataplane;
+pub mod detach;
 pub mod inside;
 pub mod maglev;
 pub mod metrics;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use gateway_userspace::{balance, config, control, inside, privileges, proxy, supervise, texts};
+use gateway_userspace::{balance, config, control, detach, inside, privileges, proxy, supervise, texts};
 
 /// The self-hosted gateway of an API management service: a load-balanced private VIP, host-name routing, and a
 /// public VIP that lets in the management endpoint only.
@@ -34,6 +34,8 @@ enum Command {
     Drops(control::DropsArgs),
     /// Take an instance out of service, or put it back
     Instance(control::InstanceArgs),
+    /// Take away what the kernel goes on with after the processes have ended
+    Detach(detach::Args),
     /// Make a token for the API over TCP
     Token(control::TokenArgs),
     /// Write a shell's completions to standard output
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Status(args) => control::status(&args),
         Command::Drops(args) => control::drops(&args),
         Command::Instance(args) => control::instance(&args),
+        Command::Detach(args) => detach::run(&args),
         Command::Token(args) => control::token(&args),
         Command::Completions(args) => texts::completions(&args, Cli::command()),
         Command::Manual(args) => texts::manual(&args, Cli::command()),

@@ -22,7 +22,7 @@ use crate::{
 
 /// Start-up includes duplicate-address detection (a second or two), and tests share the machine.
 const READY: Duration = Duration::from_secs(30);
-/// From SIGTERM to the end.
+/// From the signal to the end.
 const STOP: Duration = Duration::from_secs(15);
 
 static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
@@ -142,12 +142,28 @@ impl Gateway {
         Ok(false)
     }
 
-    /// Ends it as an operator would (SIGTERM).
+    /// Ends it as an operator does at a terminal, so that the host is left as it was found (SIGINT).
     ///
     /// # Errors
     /// It does not end; by Drop it is then killed.
     pub fn stop(mut self) -> anyhow::Result<Output> {
+        self.end(Signal::SIGINT)
+    }
+
+    /// Ends it as a service manager does: the kernel goes on (SIGTERM).
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn leave(mut self) -> anyhow::Result<Output> {
         self.end(Signal::SIGTERM)
+    }
+
+    /// Ends it as a crash would (SIGKILL).
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn kill(mut self) -> anyhow::Result<Output> {
+        self.end(Signal::SIGKILL)
     }
 
     /// Ends it by a signal of the caller's choice.
@@ -191,8 +207,8 @@ impl Drop for Gateway {
         // By force, it could leave things outside of its namespace, such as pins. Where it does not want to, the
         // process's own Drop kills it.
         let ended = matches!(self.ended(), Ok(Some(_)));
-        if !ended && self.end(Signal::SIGTERM).is_err() && std::thread::panicking() {
-            eprintln!("gateway {} did not stop by SIGTERM:\n{}", self.id(), self.log());
+        if !ended && self.end(Signal::SIGINT).is_err() && std::thread::panicking() {
+            eprintln!("gateway {} did not stop by SIGINT:\n{}", self.id(), self.log());
         }
     }
 }

@@ -6,8 +6,8 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
-    os::{fd::AsRawFd, unix::process::CommandExt},
+    io::{self, Write},
+    os::{fd::AsRawFd, unix::net::UnixDatagram, unix::process::CommandExt},
     panic,
     process::{self, Command, Stdio},
     sync::mpsc,
@@ -66,6 +66,31 @@ impl Host {
     /// A path by which `ip` and `nsenter` find the namespace while this process lives.
     pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", process::id(), self.namespace.as_raw_fd())
+    }
+
+    /// The kernel's number of the namespace, which ends the names of what is in places that several share.
+    ///
+    /// # Errors
+    /// The kernel does not tell it (before Linux 5.14).
+    pub fn cookie(&self) -> anyhow::Result<u64> {
+        // From include/uapi/asm-generic/socket.h; the libc crate does not have it.
+        const SO_NETNS_COOKIE: libc::c_int = 71;
+        self.on_thread(|| {
+            let socket = UnixDatagram::unbound()?;
+            let (mut cookie, mut length) = (0_u64, size_of::<u64>() as libc::socklen_t);
+            let place = (&raw mut cookie).cast();
+            // SAFETY: the kernel writes at most `length` bytes to `cookie`, which is that long, and a socklen_t to `length`.
+            let outcome = unsafe {
+                libc::getsockopt(
+                    socket.as_raw_fd(),
+                    libc::SOL_SOCKET,
+                    SO_NETNS_COOKIE,
+                    place,
+                    &raw mut length,
+                )
+            };
+            if outcome == 0 { Ok(cookie) } else { Err(io::Error::last_os_error().into()) }
+        })?
     }
 
     /// Starts a command here. It does not outlive this process, even one killed by force.

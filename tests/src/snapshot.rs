@@ -31,9 +31,9 @@ impl Snapshot {
     pub fn of(host: &Host) -> anyhow::Result<Self> {
         let answers =
             QUESTIONS.iter().map(|question| host.must(question)).collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Self(
-            answers.iter().flat_map(|answer| answer.lines()).map(|line| line.trim_end().to_owned()).collect(),
-        ))
+        let own = format!("-{}", host.cookie()?);
+        let lines = answers.iter().flat_map(|answer| answer.lines()).map(str::trim_end);
+        Ok(Self(lines.filter(|line| is_of(line, &own)).map(ToOwned::to_owned).collect()))
     }
 
     /// What came (`+`) and what went (`-`) since `before`; nothing where the host is as it was.
@@ -46,4 +46,10 @@ impl Snapshot {
     pub fn has_xdp(&self) -> bool {
         self.0.iter().any(|line| line.contains(" xdp") && line.contains("mtu"))
     }
+}
+
+/// All hosts share one bpffs, and what others have there comes and goes: their folders have their namespace in the name.
+fn is_of(line: &str, own: &str) -> bool {
+    let Some(below) = line.strip_prefix("/sys/fs/bpf/gateway") else { return true };
+    below.split('/').nth(1).is_some_and(|service| service.ends_with(own))
 }

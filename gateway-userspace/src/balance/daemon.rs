@@ -36,7 +36,7 @@ use super::{
     neighbours::Neighbours,
     report::report,
     saved::{self, Clock, Saved},
-    signals::{Request, Signals},
+    signals::{self, Request, Signals},
     state::State,
     status,
     trial::Trial,
@@ -147,6 +147,8 @@ struct Daemon<'a> {
     /// The tables are behind the state, because the last apply failed.
     behind: bool,
     clock: Clock,
+    /// At the end nothing is to be left.
+    detaches: bool,
     // These two in this order, in which they are dropped: a VIP is gone from the interface before the program that
     // guards it (R20).
     changes: HostChanges,
@@ -177,7 +179,7 @@ async fn run_with(args: &Args, neighbours: &mut Neighbours) -> anyhow::Result<()
     let mut daemon = tokio::select! {
         started = Daemon::start(args, neighbours) => started?,
         signal = signals.stop() => {
-            log::info!("{signal} during the start; all is undone");
+            log::info!("{signal} during the start; the host is as it was before");
             return Ok(());
         }
     };
@@ -226,6 +228,7 @@ impl<'a> Daemon<'a> {
         match event {
             Event::Request(Request::Stop(signal)) => {
                 log::info!("{signal}: stopping");
+                self.detaches = signal == signals::DETACH;
                 return Ok(ControlFlow::Break(()));
             }
             Event::Request(Request::Report) => {
@@ -317,12 +320,18 @@ impl<'a> Daemon<'a> {
     }
 
     async fn stop(self) -> anyhow::Result<()> {
-        let Self { args, netlink, changes, dataplane, api, .. } = self;
+        let Self { args, netlink, changes, dataplane, api, detaches, .. } = self;
         drop(api);
-        let undone = changes.undo(&netlink).await;
         report(&dataplane, args.counters.as_deref());
-        // Detaches, last of all.
-        drop(dataplane);
+        if !detaches {
+            changes.leave();
+            let file = args.config.display();
+            log::info!("the kernel goes on forwarding; `gateway detach --config {file}` ends that");
+            return Ok(());
+        }
+        let undone = changes.undo(&netlink).await;
+        // Last of all.
+        dataplane.detach()?;
         Ok(undone?)
     }
 }

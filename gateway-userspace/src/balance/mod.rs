@@ -33,8 +33,13 @@ Examples:
   kill -USR1 PID
       log the counters now, and write them to the file of --counters
 
-It needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, or root. At the end, and on any error, the interface \
-is left as it was found.";
+  kill -TERM PID
+      end, while the kernel goes on forwarding: the next start goes on from there, of a newer version too
+  kill -INT PID, or Ctrl-C
+      end, and leave the host as it was found; `gateway detach` does so afterwards
+
+It needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON, or root. An error at the first start leaves the interface \
+as it was found.";
 
 /// What `gateway balance` takes.
 #[derive(Debug, clap::Args)]
@@ -52,6 +57,9 @@ pub struct Args {
     /// Write the counters to FILE, as JSON, at the end and whenever SIGUSR1 comes
     #[arg(long, value_name = "FILE")]
     counters: Option<PathBuf>,
+    /// Load this kernel object in place of the built-in one
+    #[arg(long, value_name = "FILE", hide = true)]
+    object: Option<PathBuf>,
 }
 
 /// Runs until SIGINT or SIGTERM.

@@ -14,7 +14,7 @@ pub(super) enum Error {
     Down { name: String },
     #[error(
         "{name} already carries {program}; remove it first: stop the program that put it there, or \
-         `xdp-loader unload {name} --all`, or `ip link set dev {name} xdp off`"
+         `gateway detach` if it is of another service, or `xdp-loader unload {name} --all`, or `ip link set dev {name} xdp off`"
     )]
     Occupied { name: String, program: String },
     #[error(transparent)]
@@ -27,15 +27,19 @@ pub(super) enum Error {
     Net(#[from] net::Error),
 }
 
-/// An interface of the balancer: it exists, is up, is Ethernet, and carries no XDP program.
-pub(super) async fn interface(netlink: &Netlink, name: &str) -> Result<(Link, Mac), Error> {
+/// An interface of the balancer: it exists, is up, is Ethernet, and carries no XDP program but what is `ours`.
+pub(super) async fn interface(
+    netlink: &Netlink,
+    name: &str,
+    ours: impl Fn(u32, u32) -> bool,
+) -> Result<(Link, Mac), Error> {
     let link = netlink.link(name).await?;
     let name = || link.name.clone();
     let mac: Mac = link.mac.ok_or_else(|| net::Error::NoMac { name: name() })?;
     if !link.up {
         return Err(Error::Down { name: name() });
     }
-    if let Some(id) = link.xdp.first() {
+    if let Some(id) = link.xdp.iter().find(|id| !ours(link.index, **id)) {
         return Err(Error::Occupied { name: name(), program: program(*id) });
     }
     Ok((link, mac))
@@ -129,14 +133,14 @@ mod tests {
         let Some(namespace) = Namespace::new() else { return };
         namespace.run(async |netlink| {
             let (up, _) = netlink.add_pair("eth0", "peer").await;
-            assert_eq!(interface(netlink, "eth0").await.unwrap().0, up);
+            assert_eq!(interface(netlink, "eth0", |_, _| false).await.unwrap().0, up);
             netlink.set_down("eth0").await;
-            let error = interface(netlink, "eth0").await.unwrap_err().to_string();
+            let error = interface(netlink, "eth0", |_, _| false).await.unwrap_err().to_string();
             assert_eq!(error, "eth0 is down; set it up first (`ip link set eth0 up`)");
-            let error = interface(netlink, "eth7").await.unwrap_err().to_string();
+            let error = interface(netlink, "eth7", |_, _| false).await.unwrap_err().to_string();
             assert!(error.starts_with("there is no interface eth7; this host has "), "{error}");
             assert!(error.contains("eth0"), "{error}");
-            let error = interface(netlink, "lo").await.unwrap_err().to_string();
+            let error = interface(netlink, "lo", |_, _| false).await.unwrap_err().to_string();
             assert!(error.contains("lo"), "{error}");
         });
     }

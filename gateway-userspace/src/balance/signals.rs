@@ -4,6 +4,9 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// The signal that leaves nothing behind; by the other one the kernel goes on forwarding.
+pub(super) const DETACH: &str = "SIGINT";
+
 /// A request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Request {
@@ -37,7 +40,7 @@ impl Signals {
     /// The next request. Safe to drop half-way: no signal is lost.
     pub(super) async fn next(&mut self) -> Request {
         tokio::select! {
-            _ = self.interrupt.recv() => Request::Stop("SIGINT"),
+            _ = self.interrupt.recv() => Request::Stop(DETACH),
             _ = self.terminate.recv() => Request::Stop("SIGTERM"),
             _ = self.hangup.recv() => Request::Reload,
             _ = self.user.recv() => Request::Report,
@@ -47,7 +50,7 @@ impl Signals {
     /// The next request to stop; others wait.
     pub(super) async fn stop(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.interrupt.recv() => DETACH,
             _ = self.terminate.recv() => "SIGTERM",
         }
     }

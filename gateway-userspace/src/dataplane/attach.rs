@@ -1,6 +1,9 @@
 //! Attaching to an interface.
 
-use aya::programs::{ProgramError, Xdp, xdp};
+use aya::programs::{
+    ProgramError, Xdp,
+    xdp::{self, XdpLinkId},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,15 +20,18 @@ pub enum XdpMode {
     Generic,
 }
 
-pub(super) fn attach(program: &mut Xdp, interface: &str) -> Result<XdpMode, Error> {
-    let Err(native) = program.attach(interface, xdp::XdpMode::Driver) else { return Ok(XdpMode::Native) };
+pub(super) fn attach(program: &mut Xdp, interface: &str) -> Result<(XdpMode, XdpLinkId), Error> {
+    let native = match program.attach(interface, xdp::XdpMode::Driver) {
+        Ok(link) => return Ok((XdpMode::Native, link)),
+        Err(native) => native,
+    };
     refuse(interface, &native)?;
     log::warn!(
         "{interface}: its driver takes no XDP program ({}); running generic XDP, several times slower",
         reason(&native)
     );
     match program.attach(interface, xdp::XdpMode::Skb) {
-        Ok(_) => Ok(XdpMode::Generic),
+        Ok(link) => Ok((XdpMode::Generic, link)),
         Err(generic) => {
             refuse(interface, &generic)?;
             Err(Error::Attach { interface: interface.to_owned(), source: Box::new(generic) })

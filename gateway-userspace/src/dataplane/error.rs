@@ -79,6 +79,15 @@ pub enum Error {
         #[source]
         source: Box<ProgramError>,
     },
+    /// It went away.
+    #[error("there is no interface {interface}")]
+    NoInterface {
+        /// Its name.
+        interface: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Something else about a program.
     #[error("BPF program")]
     Program(#[from] ProgramError),
@@ -109,6 +118,60 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Nowhere to pin to.
+    #[error(
+        "there is no bpffs at /sys/fs/bpf, where programs and maps are kept over a restart; mount it (`mount -t bpf bpf /sys/fs/bpf`)"
+    )]
+    NoBpffs,
+    /// What lies there is not of this program, or others may change it.
+    #[error(
+        "{path} is not what this program has put there for its owner alone; see who made it and remove it (`gateway detach`, or `rm -r`)"
+    )]
+    Foreign {
+        /// A pin or a folder.
+        path: String,
+    },
+    /// Of another version.
+    #[error(
+        "the running program's tables, in {folder}, have another layout than this version's; it goes on as it is. To change over,          `gateway detach`, which ends forwarding and the balancer's memory of flows, and start this version"
+    )]
+    Layout {
+        /// Where they are pinned.
+        folder: String,
+    },
+    /// A successor.
+    #[error("another process has taken over the program and its tables")]
+    TakenOver,
+    /// bpffs refuses.
+    #[error("cannot use {path}, where programs and maps are kept over a restart")]
+    Pins {
+        /// A pin or a folder.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A program or map could not be pinned, or its pin not be used.
+    #[error("cannot pin {what}, or use its pin")]
+    Pin {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Whose pins they are cannot be told.
+    #[error("the network namespace cannot be told")]
+    Namespace(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another object than the built-in one.
+    #[error("the kernel object {path} cannot be read")]
+    Object {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// What was saved beside the tables.
     #[error("what was saved beside the tables cannot be read or written; `gateway detach` begins anew")]
     Saved {
@@ -134,6 +197,12 @@ pub enum Error {
 impl Error {
     pub(super) fn map<E: Into<MapError>>(map: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Map { map, source: Box::new(source.into()) }
+    }
+
+    pub(super) fn pin<E: std::error::Error + Send + Sync + 'static>(
+        what: &'static str,
+    ) -> impl FnOnce(E) -> Self {
+        move |source| Self::Pin { what, source: Box::new(source) }
     }
 
     pub(super) fn device(error: XdpMapError) -> Self {

@@ -9,7 +9,7 @@ use aya::{
 use gateway_ebpf::decap::Settled;
 use serde_json::Value;
 
-use super::{Counters, Error, OBJECT, XdpMode, loaded::Loaded};
+use super::{Counters, Error, OBJECT, XdpMode, loaded::Loaded, pins::Pins};
 use crate::plan::{Changes, Plan};
 
 const PROGRAM: &str = "gateway_decap";
@@ -33,9 +33,42 @@ impl Decapsulation {
     /// # Errors
     /// No privileges, old kernel, refused by the verifier.
     pub fn load() -> Result<Self, Error> {
-        let mut loaded = Loaded::load(OBJECT, PROGRAM, [SAMPLE], &UNUSED)?;
+        Self::with(None)
+    }
+
+    /// As [`super::Dataplane::open`].
+    ///
+    /// # Errors
+    /// As [`Self::load`]; tables of another layout.
+    pub fn open(pins: Pins) -> Result<Self, Error> {
+        Self::with(Some(pins))
+    }
+
+    fn with(pins: Option<Pins>) -> Result<Self, Error> {
+        let mut loaded = Loaded::load(OBJECT, PROGRAM, [SAMPLE], &UNUSED, pins)?;
         let settled = loaded.per_cpu("SETTLED_HERE")?;
         Ok(Self { loaded, settled })
+    }
+
+    /// What a predecessor left running.
+    pub fn running(&self) -> Option<&Plan> {
+        self.loaded.running().map(|(plan, _)| plan)
+    }
+
+    /// As [`super::Dataplane::settle`].
+    ///
+    /// # Errors
+    /// bpffs refuses.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        self.loaded.settle()
+    }
+
+    /// As [`super::Dataplane::detach`].
+    ///
+    /// # Errors
+    /// bpffs refuses.
+    pub fn detach(self) -> Result<(), Error> {
+        self.loaded.detach()
     }
 
     /// As [`super::Dataplane::log_events`].

@@ -1,16 +1,24 @@
 //! The loaded object: what its two uses, a balancer's and an instance's, have in common.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{DevMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray},
-    programs::{ProgramInfo, SchedClassifier, Xdp},
+    programs::{
+        ProgramInfo, SchedClassifier, Xdp,
+        links::{FdLink, PinnedLink},
+        xdp::XdpLink,
+    },
 };
 use gateway_ebpf::{
-    layout::{Block, Blocks, REASONS, Traffic},
+    layout::{Block, Blocks, LAYOUT, REASONS, Traffic},
     note::Settled,
 };
+use nix::net::if_::if_nametoindex;
 use serde_json::Value;
 
 use super::{
@@ -18,6 +26,7 @@ use super::{
     counters::CounterMaps,
     events::{Events, ScopeNames},
     grace,
+    pins::Pins,
     probe::Direction,
     record::Record,
     ring::{self, Reader, Ring},
@@ -41,6 +50,12 @@ pub(super) struct Loaded {
     record: Option<Record>,
     /// Packets come.
     is_attached: bool,
+    /// Of the program that is attached.
+    id: u32,
+    /// What stays when this process ends.
+    pins: Option<Pins>,
+    /// The interfaces that it is attached to by pinned links.
+    links: BTreeSet<u32>,
     /// For events.
     scopes: Arc<ScopeNames>,
     events: Option<Events>,
@@ -57,17 +72,27 @@ impl Loaded {
         main: &'static str,
         next: impl IntoIterator<Item = (u32, &'static str)>,
         unused: &[&str],
+        pins: Option<Pins>,
     ) -> Result<Self, Error> {
         if object.is_empty() {
             return Err(Error::NoObject);
         }
         let mut loader = EbpfLoader::new();
+        if let Some(pins) = &pins {
+            for map in pins.piece.kept() {
+                loader.map_pin_path(map.name, pins.path(map.name));
+            }
+        }
         for map in unused {
             loader.map_max_entries(map, 1);
         }
         let mut ebpf = loader.load(object).map_err(Error::load)?;
         program(&mut ebpf, main)?.load().map_err(Error::verify)?;
+        let id = program(&mut ebpf, main)?.info()?.id();
         let map = ebpf.take_map("NEXT").ok_or(Error::NotInObject("NEXT"))?;
+        if let (Some(pins), Map::ProgramArray(next)) = (&pins, &map) {
+            next.pin(pins.next(id)).map_err(Error::pin("NEXT"))?;
+        }
         let mut places: ProgramArray<MapData> = map.try_into().map_err(Error::map("NEXT"))?;
         for (place, name) in next {
             let program = program(&mut ebpf, name)?;
@@ -77,8 +102,25 @@ impl Loaded {
         let ports = ebpf.take_map("PORTS").ok_or(Error::NotInObject("PORTS"))?;
         let samples = ebpf.take_map("SAMPLES").ok_or(Error::NotInObject("SAMPLES"))?;
         let ring = Ring::new(samples.try_into().map_err(Error::map("SAMPLES"))?);
+        let blocks: Shared<Blocks> = Shared::map(array(&mut ebpf, "TABLES")?)?;
+        let is_attached = pins.as_ref().is_some_and(Pins::is_alive);
+        let (mut applied, mut record) = (None, None);
+        if let Some(pins) = pins.as_ref().filter(|_| is_attached) {
+            if blocks.get().layout != LAYOUT {
+                return Err(pins.layout());
+            }
+            let active = blocks.get().active();
+            let known = Record::read(active)?;
+            applied = Some(Plan::read(active, known.names.clone()));
+            record = Some(known);
+            // The last process may have been killed before it had waited.
+            grace::wait();
+        }
         Ok(Self {
-            blocks: Shared::map(array(&mut ebpf, "TABLES")?)?,
+            blocks,
+            id,
+            pins,
+            links: BTreeSet::new(),
             ports: ports.try_into().map_err(Error::map("PORTS"))?,
             _next: places,
             counters: CounterMaps {
@@ -88,9 +130,9 @@ impl Loaded {
                 answers: per_cpu(&mut ebpf, "ANSWERS")?,
                 steering: per_cpu(&mut ebpf, "SETTLED")?,
             },
-            applied: None,
-            record: None,
-            is_attached: false,
+            applied,
+            record,
+            is_attached,
             scopes: Arc::default(),
             events: None,
             ring: Arc::new(Mutex::new(ring)),
@@ -107,10 +149,50 @@ impl Loaded {
         Ok(())
     }
 
+    /// Where the program of a predecessor is, this one takes its place between two packets.
     pub(super) fn attach(&mut self, interface: &str) -> Result<XdpMode, Error> {
-        let mode = attach::attach(self.program()?, interface)?;
+        let Self { ebpf, main, pins, links, .. } = self;
+        let program = program(ebpf, main)?;
+        let Some(pins) = pins else {
+            let (mode, _) = attach::attach(program, interface)?;
+            self.is_attached = true;
+            return Ok(mode);
+        };
+        let index = if_nametoindex(interface)
+            .map_err(|error| Error::NoInterface { interface: interface.to_owned(), source: error.into() })?;
+        let mode = if let Some(link) = pins.links.get(&index) {
+            let pinned = PinnedLink::from_pin(&link.path).map_err(Error::pin("the link"))?;
+            let taken = XdpLink::try_from(FdLink::from(pinned)).map_err(Error::pin("the link"))?;
+            program.attach_to_link(taken)?;
+            link.mode
+        } else {
+            let (mode, id) = attach::attach(program, interface)?;
+            let link = FdLink::try_from(program.take_link(id)?).map_err(Error::pin("the link"))?;
+            // The pin holds it.
+            drop(link.pin(pins.link(index, mode)).map_err(Error::pin("the link"))?);
+            mode
+        };
+        links.insert(index);
         self.is_attached = true;
         Ok(mode)
+    }
+
+    /// What is attached and pinned now stays when this process ends, and nothing else.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        let Some(pins) = &mut self.pins else { return Ok(()) };
+        // No packet is half-way through a program of before.
+        grace::wait();
+        pins.settle(&self.links, self.id)
+    }
+
+    /// Detaches, and leaves nothing pinned.
+    pub(super) fn detach(mut self) -> Result<(), Error> {
+        self.pins.as_mut().map_or(Ok(()), Pins::remove)
+    }
+
+    /// What a predecessor left running, and what it had saved.
+    pub(super) fn running(&self) -> Option<(&Plan, &Value)> {
+        Some((self.applied.as_ref()?, &self.record.as_ref()?.owner))
     }
 
     /// The program that is attached.
@@ -142,10 +224,6 @@ impl Loaded {
         per_cpu(&mut self.ebpf, name)
     }
 
-    pub(super) fn applied(&self) -> Option<&Plan> {
-        self.applied.as_ref()
-    }
-
     /// Has packets go by the plan, with what its owner has to know beside it, and returns once none goes by the one before. What
     /// is so already is not touched.
     pub(super) fn apply(&mut self, plan: &Plan, owner: &Value) -> Result<Changes, Error> {
@@ -158,6 +236,10 @@ impl Loaded {
         if is_known && changes == Changes::default() {
             return Ok(changes);
         }
+        let _guard = match &self.pins {
+            Some(pins) => pins.guard(self.id)?,
+            None => None,
+        };
         record.write(&mut next)?;
         next.sequence = active.sequence + 1;
         self.clear_new_numbers(plan)?;
@@ -183,10 +265,8 @@ impl Loaded {
         // New maps are all zero.
         let Some(running) = &self.applied else { return Ok(()) };
         let cpus = aya::util::nr_cpus().map_err(|(file, source)| Error::Cpus { file, source })?;
-        let is_new = |number: &&u16| !running.instances.contains_key(number);
-        let instances: Vec<u16> = plan.instances.keys().filter(is_new).copied().collect();
-        let is_new = |number: &&u16| !running.scopes.values().any(|n| n == *number);
-        let scopes: Vec<u16> = plan.scopes.values().filter(is_new).copied().collect();
+        let instances = others(&plan.numbers, &running.numbers);
+        let scopes = others(&plan.scopes, &running.scopes);
         let CounterMaps { services, instances: by_instance, drops, .. } = &mut self.counters;
         for number in instances {
             clear(by_instance, u32::from(number), cpus, "INSTANCE_TRAFFIC")?;
@@ -213,6 +293,11 @@ impl Loaded {
         ring.drain();
         self.counters.read(plan, &ring)
     }
+}
+
+/// Numbers that did not mean the same before.
+fn others<K: Ord>(now: &BTreeMap<K, u16>, before: &BTreeMap<K, u16>) -> Vec<u16> {
+    now.iter().filter(|(name, number)| before.get(name) != Some(number)).map(|(_, &number)| number).collect()
 }
 
 /// On the heap from the beginning: it is too large for the stack.

@@ -5,8 +5,10 @@ mod counters;
 mod error;
 mod events;
 mod grace;
+mod held;
 mod instance;
 mod loaded;
+pub mod pins;
 mod probe;
 mod record;
 mod refusal;
@@ -14,7 +16,7 @@ mod ring;
 mod samples;
 mod shared;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use aya::programs::{ProgramInfo, SchedClassifier, Xdp};
 use gateway_ebpf::{
@@ -35,7 +37,7 @@ pub use self::{
     refusal::Refusal,
     ring::Shown,
 };
-use self::{loaded::Loaded, shared::Shared};
+use self::{loaded::Loaded, pins::Pins, shared::Shared};
 use crate::plan::{Changes, Plan};
 
 /// The object that `build.rs` made.
@@ -65,14 +67,53 @@ impl Dataplane {
     /// # Errors
     /// No privileges, old kernel, refused by the verifier.
     pub fn load() -> Result<Self, Error> {
-        Self::load_object(OBJECT)
+        Self::load_object(OBJECT, None)
     }
 
-    fn load_object(object: &[u8]) -> Result<Self, Error> {
-        let mut loaded = Loaded::load(object, PROGRAM, (0..).zip(NEXT), &[])?;
+    /// Loads the programs with the maps that are pinned; what is not there is made and pinned. A program that is at work goes
+    /// on; [`Self::attach`] puts this one in its place.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; tables of another layout.
+    pub fn open(pins: Pins, object: Option<&Path>) -> Result<Self, Error> {
+        let Some(path) = object else { return Self::load_object(OBJECT, Some(pins)) };
+        let read = fs::read(path);
+        let object = read.map_err(|source| Error::Object { path: path.display().to_string(), source })?;
+        Self::load_object(&object, Some(pins))
+    }
+
+    fn load_object(object: &[u8], pins: Option<Pins>) -> Result<Self, Error> {
+        let mut loaded = Loaded::load(object, PROGRAM, (0..).zip(NEXT), &[], pins)?;
         let notes = Shared::map(loaded.array("TRANSITIONS")?)?;
         let fragments = Shared::map(loaded.array("FRAGMENTS")?)?;
-        Ok(Self { loaded, notes, fragments, connections: None, probing: Vec::new() })
+        let dataplane = Self { loaded, notes, fragments, connections: None, probing: Vec::new() };
+        if let Some((running, _)) = dataplane.running() {
+            // The last process may have been killed before it did.
+            dataplane.forget(running);
+        }
+        Ok(dataplane)
+    }
+
+    /// What a predecessor left running, and what it had saved for its successor.
+    pub fn running(&self) -> Option<(&Plan, &Value)> {
+        self.loaded.running()
+    }
+
+    /// What is attached now stays attached when this process ends, and nothing else. Before, what was made new is gone with
+    /// this.
+    ///
+    /// # Errors
+    /// bpffs refuses.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        self.loaded.settle()
+    }
+
+    /// Detaches, and leaves nothing pinned.
+    ///
+    /// # Errors
+    /// bpffs refuses.
+    pub fn detach(self) -> Result<(), Error> {
+        self.loaded.detach()
     }
 
     /// Forwards the programs' events, the first drop of each kind, to the log, and keeps the last ones they show. Needs to be
@@ -248,7 +289,7 @@ mod tests {
         let file = object::File::parse(OBJECT).unwrap();
         let (offset, _) = file.section_by_name("xdp").unwrap().file_range().unwrap();
         broken[offset as usize..][..8].copy_from_slice(&UNVERIFIABLE);
-        let error = match Dataplane::load_object(&broken) {
+        let error = match Dataplane::load_object(&broken, None) {
             Ok(_) => panic!("loaded"),
             Err(Error::Permission(why)) if std::env::var_os("CI").is_none() => {
                 return eprintln!("SKIPPED: a program cannot be loaded ({why}); run as root");
@@ -260,8 +301,8 @@ mod tests {
         assert_eq!(before, "the kernel's verifier refused the program: R9 !read_ok");
         let (path, after) = rest.split_once("); ").unwrap();
         assert!(after.starts_with("it needs Linux 6.1") && !after.contains('\n'), "{after}");
-        let log = std::fs::read_to_string(path).unwrap();
-        std::fs::remove_file(path).unwrap();
+        let log = fs::read_to_string(path).unwrap();
+        fs::remove_file(path).unwrap();
         assert!(log.contains("\nR9 !read_ok\n") && log.contains("processed "), "{log}");
     }
 }

@@ -1,8 +1,9 @@
 //! The instance's end of the balancers' tunnels, with `ipip` and `gue`: beside the proxy, in a thread of its own, and neither
 //! knows of the other.
 //!
-//! The program is attached by a link that the kernel takes away with this process, however that ends; so there is nothing to
-//! undo at the next start but neighbour entries, which age by themselves.
+//! The program stays attached when this process ends, so that the next one goes on without a gap, and so that connections reach
+//! listeners that are handed over. SIGINT, and `gateway detach`, take it away. Of a process that is killed neighbour entries stay,
+//! which age by themselves.
 
 mod tunnels;
 
@@ -25,7 +26,10 @@ use tokio::{
 use self::tunnels::Tunnels;
 use crate::{
     config,
-    dataplane::Decapsulation,
+    dataplane::{
+        Decapsulation,
+        pins::{Piece, Pins},
+    },
     model::{Forwarding, InstanceName, Model},
     privileges::give_up_bpf,
 };
@@ -72,11 +76,13 @@ fn run(
     ready: &std::sync::mpsc::Sender<()>,
     mut stopped: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
-    let decapsulation = load()?;
+    let decapsulation = load(Pins::open(&model.service.name, Piece::Tunnels)?)?;
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
     runtime.block_on(async {
-        let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+        let heard = |kind| signal(kind).context("cannot listen for signals");
+        let (mut hangup, mut interrupt) = (heard(SignalKind::hangup())?, heard(SignalKind::interrupt())?);
+        let mut detaches = false;
         let mut tunnels = Tunnels::open(decapsulation, model, name).await?;
         give_up_bpf()?;
         // Nobody listens only where the process ends already.
@@ -85,6 +91,9 @@ fn run(
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // The signal that stopped the proxy is heard before that.
+                biased;
+                _ = interrupt.recv() => detaches = true,
                 _ = &mut stopped => break,
                 _ = tick.tick() => tunnels.keep().await,
                 _ = hangup.recv() => match config::load(config) {
@@ -95,15 +104,14 @@ fn run(
                 },
             }
         }
-        tunnels.close().await;
-        Ok(())
+        tunnels.close(detaches).await
     })
 }
 
 /// Where no signal can come, which would make the kernel give up half-way with EAGAIN.
-fn load() -> anyhow::Result<Decapsulation> {
+fn load(pins: Pins) -> anyhow::Result<Decapsulation> {
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let loaded = Decapsulation::load();
+    let loaded = Decapsulation::open(pins);
     before.thread_set_mask()?;
     Ok(loaded?)
 }

@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
+
+use tokio::time::sleep;
 
 use crate::{
     dataplane::Decapsulation,
@@ -12,6 +15,10 @@ use crate::{
     net::{self, Netlink, link::Link, route::Way},
     plan::{self, Interface, OnInstance, Plan, Side},
 };
+
+/// How often, and with what pauses, a successor asks how the other instances are reached before it goes on without some.
+const QUESTIONS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The tunnels' end on this host.
 pub(super) struct Tunnels {
@@ -40,7 +47,12 @@ impl Tunnels {
         let links = facing(&netlink, &model, &name).await?;
         let interfaces = links.iter().map(interface).collect::<Result<_, _>>()?;
         let wish = OnInstance { model, name, interfaces, ways: BTreeMap::new() };
-        let plan = plan::instance(&wish, None)?;
+        // Tables that a predecessor left hold until it is known how the other instances are reached.
+        let running = decapsulation.running().cloned();
+        let plan = match &running {
+            Some(running) => running.clone(),
+            None => plan::instance(&wish, None)?,
+        };
         decapsulation.apply(&plan)?;
         for link in &links {
             let mode = decapsulation.attach(&link.name)?;
@@ -53,7 +65,16 @@ impl Tunnels {
         let links = links.iter().map(|link| link.index).collect();
         let mut tunnels =
             Self { netlink, decapsulation, wish, links, plan, made: BTreeSet::new(), trouble: None };
+        let known = running.map_or(0, |plan| plan.hops.len());
+        for _ in 0..QUESTIONS {
+            tunnels.wish.ways = tunnels.ways().await?;
+            if tunnels.wish.ways.len() >= known {
+                break;
+            }
+            sleep(PAUSE).await;
+        }
         tunnels.keep().await;
+        tunnels.decapsulation.settle()?;
         Ok(tunnels)
     }
 
@@ -77,8 +98,8 @@ impl Tunnels {
         self.keep().await;
     }
 
-    /// Detaches.
-    pub(super) async fn close(self) {
+    /// Detaches, or leaves the program to the next process.
+    pub(super) async fn close(self, detaches: bool) -> anyhow::Result<()> {
         for (link, ip) in &self.made {
             if let Err(error) = self.netlink.forget(*link, *ip).await {
                 log::warn!("{error}");
@@ -92,6 +113,11 @@ impl Tunnels {
                 log::info!("of moved buckets: {}", list(settled));
             }
         }
+        if detaches {
+            return Ok(self.decapsulation.detach()?);
+        }
+        log::info!("packets go on coming out of their tunnels; `gateway detach` ends that");
+        Ok(())
     }
 
     async fn try_to_keep(&mut self) -> anyhow::Result<()> {

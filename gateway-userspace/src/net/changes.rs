@@ -75,6 +75,34 @@ impl Changes {
         Ok(Self { journal, made: Vec::new(), left, lent: None, is_left: false })
     }
 
+    /// What a predecessor left is still in use: until [`Self::settle`], giving up leaves it as it is.
+    pub fn lend(&mut self) {
+        self.lent = Some(self.left.clone());
+    }
+
+    /// Takes back what a predecessor left, and what is not wanted any more of it, before anything else changes.
+    ///
+    /// # Errors
+    /// No privileges.
+    pub async fn give_up_addresses(
+        &mut self,
+        netlink: &Netlink,
+        is_wanted: impl Fn(u32, IpAddr) -> bool,
+    ) -> Result<(), Error> {
+        let is_over =
+            |change: &Change| matches!(change, Change::Address { link, ip, .. } if !is_wanted(*link, *ip));
+        let (mut over, kept) = std::mem::take(&mut self.left).into_iter().partition(is_over);
+        self.left = kept;
+        let outcome = undo_each(netlink, &mut over).await;
+        // What could not be undone is still to be.
+        self.left.append(&mut over);
+        if let Some(lent) = &mut self.lent {
+            lent.clone_from(&self.left);
+        }
+        self.journal.rewrite(self.left.iter().chain(&self.made))?;
+        outcome
+    }
+
     /// Takes over from a process that still runs, by the descriptor of its journal, which carries the lock. Until
     /// [`Self::settle`], giving up leaves what is the other's.
     ///

@@ -56,12 +56,14 @@ pub async fn claim(
                 fresh.insert(*vip);
             }
             // Another host had it when the interface came up again; the kernel does not look a second time.
-            Some(address) if address.duplicate && ours => {
+            Some(address) if address.duplicate && (ours || changes.has_left(link, *vip)) => {
                 changes.remove_address(netlink, link, *vip).await?;
                 fresh.insert(*vip);
             }
             Some(address) if address.duplicate => return Err(in_use(link, *vip, None)),
             Some(_) if ours => {}
+            // Of the last process; everybody knows it already.
+            Some(_) if changes.has_left(link, *vip) => changes.add_address(netlink, link, *vip).await?,
             Some(_) => log::info!("{vip} is on {} already and is left as it is", link.name),
         }
     }

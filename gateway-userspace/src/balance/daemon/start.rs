@@ -2,20 +2,22 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
     time::Instant,
 };
 
 use anyhow::Context;
 use nix::sys::signal::{SigSet, SigmaskHow};
+use serde::Deserialize as _;
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
 
 use super::{
-    Daemon, Message, Port, data_path, probes::Heard, route_replies, routes::Soon, saved, snapshot, stamped,
-    windows::Windows,
+    Daemon, Message, Port, data_path, probes::Heard, route_replies, routes::Soon, saved as what_is_saved,
+    snapshot, stamped, windows::Windows,
 };
 use crate::{
     api,
@@ -23,21 +25,24 @@ use crate::{
         Args,
         file_watch::{FileWatch, Mark},
         neighbours::{self, Neighbours},
-        preflight,
-        saved::Clock,
+        preflight, reload,
+        saved::{self, Clock, Saved},
         state::State,
         status,
         vips::Vips,
     },
     config,
-    dataplane::{Dataplane, XdpMode},
+    dataplane::{
+        Dataplane, XdpMode,
+        pins::{Piece, Pins},
+    },
     net::{
         Netlink,
         changes::{Changes, Role},
         claim::claim,
         events::Events,
     },
-    plan::{self, Interface},
+    plan::{self, Interface, Plan},
     probe::{Prober, policy::Belief},
     status::{Program, Time},
     watchdog::Watchdog,
@@ -53,7 +58,15 @@ impl<'a> Daemon<'a> {
         let netlink = Arc::new(Netlink::open()?);
         // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
         let mut dataplane;
-        let mut changes = Changes::begin(&netlink, Role::Balance).await?;
+        let mut changes = Changes::adopt(Role::Balance)?;
+        let pins = Pins::open(&model.service.name, Piece::Balancer)?;
+        if pins.is_alive() {
+            log::info!("the program of the last `gateway balance` is at work; going on from there");
+            changes.lend();
+        } else {
+            // An address must not be reachable while nothing guards it.
+            changes.settle(&netlink).await?;
+        }
         let (calls, called) = mpsc::channel(16);
         let socket = api::socket_path(&model.service.name)?;
         let settings = api::Settings { tokens: model.balancer.tokens.clone() };
@@ -61,7 +74,8 @@ impl<'a> Daemon<'a> {
         let mut links = Vec::new();
         let mut interfaces = Vec::new();
         for (side, name) in model.balancer.interfaces.sides() {
-            let (link, mac) = preflight::interface(&netlink, name).await?;
+            let (link, mac) =
+                preflight::interface(&netlink, name, |at, program| pins.is_ours(at, program)).await?;
             interfaces.push(Interface { index: link.index, mac, side });
             links.push(link);
         }
@@ -71,12 +85,14 @@ impl<'a> Daemon<'a> {
         };
         let hops = preflight::hops(&netlink, &model, &links, local.as_ref()).await?;
         data_path::check(&model, &hops, local.as_ref())?;
-        dataplane = load().await?;
+        dataplane = load(pins, args.object.clone()).await?;
         dataplane.log_events()?;
 
         let sides: Vec<_> = interfaces.iter().map(|interface| interface.side).collect();
         let clock = Clock::read().context("cannot read the time since boot")?;
         let mut state = State::new(&model, interfaces, local.clone(), hops, Instant::now());
+        let before = Before::of(&dataplane)?;
+        let generation = before.restore(&mut state, clock);
         let mut events = Events::subscribe()?;
         for link in &links {
             for entry in neighbours.ask(&netlink, link.index, state.wanted(link.index)).await? {
@@ -87,8 +103,15 @@ impl<'a> Daemon<'a> {
         // It was said already.
         let awaited = state.unresolved().into_iter().map(|name| (name, 2)).collect();
 
-        let plan = plan::plan(&stamped(state.desired()), None)?;
-        dataplane.apply_with(&plan, &saved(&state, 1, clock)?)?;
+        let plan = before.next(&state)?;
+        // The old tables still know the VIPs that the file does not name any more.
+        let named = |at, ip| {
+            let link = links.iter().zip(&sides).find(|(link, _)| link.index == at);
+            link.is_some_and(|(_, side)| model.vip.on(*side).contains(&ip))
+        };
+        changes.give_up_addresses(&netlink, named).await?;
+        let written = dataplane.apply_with(&plan, &what_is_saved(&state, generation, clock)?)?;
+        log::debug!("{} buckets and {} other entries written", written.buckets, written.entries);
         let all = netlink.links().await?;
         route_replies(&mut changes, &model, &links, &all)?;
         // All of them before the first VIP: it must not be reached past the program by another interface of ours.
@@ -102,6 +125,7 @@ impl<'a> Daemon<'a> {
             claim(&mut changes, &netlink, link, &vips).await?;
             log::info!("balancing {} on {} ({mode:?} XDP)", status::list(&vips), link.name);
         }
+        changes.settle(&netlink).await?;
         let others = preflight::other_ways_in(&all, &links);
         if !others.is_empty() {
             log::warn!(
@@ -124,6 +148,8 @@ impl<'a> Daemon<'a> {
         let info = dataplane.program()?.info()?;
         let file_watch = seen
             .map(|seen| FileWatch::start(args.config.clone(), seen, || Message::FileChanged, outbox.clone()));
+        // Nothing can fail any more: it stays.
+        dataplane.settle()?;
         let mut daemon = Self {
             args,
             netlink,
@@ -153,11 +179,12 @@ impl<'a> Daemon<'a> {
             plan,
             windows,
             since: Time::now(),
-            generation: 1,
+            generation,
             last_apply: snapshot::started(),
             program: Program { id: info.id(), tag: format!("{:016x}", info.tag()) },
             behind: false,
             clock,
+            detaches: false,
             changes,
             dataplane,
         };
@@ -166,12 +193,60 @@ impl<'a> Daemon<'a> {
     }
 }
 
+/// What the last process left running.
+struct Before {
+    plan: Option<Plan>,
+    saved: Saved,
+}
+
+impl Before {
+    fn of(dataplane: &Dataplane) -> anyhow::Result<Self> {
+        let Some((plan, saved)) = dataplane.running() else {
+            return Ok(Self { plan: None, saved: Saved::default() });
+        };
+        let saved = Saved::deserialize(saved).context("what the last process saved cannot be read")?;
+        Ok(Self { plan: Some(plan.clone()), saved })
+    }
+
+    /// Flows can go on: packets are sent on and spread as before.
+    fn is_founded(&self, state: &State) -> bool {
+        self.saved.foundations == reload::foundations(state.model())
+    }
+
+    /// And tells the number of the configuration.
+    fn restore(&self, state: &mut State, clock: Clock) -> u64 {
+        let Some(plan) = &self.plan else { return 1 };
+        let (salt, now) = (plan.config.note_salt, Instant::now());
+        if self.is_founded(state) {
+            state.restore(&self.saved, plan.numbers.keys(), salt, clock, now);
+        } else {
+            log::warn!("how packets are sent on or spread has changed: the flows of before are not kept");
+            let overrides = Saved { overrides: self.saved.overrides.clone(), ..Saved::default() };
+            state.restore(&overrides, [], salt, clock, now);
+        }
+        let is_other = saved::digest(state.model()) != self.saved.configuration;
+        self.saved.generation + u64::from(is_other)
+    }
+
+    fn next(&self, state: &State) -> Result<Plan, plan::Error> {
+        let desired = stamped(state.desired());
+        let running = self.plan.as_ref();
+        if running.is_none() || self.is_founded(state) {
+            return plan::plan(&desired, running);
+        }
+        let mut plan = plan::plan(&desired, None)?;
+        // No note of before says who has a number now.
+        plan.forget = running.into_iter().flat_map(|running| running.numbers.values().copied()).collect();
+        Ok(plan)
+    }
+}
+
 /// Apart from the owner task, which goes on hearing SIGTERM: the verifier may take seconds. And where no signal can come,
 /// which would make the kernel give up half-way with EAGAIN.
-async fn load() -> anyhow::Result<Dataplane> {
-    let loading = tokio::task::spawn_blocking(|| {
+async fn load(pins: Pins, object: Option<PathBuf>) -> anyhow::Result<Dataplane> {
+    let loading = tokio::task::spawn_blocking(move || {
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        let loaded = Dataplane::load();
+        let loaded = Dataplane::open(pins, object.as_deref());
         before.thread_set_mask()?;
         Ok(loaded?)
     });

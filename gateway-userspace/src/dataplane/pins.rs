@@ -1,0 +1,392 @@
+//! What outlives the process: maps and links in `/sys/fs/bpf/gateway/<service>/<piece>/`, readable for their owner alone.
+//!
+//! | name | what |
+//! |---|---|
+//! | the map's | a map with what the next process needs: [`Kept`] |
+//! | `next-<program id>` | the programs that this one goes on with: a map of programs is emptied with its last user |
+//! | `link-<interface>-<mode>` | what attaches the program; to remove it detaches |
+//!
+//! The folder is locked by whoever changes what is in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, DirBuilder, File, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use aya::maps::{MapInfo, MapType};
+use gateway_ebpf::{
+    decap,
+    layout::{Blocks, FRAGMENT_LINES, INSTANCES, INTERFACES, NOTE_LINES, NOTES, REASONS, SCOPES, Traffic},
+    limit, note,
+    tables::ANSWERED,
+};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+    unistd::geteuid,
+};
+
+use super::{Error, XdpMode, held};
+use crate::net::namespace;
+
+const BPFFS: &str = "/sys/fs/bpf";
+const ROOT: &str = "/sys/fs/bpf/gateway";
+
+/// Whose they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// Of `gateway balance`.
+    Balancer,
+    /// Of an instance: the end of the balancers' tunnels.
+    Tunnels,
+}
+
+impl Piece {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Balancer, Self::Tunnels];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Balancer => "balancer",
+            Self::Tunnels => "tunnels",
+        }
+    }
+
+    pub(super) const fn kept(self) -> &'static [Kept] {
+        match self {
+            Self::Balancer => &BALANCER,
+            Self::Tunnels => &TUNNELS,
+        }
+    }
+}
+
+/// A map that is pinned, as it has to be.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) name: &'static str,
+    kind: MapType,
+    value: usize,
+    entries: u32,
+}
+
+const fn kept(name: &'static str, kind: MapType, value: usize, entries: u32) -> Kept {
+    Kept { name, kind, value, entries }
+}
+
+const TABLES: Kept = kept("TABLES", MapType::Array, size_of::<Blocks>(), 1);
+const PORTS: Kept = kept("PORTS", MapType::DevMap, 8, INTERFACES);
+const SERVICES: Kept = kept("SERVICE_TRAFFIC", MapType::PerCpuArray, size_of::<Traffic>(), SCOPES);
+const BY_INSTANCE: Kept = kept("INSTANCE_TRAFFIC", MapType::PerCpuArray, size_of::<Traffic>(), INSTANCES);
+const DROPS: Kept = kept("DROPS", MapType::PerCpuArray, 8, SCOPES * REASONS);
+
+const BALANCER: [Kept; 10] = [
+    TABLES,
+    PORTS,
+    SERVICES,
+    BY_INSTANCE,
+    DROPS,
+    kept("TRANSITIONS", MapType::Array, 8 * NOTES, NOTE_LINES),
+    kept("FRAGMENTS", MapType::Array, 8 * NOTES, FRAGMENT_LINES),
+    kept("SETTLED", MapType::PerCpuArray, 8, note::Settled::COUNT),
+    kept("ANSWERS", MapType::PerCpuArray, 8, ANSWERED),
+    kept("ALLOWANCES", MapType::PerCpuArray, 8, limit::BUCKETS),
+];
+const TUNNELS: [Kept; 7] = [
+    TABLES,
+    PORTS,
+    SERVICES,
+    BY_INSTANCE,
+    DROPS,
+    kept("NEWEST", MapType::Array, 8, 1),
+    kept("SETTLED_HERE", MapType::PerCpuArray, 8, decap::Settled::ALL.len() as u32),
+];
+
+/// A program that is attached to an interface by a pinned link.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) path: PathBuf,
+    pub(super) mode: XdpMode,
+    program: u32,
+}
+
+/// A piece's folder. What was made new, and not [settled](Self::settle), is gone when this is dropped.
+#[derive(Debug)]
+pub struct Pins {
+    folder: PathBuf,
+    pub(super) piece: Piece,
+    /// By interface: the program is at work there.
+    pub(super) links: BTreeMap<u32, Link>,
+    /// Nobody else changes what is in the folder.
+    lock: Option<File>,
+    is_new: bool,
+}
+
+impl Pins {
+    /// What a service has pinned. What is left of namespaces and interfaces that are gone is cleared away.
+    ///
+    /// # Errors
+    /// There is no bpffs; pins that are not ours, or do not fit.
+    pub fn open(service: &str, piece: Piece) -> Result<Self, Error> {
+        mounted()?;
+        sweep();
+        let of_service = Path::new(ROOT).join(scoped(service)?);
+        let folder = of_service.join(piece.name());
+        let lock = loop {
+            for (path, mode) in [(Path::new(ROOT), 0o755), (&of_service, 0o700), (&folder, 0o700)] {
+                match DirBuilder::new().mode(mode).create(path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(failed(path)(error));
+                    }
+                    _ => {}
+                }
+            }
+            // The last one out removes the folders, perhaps just now.
+            if let Some(lock) = locked(&folder)? {
+                break lock;
+            }
+        };
+        owned(Path::new(ROOT), 0o022)?;
+        owned(&of_service, 0o077)?;
+        owned(&folder, 0o077)?;
+        let links = living(&folder)?;
+        let mut pins = Self { folder, piece, links, lock: Some(lock), is_new: false };
+        if pins.links.is_empty() {
+            clear(&pins.folder).map_err(failed(&pins.folder))?;
+            pins.is_new = true;
+        } else {
+            pins.check()?;
+        }
+        Ok(pins)
+    }
+
+    /// A program is at work.
+    pub fn is_alive(&self) -> bool {
+        !self.links.is_empty()
+    }
+
+    /// Whether this is the program of this piece on an interface.
+    pub fn is_ours(&self, interface: u32, program: u32) -> bool {
+        self.links.get(&interface).is_some_and(|link| link.program == program)
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    pub(super) fn next(&self, program: u32) -> PathBuf {
+        self.folder.join(format!("next-{program}"))
+    }
+
+    pub(super) fn link(&self, interface: u32, mode: XdpMode) -> PathBuf {
+        let mode = match mode {
+            XdpMode::Native => "native",
+            XdpMode::Generic => "generic",
+        };
+        self.folder.join(format!("link-{interface}-{mode}"))
+    }
+
+    /// Maps of other sizes, or other things under their names.
+    fn check(&self) -> Result<(), Error> {
+        for Kept { name, kind, value, entries } in self.piece.kept() {
+            let path = self.path(name);
+            let info = MapInfo::from_pin(&path).map_err(|_| self.foreign(name))?;
+            // The kernel keeps 15 bytes of a name.
+            let is_named = info.name_as_str().is_some_and(|known| name.starts_with(known));
+            if !is_named || info.map_type().is_ok_and(|known| known != *kind) {
+                return Err(self.foreign(name));
+            }
+            if (info.value_size() as usize, info.max_entries()) != (*value, *entries) {
+                return Err(self.layout());
+            }
+        }
+        Ok(())
+    }
+
+    fn foreign(&self, name: &str) -> Error {
+        Error::Foreign { path: self.path(name).display().to_string() }
+    }
+
+    pub(super) fn layout(&self) -> Error {
+        Error::Layout { folder: self.folder.display().to_string() }
+    }
+
+    /// From here on all of it stays, but for links to other interfaces and for what other programs went on with. These are at no
+    /// packet any more.
+    pub(super) fn settle(&mut self, interfaces: &BTreeSet<u32>, program: u32) -> Result<(), Error> {
+        for (interface, link) in &self.links {
+            if !interfaces.contains(interface) {
+                fs::remove_file(&link.path).map_err(failed(&link.path))?;
+            }
+        }
+        let own = self.next(program);
+        for path in entries(&self.folder).map_err(failed(&self.folder))? {
+            if named(&path).starts_with("next-") && path != own {
+                fs::remove_file(&path).map_err(failed(&path))?;
+            }
+        }
+        (self.is_new, self.lock) = (false, None);
+        Ok(())
+    }
+
+    /// For a change of what is in the maps: nobody else makes one while this is held. An error: another process has them now.
+    pub(super) fn guard(&self, program: u32) -> Result<Option<File>, Error> {
+        if self.lock.is_some() {
+            return Ok(None);
+        }
+        let lock = locked(&self.folder)?.ok_or(Error::TakenOver)?;
+        if self.next(program).exists() { Ok(Some(lock)) } else { Err(Error::TakenOver) }
+    }
+
+    /// Detaches: the links first.
+    pub(super) fn remove(&mut self) -> Result<(), Error> {
+        self.is_new = false;
+        remove(&self.folder).map_err(failed(&self.folder))
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if self.is_new
+            && let Err(error) = self.remove()
+        {
+            log::error!("left behind, for `gateway detach` to remove: {error}");
+        }
+    }
+}
+
+/// Detaches what a service has pinned in this namespace, whoever pinned it. True if there was something.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn detach(service: &str, piece: Piece) -> Result<bool, Error> {
+    let folder = Path::new(ROOT).join(scoped(service)?).join(piece.name());
+    let Some(_lock) = locked(&folder)? else { return Ok(false) };
+    remove(&folder).map_err(failed(&folder))?;
+    Ok(true)
+}
+
+/// A bpffs is mounted by the host's init; where it is not, here. But never in a mount namespace of this process's own, with which
+/// it, and all that is pinned, would go away. It stays mounted, as init would have left it.
+fn mounted() -> Result<(), Error> {
+    let is_there = || statfs(BPFFS).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
+    if is_there() {
+        return Ok(());
+    }
+    if !is_hosts_namespace() {
+        return Err(Error::NoBpffs);
+    }
+    // Two at once would lie one upon the other.
+    let folder = File::open(BPFFS).map_err(|_| Error::NoBpffs)?;
+    folder.lock().map_err(failed(Path::new(BPFFS)))?;
+    if is_there() {
+        return Ok(());
+    }
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("bpf"), BPFFS, Some("bpf"), flags, Some("mode=700")).map_err(|_| Error::NoBpffs)?;
+    log::info!("mounted bpffs at {BPFFS}");
+    Ok(())
+}
+
+/// Whether the mount namespace is that of process 1.
+fn is_hosts_namespace() -> bool {
+    /// `MNT_NS_INIT_INO` of the kernel's `linux/nsfs.h` (6.18), for those who may not look at process 1.
+    const FIRST: u64 = 0xefff_fff8;
+    let namespace = |process: &str| fs::metadata(format!("/proc/{process}/ns/mnt")).map(|about| about.ino());
+    namespace("self").is_ok_and(|own| own == FIRST || namespace("1").is_ok_and(|first| first == own))
+}
+
+fn scoped(service: &str) -> Result<String, Error> {
+    namespace::scoped(service).map_err(|error| Error::Namespace(Box::new(error)))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.display().to_string();
+    move |source| match source.kind() {
+        io::ErrorKind::PermissionDenied => Error::Permission(Box::new(source)),
+        _ => Error::Pins { path, source },
+    }
+}
+
+/// The folder, locked, once it is sure to be there; none if it is not.
+fn locked(folder: &Path) -> Result<Option<File>, Error> {
+    let file = match File::open(folder) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(folder)(error)),
+    };
+    file.lock().map_err(failed(folder))?;
+    let inode = file.metadata().map_err(failed(folder))?.ino();
+    Ok(fs::metadata(folder).is_ok_and(|named| named.ino() == inode).then_some(file))
+}
+
+/// A folder of this user, that others cannot change.
+fn owned(folder: &Path, others: u32) -> Result<(), Error> {
+    let foreign = || Error::Foreign { path: folder.display().to_string() };
+    let about = fs::symlink_metadata(folder).map_err(failed(folder))?;
+    let is_owner = about.uid() == geteuid().as_raw() || about.uid() == 0;
+    if about.is_dir() && is_owner && about.mode() & others == 0 { Ok(()) } else { Err(foreign()) }
+}
+
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn named(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+/// The links whose interface is there. Others attach nothing any more.
+fn living(folder: &Path) -> Result<BTreeMap<u32, Link>, Error> {
+    let mut links = BTreeMap::new();
+    for path in entries(folder).map_err(failed(folder))? {
+        let Some(rest) = named(&path).strip_prefix("link-") else { continue };
+        let mode = if rest.ends_with("-native") { XdpMode::Native } else { XdpMode::Generic };
+        let about = held::link(&path).map_err(failed(&path))?;
+        if about.interface == 0 {
+            fs::remove_file(&path).map_err(failed(&path))?;
+        } else {
+            links.insert(about.interface, Link { path, mode, program: about.program });
+        }
+    }
+    Ok(links)
+}
+
+/// Links first: packets pass as if nothing were there, before anything that the program needs is gone.
+fn clear(folder: &Path) -> io::Result<()> {
+    let (links, others): (Vec<_>, Vec<_>) =
+        entries(folder)?.into_iter().partition(|path| named(path).starts_with("link-"));
+    links.iter().chain(&others).try_for_each(fs::remove_file)
+}
+
+/// The folder, and those above it that are empty then.
+fn remove(folder: &Path) -> io::Result<()> {
+    clear(folder)?;
+    fs::remove_dir(folder)?;
+    for above in folder.ancestors().skip(1).take(2) {
+        if fs::remove_dir(above).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Clears away what serves nobody: an interface or a namespace went with the program on it, and its owner was killed. What
+/// cannot be cleared is not in anybody's way.
+fn sweep() {
+    let services = entries(Path::new(ROOT)).unwrap_or_default();
+    for folder in services.iter().flat_map(|service| entries(service).unwrap_or_default()) {
+        let Ok(lock) = File::open(&folder) else { continue };
+        match lock.try_lock() {
+            Ok(()) => {}
+            // Somebody is at it.
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => continue,
+        }
+        if living(&folder).is_ok_and(|links| links.is_empty()) {
+            remove(&folder).ok();
+        }
+    }
+}
