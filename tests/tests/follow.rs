@@ -58,13 +58,12 @@ fn r12_another_route_is_followed_at_once() {
     let lab = Lab::raise(2).unwrap();
     let running = lab.start(&lab.config().forwarding(Mode::Ipip4)).unwrap();
     let to = Station::instance(1).v4();
-    let changed = "the routes to the instances have changed";
     for hop in [ROUTER.v4(), CLIENT.v4()] {
         // By it from the moment at which it has answered.
         is_followed(&running, &format!("the router ({hop}) is at"), || {
             lab.hosts.balancer.ip([format!("route add {to}/32 via {hop}")]).unwrap();
         });
-        is_followed(&running, changed, || {
+        is_followed(&running, &format!("gw-1 ({to}) is at"), || {
             lab.hosts.balancer.ip([format!("route delete {to}/32")]).unwrap();
         });
     }

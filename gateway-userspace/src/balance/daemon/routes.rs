@@ -131,7 +131,7 @@ impl Daemon<'_> {
         let astray = match found {
             Ok(found) => {
                 log::debug!("the routes to the instances were read in {took:?}");
-                self.lost = lost(&model, &found, self.local.as_ref());
+                self.note_lost(lost(&model, &found, self.local.as_ref()), &found);
                 let before = self.wanted();
                 if self.state.reroute(found.hops) {
                     log::info!("the routes to the instances have changed");
@@ -149,6 +149,19 @@ impl Daemon<'_> {
             log::warn!("{astray}; until then packets go the way they went");
         }
         self.astray = astray;
+    }
+
+    /// One of several addresses of an instance may be lost without a word otherwise.
+    fn note_lost(&mut self, lost: BTreeSet<(InstanceName, IpAddr)>, found: &Found) {
+        for (name, dip) in lost.difference(&self.lost) {
+            let has_other = found.hops.keys().any(|(one, _)| one == name);
+            if has_other && self.state.way(name, *dip).is_some() {
+                log::warn!(
+                    "there is no route to {dip} of {name} any more; packets to it go the way they went"
+                );
+            }
+        }
+        self.lost = lost;
     }
 
     fn wanted(&self) -> Vec<BTreeSet<IpAddr>> {
