@@ -141,9 +141,6 @@ impl Changes {
     pub async fn reclaim(&mut self, netlink: &Netlink) -> Result<(), Error> {
         let mut others = self.journal.read()?;
         others.retain(|change| !self.made.contains(change));
-        if others.is_empty() {
-            return Ok(());
-        }
         undo_each(netlink, &mut others).await?;
         self.journal.rewrite(&self.made)
     }
@@ -307,12 +304,12 @@ impl Drop for Changes {
                 Err(_) => log::error!("left behind, for the next start to undo: the clean-up panicked"),
             }
         }
-        let outcome = match &self.lent {
-            Some(lent) => self.journal.rewrite(lent),
-            None if self.made.is_empty() && self.left.is_empty() => self.journal.remove(),
-            None => Ok(()),
-        };
-        if let Err(error) = outcome {
+        // What is lent stays its owner's, and so does the file: both writing it, through one open file, would mix it up.
+        if self.lent.is_none()
+            && self.made.is_empty()
+            && self.left.is_empty()
+            && let Err(error) = self.journal.remove()
+        {
             log::warn!("{error}");
         }
     }

@@ -139,9 +139,16 @@ fn line(change: &Change) -> String {
     text
 }
 
-/// A line that was cut short by the kill stands for a change that was not made: noting comes first.
+/// A line that was cut short by the kill stands for a change that was not made: noting comes first. One that comes twice is one
+/// change: taken over once, it must not be undone for the other.
 fn parse(text: &str) -> Vec<Change> {
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    let mut changes = Vec::new();
+    for change in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        if !changes.contains(&change) {
+            changes.push(change);
+        }
+    }
+    changes
 }
 
 #[cfg(test)]
@@ -153,5 +160,13 @@ mod tests {
         let kept = Change::Address { link: 1, name: "lo".into(), ip: "10.0.0.5".parse().unwrap() };
         let text = format!("{}{{\"address\":{{\"li", line(&kept));
         assert_eq!(parse(&text), [kept]);
+    }
+
+    #[test]
+    fn a_line_that_comes_twice_is_one_change() {
+        let one = Change::Address { link: 1, name: "lo".into(), ip: "10.0.0.5".parse().unwrap() };
+        let other = Change::Address { link: 1, name: "lo".into(), ip: "10.0.0.6".parse().unwrap() };
+        let text = [line(&one), line(&other), line(&one)].concat();
+        assert_eq!(parse(&text), [one, other]);
     }
 }

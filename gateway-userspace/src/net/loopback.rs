@@ -286,6 +286,8 @@ mod tests {
             // One that gives up takes only its own with it.
             drop(hold_after(first, &ips(&VIPS), &ips(&[DIP])).await.unwrap());
             assert_eq!((on_lo(netlink).await, arp("arp_ignore")), (vec![one.to_owned()], "1".into()));
+            held.reclaim().await.unwrap();
+            assert_eq!((on_lo(netlink).await, arp("arp_ignore")), (vec![one.to_owned()], "1".into()));
             // One that is killed leaves it to the other to clean up.
             hold_after(second, &ips(&VIPS), &ips(&[DIP])).await.unwrap().leave();
             assert_eq!(on_lo(netlink).await.len(), 2);
