@@ -117,7 +117,7 @@ impl Station {
 }
 
 /// As `ip` writes it.
-pub(crate) fn mac_text(mac: Mac) -> String {
+pub fn mac_text(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 

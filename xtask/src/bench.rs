@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
-use crate::{exec, setup};
+use crate::{build, exec, setup};
 
 mod chart;
 mod report;
@@ -28,6 +28,8 @@ enum What {
     Packets,
     /// Live frames and real connections through gateway, a bare XDP program, nftables and HAProxy
     Forwarding,
+    /// Time to take up a file with up to 1,000 instances, to build rings, and CPU of probing 500
+    Control,
     /// Measures nothing: writes docs/performance.md and its plots from the last results of both
     Report,
 }
@@ -40,6 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (target, needs): (_, &[setup::Client]) = match args.what {
         What::Packets => ("packets", &[]),
         What::Forwarding => ("forwarding", setup::PEERS),
+        What::Control => ("control", &[]),
         What::Report => return report::write(),
     };
     ensure!(
@@ -47,6 +50,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "a bench loads programs into the kernel, which root may: sudo env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask bench"
     );
     setup::ensure_with(needs)?;
+    if let What::Control = args.what {
+        // The real program, as it is now.
+        build::gateway()?;
+    }
     let mut cargo = exec::cargo();
     cargo.args(["bench", "--package", "lab", "--bench", target, "--"]);
     cargo.args(args.quick.then_some("--quick")).args(args.json.then_some("--json"));
