@@ -30,6 +30,8 @@ enum What {
     Forwarding,
     /// Time to take up a file with up to 1,000 instances, to build rings, and CPU of probing 500
     Control,
+    /// The proxy beside nginx and HAProxy: processor time, latency, memory
+    Proxy,
     /// Measures nothing: writes docs/performance.md and its plots from the last results of both
     Report,
 }
@@ -43,6 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Packets => ("packets", &[]),
         What::Forwarding => ("forwarding", setup::PEERS),
         What::Control => ("control", &[]),
+        What::Proxy => ("proxy", setup::PROXIES),
         What::Report => return report::write(),
     };
     ensure!(

@@ -16,7 +16,7 @@ mod linker;
 mod rustup;
 mod toolchain;
 
-pub(crate) use clients::{Client, PEERS};
+pub(crate) use clients::{Client, PEERS, PROXIES};
 
 /// What `cargo xtask setup` takes.
 #[derive(Debug, clap::Args)]

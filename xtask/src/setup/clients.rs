@@ -35,6 +35,19 @@ pub(crate) const PEERS: &[Client] = &[
     Client { program: "haproxy", package: "haproxy", what_for: "a balancer in user space, to compare with" },
 ];
 
+/// What the proxy is compared with, and what loads them; only `cargo xtask bench proxy` brings them.
+pub(crate) const PROXIES: &[Client] = &[
+    Client {
+        program: "nginx",
+        package: "nginx-light",
+        what_for: "a proxy to compare with, and the upstream",
+    },
+    Client { program: "haproxy", package: "haproxy", what_for: "a proxy to compare with" },
+    Client { program: "wrk", package: "wrk", what_for: "requests as fast as they are answered" },
+    Client { program: "h2load", package: "nghttp2-client", what_for: "requests over HTTP/2, and at a rate" },
+    Client { program: "taskset", package: "util-linux", what_for: "a core for each" },
+];
+
 /// Brings those that tests and the lab run.
 pub(super) fn ensure(setup: &mut Setup) -> Result<()> {
     bring(setup, CLIENTS)

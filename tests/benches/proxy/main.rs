@@ -1,0 +1,36 @@
+//! What the proxy costs beside nginx and HAProxy, in the same rounds: the same upstream and certificate, each of them on one
+//! core, the load and the upstream on another.
+//!
+//! `cargo xtask bench proxy [--quick] [--json]`
+#![expect(clippy::unwrap_used, reason = "a bench that cannot measure ends")]
+
+mod client;
+mod cost;
+mod load;
+mod rounds;
+mod servers;
+mod stage;
+
+use lab::bench::Run;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    /// All servers take their turn in each.
+    rounds: usize,
+    /// Of one measurement, in seconds.
+    seconds: u32,
+    /// Connections that are kept idle.
+    idle: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let (effort, command) = match has("--quick") {
+        true => (Effort { rounds: 3, seconds: 1, idle: 2_000 }, "cargo xtask bench proxy --quick"),
+        false => (Effort { rounds: 7, seconds: 3, idle: 10_000 }, "cargo xtask bench proxy"),
+    };
+    let tables = rounds::measure(effort)?;
+    Run::new(command, tables)?.publish("proxy", has("--json"))
+}
