@@ -1,7 +1,5 @@
 //! What happens on the balancer's network is followed by the kernel's events, and not when it looks again every 5 s.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 use std::time::{Duration, Instant};
 
 use lab::{

@@ -5,7 +5,7 @@ use std::fmt;
 use super::families::{Families, flag};
 use crate::{
     model::AdminState,
-    status::{DataPath, Health, HealthWord, Instance, VipPath},
+    status::{DataPath, Health, HealthWord, Instance, Time, VipPath},
 };
 
 const ADMIN_STATES: [(AdminState, &str); 3] =
@@ -39,7 +39,7 @@ pub(super) fn encode(instances: &[Instance], to: &mut Families<'_>) -> fmt::Resu
     to.seconds(
         "instance_drain_end_timestamp",
         "When what is left of its flows is ended, Unix time.",
-        each(|one| one.drain?.ends.map(|end| end.seconds())),
+        each(|one| one.drain?.ends.map(Time::seconds)),
     )?;
     to.gauge(
         "instance_flows",

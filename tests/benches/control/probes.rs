@@ -39,7 +39,7 @@ pub(crate) fn measure(effort: Effort) -> anyhow::Result<Table> {
     thread::sleep(Duration::from_secs(effort.seconds));
     let (cpu, (up, after)) = (cpu_seconds(balancer.id())? - cpu, probed(&lab)?);
     let seconds = begin.elapsed().as_secs_f64();
-    ensure!(up == usize::from(INSTANCES), "{} of {INSTANCES} instances are up", up);
+    ensure!(up == usize::from(INSTANCES), "{up} of {INSTANCES} instances are up");
     let rate = (after - before) as f64 / seconds;
     let columns = [("cpu", "% of a core", 2), ("rate", "probes/s", 0), ("each", "µs of CPU a probe", 0)];
     let mut table = Table::new("probes", "the whole daemon, probing by HTTP every 2 s", &columns);

@@ -2,7 +2,6 @@
 //! core, the load and the upstream on another.
 //!
 //! `cargo xtask bench proxy [--quick] [--json]`
-#![expect(clippy::unwrap_used, reason = "a bench that cannot measure ends")]
 
 mod client;
 mod cost;

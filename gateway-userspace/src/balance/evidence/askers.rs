@@ -183,7 +183,7 @@ async fn changed(orders: &mut watch::Receiver<Option<Order>>, running: Order) {
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn phase(name: &InstanceName) -> Duration {

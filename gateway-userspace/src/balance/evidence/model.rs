@@ -21,8 +21,6 @@ use crate::plan::buckets::{self, Change, Held};
 
 const BUCKETS: usize = 12;
 const TUPLES: usize = 48;
-/// Of eight notes: fewer than tuples, so that it is full at times.
-const LINES: usize = 1;
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
 const MINUTE: u64 = 60 * SECOND;
@@ -74,7 +72,8 @@ struct History {
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     count: u64,
     held: Vec<Held>,
-    lines: Vec<NoteLine>,
+    /// Of eight notes: fewer than tuples, so that it is full at times.
+    line: NoteLine,
     refused: u64,
     ledger: Ledger,
     flows: Vec<Flow>,
@@ -99,7 +98,7 @@ impl History {
             events: BinaryHeap::new(),
             count: 0,
             held: vec![(Bucket::settled(1), Window::default()); BUCKETS],
-            lines: std::iter::repeat_with(NoteLine::default).take(LINES).collect(),
+            line: NoteLine::default(),
             refused: 0,
             ledger: Ledger::new(&[Bucket::settled(1); BUCKETS], start + Duration::from_secs(20)),
             flows: vec![Flow::default(); TUPLES],
@@ -157,7 +156,7 @@ impl History {
         }
         let owners = Owners { previous: word.previous(), current: word.current() };
         let now = self.now;
-        let line = &self.lines[tuple % LINES];
+        let line = &self.line;
         let seen = Seen { line, hash: Self::hash(tuple), now: || now, is_gone: |_| false };
         let answer = match syn {
             Some(sequence) => note::syn(&seen, sequence, owners),
@@ -333,7 +332,7 @@ impl History {
         if self.broken == Broken::Notes {
             return noted;
         }
-        for word in self.lines.iter().flatten() {
+        for word in &self.line {
             let seen = Note(word.load());
             let Some(bucket) = seen.bucket() else { continue };
             noted.insert((bucket, seen.instance()));
@@ -375,7 +374,7 @@ impl History {
         }
         let is_closed =
             |note: Note| note.bucket().is_some_and(|b| verdict.over.buckets.contains_key(&u32::from(b)));
-        for word in self.lines.iter().flatten() {
+        for word in &self.line {
             if is_closed(Note(word.load())) {
                 word.store(0);
             }
