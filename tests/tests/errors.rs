@@ -127,7 +127,7 @@ fn r06_without_privileges_nothing_is_begun() {
 fn r06_sigint_leaves_the_host_as_it_was() {
     let lab = Lab::raise(1).unwrap();
     let path = lab.write(&lab.config()).unwrap();
-    for signal in [Signal::SIGINT, Signal::SIGINT] {
+    for signal in [Signal::SIGINT; 2] {
         let before = both(&lab);
         let mut proxy = lab.proxy(&path, "gw-1").unwrap();
         let mut balancer = lab.balance(&path).unwrap();

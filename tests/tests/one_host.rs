@@ -67,7 +67,7 @@ fn r20_run_serves_the_private_vip_and_guards_the_public_one() {
 #[test]
 fn r06_run_leaves_the_host_as_it_was() {
     let (lab, config) = one_host();
-    for signal in [Signal::SIGINT, Signal::SIGINT] {
+    for signal in [Signal::SIGINT; 2] {
         let before = Snapshot::of(&lab.hosts.balancer).unwrap();
         let mut gateway = run(&lab, &config);
         let output = gateway.end(signal).unwrap();
