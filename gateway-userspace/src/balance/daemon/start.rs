@@ -60,6 +60,7 @@ impl<'a> Daemon<'a> {
         let mut dataplane;
         let mut changes = Changes::adopt(Role::Balance)?;
         let pins = Pins::open(&model.service.name, Piece::Balancer)?;
+        let windows_of = if pins.is_alive() { Windows::go_on } else { Windows::new };
         if pins.is_alive() {
             log::info!("the program of the last `gateway balance` is at work; going on from there");
             changes.lend();
@@ -140,7 +141,7 @@ impl<'a> Daemon<'a> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (outbox, inbox) = mpsc::channel(64);
         let prober = Prober::start(outbox.clone(), Message::Probe).context("cannot start the probes")?;
-        let mut windows = Windows::new(&plan, Instant::now());
+        let mut windows = windows_of(&plan, Instant::now());
         windows.direct(&state, &plan, &outbox);
         let ports = links.into_iter().zip(sides).zip(modes);
         let ports =

@@ -44,9 +44,19 @@ struct Sets {
 }
 
 impl Windows {
+    /// Of tables that have just been made.
     pub(super) fn new(plan: &Plan, now: Instant) -> Self {
+        Self::of(Ledger::new(plan.ring.len(), now))
+    }
+
+    /// Of tables that an earlier process left.
+    pub(super) fn go_on(plan: &Plan, now: Instant) -> Self {
+        Self::of(Ledger::go_on(plan.ring.len(), now))
+    }
+
+    fn of(ledger: Ledger) -> Self {
         Self {
-            ledger: Ledger::new(&plan.ring, now),
+            ledger,
             askers: Askers::default(),
             judge_at: None,
             open: BTreeMap::new(),

@@ -95,10 +95,18 @@ pub(in crate::balance) struct Ledger {
 }
 
 impl Ledger {
-    /// Of a ring that was not watched before. Its open windows may have claims of any owner.
-    pub(in crate::balance) fn new(words: &[Bucket], now: Instant) -> Self {
-        let since = |word: &Bucket| Since { changed: now, claimed: word.is_moved().then_some(now) };
-        Self { since: words.iter().map(since).collect(), refused: (0, now), reports: BTreeMap::new() }
+    /// Of tables that have just been made: there are no notes.
+    pub(in crate::balance) fn new(buckets: usize, now: Instant) -> Self {
+        Self::since(Since { changed: now, claimed: None }, buckets, now)
+    }
+
+    /// Of tables that an earlier process left: any bucket may have claims for any owner.
+    pub(in crate::balance) fn go_on(buckets: usize, now: Instant) -> Self {
+        Self::since(Since { changed: now, claimed: Some(now) }, buckets, now)
+    }
+
+    fn since(since: Since, buckets: usize, now: Instant) -> Self {
+        Self { since: vec![since; buckets], refused: (0, now), reports: BTreeMap::new() }
     }
 
     /// The ring was changed at `now` at the latest. `instances` are all that have a number.

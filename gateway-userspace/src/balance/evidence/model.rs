@@ -100,7 +100,7 @@ impl History {
             held: vec![(Bucket::settled(1), Window::default()); BUCKETS],
             line: NoteLine::default(),
             refused: 0,
-            ledger: Ledger::new(&[Bucket::settled(1); BUCKETS], start + Duration::from_secs(20)),
+            ledger: Ledger::new(BUCKETS, start + Duration::from_secs(20)),
             flows: vec![Flow::default(); TUPLES],
             sockets: BTreeMap::new(),
             reports: Vec::new(),
@@ -156,8 +156,7 @@ impl History {
         }
         let owners = Owners { previous: word.previous(), current: word.current() };
         let now = self.now;
-        let line = &self.line;
-        let seen = Seen { line, hash: Self::hash(tuple), now: || now, is_gone: |_| false };
+        let seen = Seen { line: &self.line, hash: Self::hash(tuple), now: || now, is_gone: |_| false };
         let answer = match syn {
             Some(sequence) => note::syn(&seen, sequence, owners),
             None => note::segment(&seen, self.flows[tuple].sequence, true, owners.previous),
