@@ -117,8 +117,8 @@ fn r83_a_drained_instance_is_free_once_it_has_no_flow_left() {
         let counters = windows.lab.counters(&mut windows.running.balancer).unwrap();
         counters.instances.iter().find(|one| one.name == "gw-1").map_or(0, |one| one.syns)
     };
-    let mut streams = windows.connect(FLOWS);
-    streams.iter_mut().for_each(ask);
+    // An instance that still takes itself for drained ends connections after an answer.
+    windows.connect(FLOWS);
     assert!(syns(&mut windows) > 0);
 }
 

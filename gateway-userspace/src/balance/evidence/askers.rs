@@ -170,7 +170,13 @@ async fn ask<M: Send + 'static>(
         }
         tokio::select! {
             () = sleep(pause) => {}
-            () = changed(&mut orders, order) => sleep(phase(&name)).await,
+            () = changed(&mut orders, order) => {
+                let drained = orders.borrow().and_then(|order| order.drained);
+                // The news of a drain is for one; all else may be for all.
+                if drained == order.drained {
+                    sleep(phase(&name)).await;
+                }
+            }
         }
     }
 }
