@@ -10,7 +10,7 @@ use lab::{
     curl::Curl,
     flows,
     frame::flag,
-    gateway::Gateway,
+    gateway::{Gateway, gateway},
     inject::Injector,
     lab::Lab,
     process::Process,
@@ -60,6 +60,21 @@ impl Packets {
         self.lab.write(config).unwrap();
         self.balancer.reload().unwrap();
     }
+
+    /// Waits until an instance that was added has buckets: its MAC address has to be resolved first.
+    #[track_caller]
+    fn joins(&self, name: &str) {
+        let buckets = || {
+            let mut status = gateway("status").unwrap();
+            status.arg("--json").arg("--config").arg(self.lab.folder().join("gateway.toml"));
+            let output = self.lab.hosts.balancer.run_command(status).unwrap();
+            let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+            let mut instances = status["instances"].as_array()?.iter();
+            instances.find(|one| one["name"] == name)?["buckets"].as_u64()
+        };
+        let joined = lab::wait::eventually(Duration::from_secs(10), || buckets().is_some_and(|n| n > 0));
+        assert!(joined, "{}", self.balancer.log());
+    }
 }
 
 fn adding(vip: IpAddr) {
@@ -67,6 +82,7 @@ fn adding(vip: IpAddr) {
     let before = packets.send(10_000, flag::SYN);
     assert_eq!(packets.send(10_000, flag::ACK).instances, before.instances);
     packets.change(&packets.lab.config());
+    packets.joins("gw-4");
     // Flows of before: each at its instance, though about a quarter of the buckets has a new owner now.
     assert_eq!(packets.send(10_000, flag::ACK | flag::PSH).instances, before.instances);
     // New ones: on all four, and each where it began.

@@ -13,6 +13,7 @@ use lab::{
     config::default_host,
     curl::Curl,
     frame::{self, Packet, Tcp, protocol},
+    gateway::gateway,
     host::Host,
     lab::Lab,
     snapshot::Snapshot,
@@ -110,16 +111,24 @@ fn r14_what_comes_from_outside_for_the_private_vip_is_dropped_and_for_the_public
 }
 
 #[test]
-fn an_interface_that_is_taken_away_ends_the_balancer_and_frees_the_other() {
+fn an_interface_that_is_taken_away_ends_the_balancer_and_the_other_goes_on_forwarding() {
     let lab = Lab::raise(1).unwrap();
-    let mut running = lab.balance(&two_sides(&lab)).unwrap();
+    let path = two_sides(&lab);
+    let mut running = lab.balance(&path).unwrap();
     lab.hosts.balancer.ip(["link delete wan0"]).unwrap();
     let mut ended = || running.ended().unwrap();
     assert!(eventually(Duration::from_secs(15), || ended().is_some()));
     assert!(!ended().unwrap().success());
     assert!(running.log().contains("the interface wan0 is gone"), "{}", running.log());
     let vips = [IpAddr::from(PRIVATE), PRIVATE6.into()];
-    assert!(on(&lab.hosts.balancer, "eth0").iter().all(|ip| !vips.contains(ip)));
+    let here = || on(&lab.hosts.balancer, "eth0");
+    let guarded = || lab.hosts.balancer.must("ip link show dev eth0").unwrap().contains("prog/xdp");
+    assert!(vips.iter().all(|ip| here().contains(ip)) && guarded(), "{}", running.log());
+    let mut detach = gateway("detach").unwrap();
+    detach.arg("--config").arg(path);
+    let output = lab.hosts.balancer.run_command(detach).unwrap();
+    assert!(output.ok(), "{output:?}");
+    assert!(here().iter().all(|ip| !vips.contains(ip)) && !guarded());
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! How instances are reached, as finished entries of the kernel's tables.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use gateway_ebpf::{
     address::Address,
@@ -116,8 +119,13 @@ fn entry_of(desired: &Desired, dip: IpAddr, way: &Way, is_v4: bool, entry: Insta
 
 /// In the order of the file: the first that is reached is the one that is used. A removed instance has its old order.
 fn ways_to<'d>(desired: &'d Desired, name: &InstanceName) -> Vec<(IpAddr, &'d Way)> {
-    let known = desired.ways.iter().filter(|((of, _), _)| of == name);
+    // Not all of them for each: that would be a million comparisons with a thousand instances.
+    let first = (name.clone(), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let known = desired.ways.range(first..).take_while(|((of, _), _)| of == name);
     let mut ways: Vec<_> = known.map(|((_, dip), way)| (*dip, way)).collect();
+    if ways.len() < 2 {
+        return ways;
+    }
     let order = desired.model.instance(&name.0).map_or(&[][..], |instance| &instance.dip);
     ways.sort_by_key(|(dip, _)| order.iter().position(|own| own == dip).unwrap_or(usize::MAX));
     ways

@@ -92,8 +92,8 @@ impl State {
     }
 
     fn admin_states(&self) -> BTreeMap<InstanceName, AdminState> {
-        let names = self.model.instances.iter().map(|instance| &instance.name);
-        names.filter_map(|name| Some((name.clone(), self.admin_state(name)?))).collect()
+        let state = |one: &Instance| self.overrides.get(&one.name).copied().unwrap_or(one.admin_state);
+        self.model.instances.iter().map(|one| (one.name.clone(), state(one))).collect()
     }
 
     /// The weight that each instance of the file has now.
