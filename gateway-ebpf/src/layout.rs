@@ -111,7 +111,7 @@ pub const SAVED: usize = BLOCK
 
 /// To be made larger when the maps come to mean something else while their sizes stay.
 const VERSION: u64 = 1;
-/// Tells maps that a program of this build can go on with: all sizes that it takes for granted, and [`VERSION`].
+/// Tells maps that a program of this build can go on with: all sizes that it takes for granted, and `VERSION`.
 pub const LAYOUT: u64 = {
     let sizes = [
         VERSION,

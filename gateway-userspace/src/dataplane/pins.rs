@@ -2,7 +2,7 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | the map's | a map with what the next process needs: [`Kept`] |
+//! | the map's | a map with what the next process needs: `Kept` |
 //! | `next-<program id>` | the programs that this one goes on with: a map of programs is emptied with its last user |
 //! | `link-<interface>-<mode>` | what attaches the program; to remove it detaches |
 //!
@@ -112,7 +112,7 @@ pub(super) struct Link {
     program: u32,
 }
 
-/// A piece's folder. What was made new, and not [settled](Self::settle), is gone when this is dropped.
+/// A piece's folder. What was made new, and not settled, is gone when this is dropped.
 #[derive(Debug)]
 pub struct Pins {
     folder: PathBuf,

@@ -6,7 +6,7 @@
 //! and why nothing goes astray:
 //!
 //! - **A packet on its way** when the bucket changed hands, or a client's answer to a SYN cookie, for which no socket is there
-//!   yet: the question has to be asked [`MARGIN`] after the bucket's last change.
+//!   yet: the question has to be asked [`ledger::MARGIN`] after the bucket's last change.
 //! - **A SYN that goes to `previous`** because its line of the transition table is full: the kernel counts them
 //!   (`Settled::Refused`). The question has to be asked that margin after the counter was last seen to grow, and the counter is
 //!   read again right before a window is closed. (A SYN of the fraction of a millisecond between that and the write is lost, and
@@ -16,7 +16,7 @@
 //!   before, the question has to be asked later than that.
 //! - **A SYN that follows a trusted note**, since its client uses the tuple of an older flow again: a bucket with a trusted
 //!   note for another than its current owner does not close. Notes of flows that no instance has are taken out when no packet has used them for a
-//!   whole epoch (68.7 s); a SYN that follows one renews it. Answers older than [`FRESH`] count for nothing, so such a note
+//!   whole epoch (68.7 s); a SYN that follows one renews it. Answers older than [`ledger::FRESH`] count for nothing, so such a note
 //!   was not used since.
 //! - **Owners that a window does not list**, since it has room for eight: where one is full, everybody is asked.
 //! - **An owner that does not answer** keeps its windows open, unless it is gone (R82) or its drain has ended.
