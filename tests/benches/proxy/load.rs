@@ -102,9 +102,8 @@ fn wrk(stage: &Stage, at: SocketAddr, line: &str) -> anyhow::Result<Output> {
 fn h2load(stage: &Stage, at: SocketAddr, path: &str, options: &str) -> anyhow::Result<Output> {
     let (name, core) = (name(), other_core());
     let port = at.port();
-    let line = format!(
-        "taskset --cpu-list {core} h2load {options} --connect-to={at} --sni={name} https://{name}:{port}{path}"
-    );
+    let line =
+        format!("taskset --cpu-list {core} h2load {options} --connect-to={at} https://{name}:{port}{path}");
     finished(stage.host.spawn(host::command(&line))?.wait(PATIENCE)?)
 }
 

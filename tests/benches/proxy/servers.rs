@@ -48,8 +48,8 @@ impl Server {
         let leaf = stage.leaf();
         let folder = stage.folder.path().display();
         let config = format!(
-            "daemon off; worker_processes 1; worker_rlimit_nofile 65536; pid {folder}/nginx.pid; error_log stderr error;
-events {{ worker_connections 30000; }}
+            "daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr error;
+events {{ worker_connections 16000; }}
 http {{
     access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; tcp_nodelay on;
     client_body_temp_path {folder}/n1; proxy_temp_path {folder}/n2; fastcgi_temp_path {folder}/n3; uwsgi_temp_path {folder}/n4;
@@ -87,7 +87,7 @@ http {{
         let config = format!(
             "global
     nbthread 1
-    maxconn 30000
+    maxconn 8000
     tune.ssl.cachesize 100000
 defaults
     mode http

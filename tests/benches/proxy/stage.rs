@@ -98,7 +98,7 @@ fn upstream(host: &Host, folder: &Path) -> anyhow::Result<Process> {
     fs::write(content.join("large"), vec![b'x'; LARGE as usize])?;
     let config = format!(
         "daemon off; worker_processes 1; pid {0}/upstream.pid; error_log stderr error;
-events {{ worker_connections 20000; }}
+events {{ worker_connections 16000; }}
 http {{
     access_log off; sendfile on; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 600s;
     open_file_cache max=16; default_type application/octet-stream;
