@@ -15,6 +15,7 @@ pub mod plan;
 pub mod privileges;
 pub mod probe;
 pub mod proxy;
+pub mod service_manager;
 pub mod status;
 pub mod supervise;
 pub mod texts;

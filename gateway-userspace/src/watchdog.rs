@@ -8,6 +8,8 @@ use std::{
 use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::service_manager;
+
 /// When to say so next; never where nobody wants to hear it.
 #[derive(Debug)]
 pub struct Watchdog(Option<Interval>);
@@ -38,9 +40,7 @@ impl Watchdog {
 
 /// Says so. To be called by what has to be alive, and by nothing beside it.
 pub fn alive() {
-    if let Err(error) = sd_notify::notify(&[NotifyState::Watchdog]) {
-        log::warn!("cannot tell the service manager: {error}");
-    }
+    service_manager::tell(&[NotifyState::Watchdog]);
 }
 
 /// How often the pulse of a thread beats.

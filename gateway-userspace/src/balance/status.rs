@@ -1,10 +1,13 @@
 //! What the service manager (sd_notify(3)) and the log are told.
 
-use std::{fmt::Display, io, path::Path};
+use std::{fmt::Display, path::Path};
 
 use sd_notify::NotifyState;
 
-use crate::api::{Applied, Refused};
+use crate::{
+    api::{Applied, Refused},
+    service_manager::tell,
+};
 
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
@@ -12,14 +15,6 @@ pub(super) fn ready() {
 
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
-}
-
-/// With the time, which `Type=notify-reload` asks for (systemd 253).
-pub(super) fn reloading() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => warn(&error),
-    }
 }
 
 /// Ready again either way: an error leaves what was running before.
@@ -45,16 +40,6 @@ pub(super) fn reloaded(file: &Path, outcome: &Result<Applied, Refused>) {
         log::info!("{status}");
     }
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
-}
-
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn(&error);
-    }
-}
-
-fn warn(error: &io::Error) {
-    log::warn!("cannot tell the service manager: {error}");
 }
 
 /// `a, b, c`

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     net::loopback::Held,
+    service_manager,
     watchdog::{self, Watchdog},
 };
 
@@ -111,14 +112,14 @@ impl Service {
         for address in &self.proxy.addresses {
             log::info!("listening on {address}");
         }
-        notify(&[NotifyState::Ready]);
+        service_manager::tell(&[NotifyState::Ready]);
         let end = self.serve(successors.as_ref(), &mut signals, &mut upgrade).await;
         drop(successors);
         // So that nobody waits at a socket that nobody accepts from.
         self.copies.clear();
         log::info!("stopping; requests in flight have {} s", self.proxy.limits.shutdown.as_secs());
         if let End::Asked(_) = end {
-            notify(&[NotifyState::Stopping]);
+            service_manager::tell(&[NotifyState::Stopping]);
         }
         self.leave().await;
         let ended = self.workers.join();
@@ -206,10 +207,7 @@ impl Service {
     }
 
     fn reload(&mut self) {
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => notify(&[NotifyState::Reloading, now]),
-            Err(_) => notify(&[NotifyState::Reloading]),
-        }
+        service_manager::reloading();
         let file = self.proxy.config.display();
         match self.proxy.reload(&mut self.life) {
             Ok(()) => log::info!("{file} is taken up"),
@@ -217,7 +215,7 @@ impl Service {
                 log::error!("{file} is not taken up, the running configuration stays: {error:#}");
             }
         }
-        notify(&[NotifyState::Ready]);
+        service_manager::tell(&[NotifyState::Ready]);
     }
 
     fn offered(&self) -> io::Result<Offered> {
@@ -234,8 +232,9 @@ impl Service {
     async fn hand_over(&mut self, answer: Result<Gone, Error>) -> bool {
         let outcome = answer.and_then(|gone| {
             // While this is the main process: of another one the service manager takes no word.
-            notify(&[NotifyState::MainPid(gone.pid)]);
-            gone.left().inspect_err(|_| notify(&[NotifyState::MainPid(std::process::id())]))?;
+            service_manager::tell(&[NotifyState::MainPid(gone.pid)]);
+            gone.left()
+                .inspect_err(|_| service_manager::tell(&[NotifyState::MainPid(std::process::id())]))?;
             Ok(gone.pid)
         });
         match outcome {
@@ -285,11 +284,4 @@ async fn answered(offer: &mut Option<Offer>) -> Result<Gone, Error> {
     let answer = waiting.await.unwrap_or_else(|_| Err(Error::Gone(io::ErrorKind::BrokenPipe.into())));
     *offer = None;
     answer
-}
-
-/// To the service manager, where there is one.
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        log::warn!("cannot tell the service manager: {error}");
-    }
 }

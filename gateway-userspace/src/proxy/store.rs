@@ -18,7 +18,7 @@ use super::{
     bind::{Address, Listener},
     routes::Door,
 };
-use crate::net::descriptors::MOST;
+use crate::{net::descriptors::MOST, service_manager};
 
 /// The process that `gateway run` starts us from: it cannot know our number beforehand, as `LISTEN_PID` wants it.
 pub const SUPERVISOR: &str = "GATEWAY_SUPERVISOR";
@@ -87,10 +87,7 @@ pub fn keep<'a>(listeners: impl IntoIterator<Item = &'a (Address, TcpListener)>)
 
 /// Has the service manager forget those of an address.
 pub fn forget(address: Address) {
-    let name = name(address);
-    if let Err(error) = sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)]) {
-        log::warn!("cannot have the service manager close the sockets of {address}: {error}");
-    }
+    service_manager::tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name(address))]);
 }
 
 fn name(Address { door, socket }: Address) -> String {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     model::InstanceName,
+    service_manager,
     watchdog::{self, Watchdog},
 };
 
@@ -34,7 +35,7 @@ pub(super) async fn run(config: &Path, instance: &InstanceName) -> anyhow::Resul
         behind: BTreeSet::new(),
     };
     let served = supervisor.serve(&mut signals).await;
-    tell(&[NotifyState::Stopping]);
+    service_manager::tell(&[NotifyState::Stopping]);
     // Where it ends by an error, the host is left as it was found.
     let stopped = supervisor.stop(*served.as_ref().unwrap_or(&Signal::SIGINT)).await;
     served.and(stopped)
@@ -149,7 +150,7 @@ impl Supervisor {
                 }
                 if self.balance.is_ready() && self.proxy.is_ready() && self.reloading.is_empty() {
                     started = true;
-                    tell(&[NotifyState::Ready]);
+                    service_manager::tell(&[NotifyState::Ready]);
                 }
             }
         }
@@ -157,10 +158,7 @@ impl Supervisor {
 
     /// Both take up the file by themselves; a file with faults changes nothing in either.
     fn reload(&mut self) {
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => tell(&[NotifyState::Reloading, now]),
-            Err(error) => log::warn!("cannot tell the service manager: {error}"),
-        }
+        service_manager::reloading();
         for child in [&self.balance, &self.proxy] {
             ask(child, &mut self.reloading, &mut self.behind);
         }
@@ -183,10 +181,4 @@ fn ask(child: &Child, reloading: &mut BTreeSet<&'static str>, behind: &mut BTree
         behind.insert(child.name());
     }
     reloading.insert(child.name());
-}
-
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        log::warn!("cannot tell the service manager: {error}");
-    }
 }

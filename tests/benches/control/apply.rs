@@ -26,9 +26,11 @@ fn changes(count: u16, effort: Effort) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
     let all = fleet::config(&lab, count, "up");
     let mut rest = all.clone();
     rest.instance.remove(usize::from(count / 2));
-    let balancer = fleet::balancer(&lab, &all)?;
+    let mut balancer = fleet::balancer(&lab, &all)?;
     let (mut within, mut whole) = (Vec::new(), Vec::new());
     for config in [&rest, &all].into_iter().cycle().take(effort.rounds) {
+        // As a service manager reads what it is told.
+        while balancer.told()?.is_some() {}
         let begin = Instant::now();
         let mut apply = gateway("apply")?;
         apply.args(["--confirm", "--json"]).arg("--config").arg(lab.write(config)?);

@@ -21,6 +21,7 @@ use crate::{
     model::{Instance, Model},
     net::claim::claim,
     plan::Changes,
+    service_manager,
     status::{Apply, Outcome, Time},
 };
 
@@ -41,7 +42,7 @@ struct Written {
 impl Daemon<'_> {
     /// Takes up the file. Whatever comes of it is said to the service manager, in the log, in the status and to the audit.
     pub(super) async fn take_up_file(&mut self, who: &Who, wish: &api::Apply) -> Result<Applied, Refused> {
-        status::reloading();
+        service_manager::reloading();
         let outcome = self.try_file(who, wish).await;
         let (word, error) = match &outcome {
             Ok(Applied { changed: false, .. }) => (Outcome::NothingToDo, None),
