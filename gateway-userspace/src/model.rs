@@ -2,6 +2,7 @@
 //!
 //! [`crate::config`] makes it from `gateway.toml`; everything behind reads only this. Nothing here does I/O.
 
+mod fields;
 mod probe;
 mod route;
 
@@ -12,8 +13,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    fields::FieldChanges,
     probe::{AllDown, OnDown, Probe, ProbeKind, StatusCodes, Via},
-    route::{Balance, HealthCheck, Location, Route, Upstream, UpstreamLimits, UpstreamScheme},
+    route::{
+        Action, Backend, Balance, HealthCheck, Location, Prefix, Redirect, Rest, Route, Upstream,
+        UpstreamLimits, UpstreamScheme,
+    },
 };
 
 /// The TCP port of the management endpoint, the one door of the public VIP in internal mode (R20).

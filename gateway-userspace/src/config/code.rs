@@ -138,6 +138,14 @@ codes! {
         "Letters, digits and ``!#$%&'*+-.^_`|~`` (a token of RFC 9110, section 5.6.2).";
     LaterRoute = 51, Fault, "key of a path at a later route",
         "Routes of the same path are locations of one set of upstreams. What holds for the path is written at the first of them.";
+    FieldRefused = 52, Fault, "field that a route cannot change",
+        "Fields of one connection (`Connection`, `Upgrade`, `TE` …) and of framing (`Content-Length`, `Transfer-Encoding`) are the proxy's. `Host` can be set in requests, not removed.";
+    FieldValue = 53, Fault, "value of a field",
+        "Visible ASCII characters with spaces between them, at most 4,096.";
+    RedirectTarget = 54, Fault, "target of a redirect",
+        "A whole URL of http or https, without a user's name or a fragment; with `append = true` without a query too.";
+    RouteKeys = 55, Fault, "keys of a route that do not go together",
+        "A route with `redirect` has no upstream and nothing that is said of one, and its path is given once. `strip_prefix` needs a path to strip.";
     NoEndpoint = 61, Warning, "no endpoint",
         "Without an `[[endpoint]]` the instances answer to no name at all.";
     NoManagement = 62, Warning, "public VIP without a management endpoint",

@@ -1,6 +1,8 @@
 //! The file as written: each key by itself is right, or has been reported; how they go together is for
 //! [`super::resolve`].
 
+mod route;
+
 use std::{net::IpAddr, net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
@@ -11,9 +13,11 @@ use super::{
     value,
 };
 use crate::model::{
-    AdminState, Affinity, AllDown, Balance, Forwarding, HostPattern, InstanceName, Mode, NoSni, OnDown,
-    ProbeKind, Role, StatusCodes, Upstream, Via,
+    AdminState, Affinity, AllDown, Forwarding, HostPattern, InstanceName, Mode, NoSni, OnDown, ProbeKind,
+    Role, StatusCodes, Via,
 };
+
+pub(super) use self::route::{Fields, Health, Redirect, Route, UpstreamLimits};
 
 /// All of it.
 #[derive(Debug)]
@@ -333,102 +337,6 @@ impl Certificate {
             at: table.at(),
             chain: table.text("chain", value::file_path),
             key: table.text("key", value::file_path),
-        }
-    }
-}
-
-/// `routes = [{ … }]`
-#[derive(Debug)]
-pub(super) struct Route {
-    /// The table.
-    pub at: Span,
-    /// R71
-    pub path: Key<String>,
-    /// Where to.
-    pub upstream: Key<List<Upstream>>,
-    /// For people.
-    pub location: Key<String>,
-    /// R72
-    pub priority: Key<u16>,
-    /// None where the table is not written.
-    pub health: Option<Health>,
-    /// None where the table is not written.
-    pub limits: Option<UpstreamLimits>,
-    /// Of the path.
-    pub balance: Key<Balance>,
-}
-
-impl Route {
-    fn read(mut table: Reader<'_, '_, '_>) -> Self {
-        Self {
-            at: table.at(),
-            path: table.text("path", value::route_path),
-            upstream: table.texts("upstream", value::upstream),
-            location: table.text("location", value::text),
-            priority: table.whole("priority"),
-            health: table.has("health").then(|| Health::read(table.inner("health"))),
-            limits: table.has("limits").then(|| UpstreamLimits::read(table.inner("limits"))),
-            balance: table.text("balance", value::balance),
-        }
-    }
-}
-
-/// `limits = { … }`
-#[derive(Debug)]
-pub(super) struct UpstreamLimits {
-    /// The table.
-    pub at: Span,
-    /// In flight.
-    pub requests: Key<u16>,
-    /// Waiting.
-    pub pending: Key<u16>,
-    /// For how long.
-    pub wait: Key<Duration>,
-}
-
-impl UpstreamLimits {
-    fn read(mut table: Reader<'_, '_, '_>) -> Self {
-        Self {
-            at: table.at(),
-            requests: table.whole("requests"),
-            pending: table.whole("pending"),
-            wait: table.duration("wait"),
-        }
-    }
-}
-
-/// `health = { … }`
-#[derive(Debug)]
-pub(super) struct Health {
-    /// The table.
-    pub at: Span,
-    /// What is asked for.
-    pub path: Key<String>,
-    /// `Host` and SNI.
-    pub host: Key<String>,
-    /// Good answers.
-    pub status: Key<StatusCodes>,
-    /// From one to the next.
-    pub interval: Key<Duration>,
-    /// For an answer.
-    pub timeout: Key<Duration>,
-    /// Good answers in a row.
-    pub rise: Key<u16>,
-    /// Bad ones.
-    pub fall: Key<u16>,
-}
-
-impl Health {
-    fn read(mut table: Reader<'_, '_, '_>) -> Self {
-        Self {
-            at: table.at(),
-            path: table.text("path", value::probe_path),
-            host: table.text("host", value::host_name),
-            status: table.text("status", value::status_codes),
-            interval: table.duration("interval"),
-            timeout: table.duration("timeout"),
-            rise: table.whole("rise"),
-            fall: table.whole("fall"),
         }
     }
 }

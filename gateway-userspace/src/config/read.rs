@@ -262,6 +262,31 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
         }
     }
 
+    /// A table of strings whose keys are free. Bad entries are reported and left out.
+    pub(super) fn pairs<N, V>(
+        &mut self,
+        key: &str,
+        name: fn(&str) -> Parsed<N>,
+        value: fn(&str) -> Parsed<V>,
+    ) -> Key<Vec<(Spanned<N>, Spanned<V>)>> {
+        let Some(found) = self.find(key) else { return self.absent() };
+        let Some(table) = found.get_ref().as_table() else {
+            return self.wrong_type(key, found, "a table of strings");
+        };
+        let mut good = Vec::new();
+        for (written, item) in table {
+            let name = self.settle(written.span(), name(written.get_ref()));
+            let value = match item.get_ref().as_str() {
+                Some(text) => self.settle(item.span(), value(text)),
+                None => self.wrong_type(key, item, "a string"),
+            };
+            if let (Key::Given(name), Key::Given(value)) = (name, value) {
+                good.push((name, value));
+            }
+        }
+        Key::Given(Spanned::new(found.span(), good))
+    }
+
     /// The table under a key; one without keys where there is none.
     pub(super) fn inner(&mut self, key: &str) -> Reader<'doc, 'text, '_> {
         let Some(found) = self.find(key) else {

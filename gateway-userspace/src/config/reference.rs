@@ -42,6 +42,7 @@ fn takes(kind: Kind) -> String {
             format!("duration, {least} to {most}")
         }
         Kind::Texts(what) => format!("list of strings: {what} each"),
+        Kind::Pairs(what) => format!("table of strings: {what} each"),
         Kind::Inner(_) => "table".to_owned(),
         Kind::Inners(_) => "list of tables".to_owned(),
     }
@@ -87,6 +88,7 @@ fn property(key: &Key) -> Value {
         Kind::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::Duration(..) => json!({ "type": "string", "pattern": "[0-9] *[a-z]+ *$" }),
         Kind::Texts(_) => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::Pairs(_) => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Inner(name) => inner(name),
         Kind::Inners(name) => json!({ "type": "array", "items": inner(name) }),
     };

@@ -1,11 +1,13 @@
 //! Single values as written in the file, parsed: text in, value or [`Problem`] out.
 
+pub(super) mod field;
+
 use std::{
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-use http::HeaderName;
+use http::{HeaderName, Uri, uri::Scheme};
 use ipnet::IpNet;
 
 use super::{code::Code, fault::Problem};
@@ -330,6 +332,30 @@ pub(super) fn upstream(text: &str) -> Parsed<Upstream> {
         }
         _ => Err(problem("it is not `IP:port`".to_owned())),
     }
+}
+
+/// `https://www.contoso.com/new`
+pub(super) fn redirect_target(text: &str) -> Parsed<String> {
+    let problem = |reason: &str| {
+        Problem::new(Code::RedirectTarget, format!("`{text}` cannot be redirected to: {reason}"))
+            .label("expected `https://NAME/PATH` or `http://NAME/PATH`")
+    };
+    let Some((_, rest)) = text.split_once("://") else {
+        return Err(problem("the scheme is missing").help(format!("did you mean `\"https://{text}\"`?")));
+    };
+    let uri: Uri =
+        text.parse().map_err(|_| problem("it is no URL; spaces and the like are percent-encoded"))?;
+    if ![Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&uri.scheme()) {
+        return Err(problem("clients are led to http and https only"));
+    }
+    if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        return Err(problem("it has a user's name").help(format!("without it: `\"https://{host}\"`")));
+    }
+    if text.contains('#') {
+        return Err(problem("it has a fragment").help("leave out `#` and what follows"));
+    }
+    Ok(text.to_owned())
 }
 
 /// `round-robin`, `hash-header:NAME`

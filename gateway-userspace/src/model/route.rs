@@ -2,42 +2,127 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 
-use super::{Probe, ProbeKind, StatusCodes};
+use super::{FieldChanges, Probe, ProbeKind, StatusCodes};
 
-/// Where requests below a path go.
+/// What becomes of requests below a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Begins with `/`; matches whole segments: `/orders` matches `/orders` and `/orders/1`, not `/ordersx`.
     pub path: String,
-    /// How one of the upstreams is chosen.
-    pub balance: Balance,
+    /// Where they go.
+    pub action: Action,
+    /// Of what clients get from it.
+    pub response_headers: FieldChanges,
+}
+
+/// Where requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// To an upstream.
+    Forward(Backend),
+    /// Back, with another place to ask.
+    Redirect(Redirect),
+}
+
+/// Upstreams of a path, and what they see of its requests.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Backend {
     /// The upstreams by location, the nearest first; at least one.
     pub locations: Vec<Location>,
+    /// How one of the upstreams is chosen.
+    pub balance: Balance,
+    /// Which path they see.
+    pub prefix: Prefix,
+    /// Of what they see.
+    pub request_headers: FieldChanges,
+}
+
+/// What becomes of the route's path in that of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Prefix {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is taken off: `/orders/1` below `/orders` becomes `/1`.
+    Strip,
+}
+
+/// Another place to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// A URL of http or https.
+    pub to: String,
+    /// 301, 302, 307 or 308.
+    pub status: StatusCode,
+    /// What of the request goes into it.
+    pub rest: Rest,
+}
+
+/// What lies below the route's path, and the query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rest {
+    /// Is left out.
+    #[default]
+    Drop,
+    /// Follows the URL, which has no query.
+    Append,
 }
 
 impl Route {
     /// The most upstreams of a route.
     pub const MOST_UPSTREAMS: usize = 64;
 
-    /// Of all locations.
+    /// Of all locations; a redirect has none.
     pub fn upstreams(&self) -> impl Iterator<Item = &Upstream> {
-        self.locations.iter().flat_map(|location| &location.upstream)
+        let backend = match &self.action {
+            Action::Forward(backend) => Some(backend),
+            Action::Redirect(_) => None,
+        };
+        backend.into_iter().flat_map(|backend| &backend.locations).flat_map(|location| &location.upstream)
     }
 }
 
 impl fmt::Display for Route {
     /// On one line, for people who compare two of them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ->", self.path)?;
-        for (place, location) in self.locations.iter().enumerate() {
-            let or = if place == 0 { "" } else { ", or" };
-            write!(f, "{or} {location}")?;
+        write!(f, "{} -> ", self.path)?;
+        match &self.action {
+            Action::Forward(backend) => write!(f, "{backend}")?,
+            Action::Redirect(redirect) => write!(f, "{redirect}")?,
         }
-        match &self.balance {
-            Balance::LeastLoaded => Ok(()),
-            other => write!(f, " by {other}"),
+        if self.response_headers.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ", answers {}", self.response_headers)
+        }
+    }
+}
+
+impl fmt::Display for Redirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rest = if self.rest == Rest::Append { "…" } else { "" };
+        write!(f, "{} {}{rest}", self.status.as_u16(), self.to)
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, location) in self.locations.iter().enumerate() {
+            let or = if place == 0 { "" } else { ", or " };
+            write!(f, "{or}{location}")?;
+        }
+        if self.balance != Balance::LeastLoaded {
+            write!(f, " by {}", self.balance)?;
+        }
+        if self.prefix == Prefix::Strip {
+            f.write_str(", prefix stripped")?;
+        }
+        if self.request_headers.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ", requests {}", self.request_headers)
         }
     }
 }

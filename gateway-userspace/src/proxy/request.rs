@@ -89,7 +89,11 @@ impl Asker {
             Some(Decision::NotFound) => {
                 self.counted(Outcome::NotFound, answers::empty(StatusCode::NOT_FOUND))
             }
-            Some(Decision::Forward(rule)) => self.forward(&state, &rule, host, request).await,
+            Some(Decision::Move(moved, rest)) => self.counted(Outcome::Redirected, moved.answer(&rest)),
+            Some(Decision::Ambiguous) => {
+                self.counted(Outcome::Refused, answers::empty(StatusCode::BAD_REQUEST))
+            }
+            Some(Decision::Forward(rule, path)) => self.forward(&state, &rule, path, host, request).await,
         }
     }
 
@@ -105,15 +109,17 @@ impl Asker {
         &self,
         state: &State,
         rule: &Rule,
+        path: Option<PathAndQuery>,
         host: HeaderValue,
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
         let Worker { limits, pool, .. } = &*self.worker;
-        let request = self.to_upstream(request, host);
+        let request = self.to_upstream(rule, path, request, host);
         match exchange(&rule.cluster, request, pool, &state.connector, limits.upstream_answer).await {
             Ok((response, lease)) => {
                 let (mut head, body) = response.into_parts();
                 headers::to_client(&mut head.headers);
+                rule.response_fields.apply(&mut head.headers);
                 head.version = Version::HTTP_11;
                 let body = UpstreamBody::new(body, lease, limits.upstream_stall);
                 self.counted(Outcome::Forwarded, Response::from_parts(head, ResponseBody::Upstream(body)))
@@ -122,11 +128,18 @@ impl Asker {
         }
     }
 
-    fn to_upstream(&self, request: Request<Incoming>, host: HeaderValue) -> Request<RequestBody> {
+    fn to_upstream(
+        &self,
+        rule: &Rule,
+        path: Option<PathAndQuery>,
+        request: Request<Incoming>,
+        host: HeaderValue,
+    ) -> Request<RequestBody> {
         let (mut head, body) = request.into_parts();
         let client = Client { address: &self.address, via: &self.worker.via };
         headers::to_upstream(&mut head.headers, host, client, head.version);
-        head.uri = origin_form(&head.uri);
+        rule.request_fields.apply(&mut head.headers);
+        head.uri = path.map_or_else(|| origin_form(&head.uri), Uri::from);
         head.version = Version::HTTP_11;
         let body = match body.is_end_stream() {
             true => RequestBody::Empty,

@@ -1,14 +1,18 @@
 //! From the configuration to what is answered to whom: immutable, swapped whole. Pure.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
-use http::{Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri, uri::PathAndQuery};
 
 use super::{
+    moved::Moved,
     names::Names,
+    path,
     upstream::{Cluster, Upstreams},
 };
-use crate::model::{Endpoint, Model, Role, Route};
+use crate::model::{Action, Backend, Endpoint, FieldChanges, Model, Prefix, Role, Route};
+
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// Where the gateway, portal and management endpoints say that they are there (R46).
 pub const STATUS_PATH: &str = "/status-0123456789abcdef";
@@ -38,17 +42,29 @@ pub struct Routes {
 pub struct Site {
     /// Whose names these are.
     pub role: Role,
-    /// Longest path first.
-    rules: Vec<Arc<Rule>>,
+    /// Path and what becomes of requests below it, the longest first.
+    rules: Vec<(String, Then)>,
 }
 
 /// What becomes of requests below a path.
+#[derive(Debug)]
+enum Then {
+    Forward(Arc<Rule>),
+    Move(Arc<Moved>),
+}
+
+/// Where requests below a path go.
 #[derive(Debug)]
 pub struct Rule {
     /// Begins with `/`.
     pub path: String,
     /// Where they go.
     pub cluster: Cluster,
+    prefix: Prefix,
+    /// What is changed of requests, once they are as the upstream gets them.
+    pub request_fields: FieldChanges,
+    /// What is changed of answers, once they are as the client gets them.
+    pub response_fields: FieldChanges,
 }
 
 /// What becomes of a request whose name is known.
@@ -58,8 +74,12 @@ pub enum Decision {
     Status,
     /// 308 to this location.
     Redirect(String),
-    /// On to one of the route's upstreams.
-    Forward(Arc<Rule>),
+    /// To another place, with what is below the route's path.
+    Move(Arc<Moved>, String),
+    /// On to one of the route's upstreams, which sees this path in place of the request's.
+    Forward(Arc<Rule>, Option<PathAndQuery>),
+    /// 400: below the route's path there is something else for each who reads it.
+    Ambiguous,
     /// 404
     NotFound,
 }
@@ -102,9 +122,13 @@ impl Routes {
 
 impl Site {
     fn new(endpoint: &Endpoint, upstreams: &Upstreams) -> Self {
-        let rule = |route: &Route| Arc::new(Rule::new(route, upstreams));
-        let mut rules: Vec<_> = endpoint.routes.iter().map(rule).collect();
-        rules.sort_by_key(|rule| std::cmp::Reverse(rule.path.len()));
+        let then = |route: &Route| match &route.action {
+            Action::Forward(backend) => Then::Forward(Arc::new(Rule::new(route, backend, upstreams))),
+            Action::Redirect(redirect) => Then::Move(Arc::new(Moved::new(redirect, &route.response_headers))),
+        };
+        let mut rules: Vec<_> =
+            endpoint.routes.iter().map(|route| (route.path.clone(), then(route))).collect();
+        rules.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         Self { role: endpoint.role, rules }
     }
 
@@ -119,15 +143,52 @@ impl Site {
         if has_status && is_get(method) && uri.path() == STATUS_PATH {
             return Decision::Status;
         }
-        let path = plain_path(uri.path());
-        let rule = self.rules.iter().find(|rule| is_below(&path, &rule.path));
-        rule.map_or(Decision::NotFound, |rule| Decision::Forward(Arc::clone(rule)))
+        // What it comes to only chooses the route, so that `/orders/../admin` goes where `/admin` goes; but for a route that strips,
+        // the upstream gets what the client sent.
+        let plain = path::plain(uri.path());
+        let found = self.rules.iter().find_map(|(path, then)| Some((then, path::below(&plain, path)?)));
+        match found {
+            None => Decision::NotFound,
+            Some((Then::Forward(rule), _)) if rule.prefix == Prefix::Keep => {
+                Decision::Forward(Arc::clone(rule), None)
+            }
+            Some((Then::Forward(rule), rest)) => match rooted(rest, uri).and_then(|path| path.parse().ok()) {
+                Some(path) => Decision::Forward(Arc::clone(rule), Some(path)),
+                None => Decision::Ambiguous,
+            },
+            Some((Then::Move(moved), rest)) => match rooted(rest, uri) {
+                Some(rest) => Decision::Move(Arc::clone(moved), rest),
+                None => Decision::Ambiguous,
+            },
+        }
     }
 }
 
+/// What is below a route's path, and the query.
+fn rooted(rest: &str, uri: &Uri) -> Option<String> {
+    let path = path::rooted(rest)?;
+    Some(match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    })
+}
+
 impl Rule {
-    fn new(route: &Route, upstreams: &Upstreams) -> Self {
-        Self { path: route.path.clone(), cluster: Cluster::new(route, upstreams) }
+    fn new(route: &Route, backend: &Backend, upstreams: &Upstreams) -> Self {
+        let mut request_fields = backend.request_headers.clone();
+        if backend.prefix == Prefix::Strip
+            && !request_fields.names(&X_FORWARDED_PREFIX)
+            && let Ok(path) = HeaderValue::from_str(&route.path)
+        {
+            request_fields.set.push((X_FORWARDED_PREFIX, path));
+        }
+        Self {
+            path: route.path.clone(),
+            cluster: Cluster::new(backend, upstreams),
+            prefix: backend.prefix,
+            request_fields,
+            response_fields: route.response_headers.clone(),
+        }
     }
 }
 
@@ -135,83 +196,87 @@ fn is_get(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
 }
 
-/// Whole segments: `/orders` has `/orders` and `/orders/1` below it, not `/ordersx`. `*` of OPTIONS is below `/` only.
-fn is_below(path: &str, prefix: &str) -> bool {
-    match path.strip_prefix(prefix.strip_suffix('/').unwrap_or(prefix)) {
-        Some(rest) => rest.is_empty() || rest.starts_with('/') || (path == "*" && prefix == "/"),
-        None => false,
-    }
-}
-
-/// The path as an upstream will understand it: percent-encoded letters decoded, `.` and `..` resolved (RFC 3986, section 6.2.2). It
-/// only chooses the route, so that `/orders/../admin` goes where `/admin` goes; the upstream gets what the client sent.
-fn plain_path(path: &str) -> Cow<'_, str> {
-    if !path.contains('%') && !path.contains("/.") {
-        return Cow::Borrowed(path);
-    }
-    let decoded = decode_unreserved(path);
-    let mut segments: Vec<&str> = Vec::new();
-    let mut parts = decoded.split('/').skip(1).peekable();
-    while let Some(segment) = parts.next() {
-        let last = parts.peek().is_none();
-        match segment {
-            "." => {}
-            ".." => {
-                segments.pop();
-            }
-            other => {
-                segments.push(other);
-                continue;
-            }
-        }
-        if last {
-            segments.push("");
-        }
-    }
-    Cow::Owned(format!("/{}", segments.join("/")))
-}
-
-fn decode_unreserved(path: &str) -> String {
-    let mut decoded = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((plain, encoded)) = rest.split_once('%') {
-        decoded.push_str(plain);
-        let byte = encoded.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()).map(char::from);
-        match byte.filter(|c| c.is_ascii_alphanumeric() || "-._~".contains(*c)) {
-            Some(character) => {
-                decoded.push(character);
-                rest = &encoded[2..];
-            }
-            None => {
-                decoded.push('%');
-                rest = encoded;
-            }
-        }
-    }
-    decoded + rest
-}
-
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
-    use crate::{model::Balance, proxy::limits::Limits};
+    use crate::{
+        model::{CertificateFiles, Redirect, Rest},
+        proxy::limits::Limits,
+    };
+
+    fn site_of(role: Role, routes: Vec<Route>) -> Site {
+        let certificate = CertificateFiles { chain: "chain".into(), key: "key".into() };
+        let endpoint = Endpoint { role, hosts: vec![], certificate, routes };
+        Site::new(&endpoint, &Upstreams::new(1, &Limits::default()))
+    }
+
+    fn route(path: &str, action: Action) -> Route {
+        Route { path: path.to_owned(), action, response_headers: FieldChanges::default() }
+    }
 
     fn site(role: Role, paths: &[&str]) -> Site {
-        let upstreams = Upstreams::new(1, &Limits::default());
-        let rule = |path: &&str| {
-            let route = Route { path: (*path).to_owned(), balance: Balance::default(), locations: vec![] };
-            Arc::new(Rule::new(&route, &upstreams))
-        };
-        Site { role, rules: paths.iter().map(rule).collect() }
+        let forward = |path: &&str| route(path, Action::Forward(Backend::default()));
+        site_of(role, paths.iter().map(forward).collect())
     }
 
     fn decide(site: &Site, door: Door, method: &Method, target: &str) -> String {
         let uri = target.parse().unwrap();
         match site.decide(door, "api.contoso.com", method, &uri) {
-            Decision::Forward(rule) => rule.path.clone(),
+            Decision::Forward(rule, None) => rule.path.clone(),
+            Decision::Forward(rule, Some(path)) => format!("{} sees {path}", rule.path),
             Decision::Redirect(location) => location,
+            Decision::Move(_, rest) => format!("elsewhere: {rest}"),
             other => format!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_route_that_strips_has_its_upstream_see_what_is_below_it() {
+        let strips = Backend { prefix: Prefix::Strip, ..Backend::default() };
+        let elsewhere = Redirect {
+            to: "https://new.contoso.com".into(),
+            status: StatusCode::PERMANENT_REDIRECT,
+            rest: Rest::Append,
+        };
+        let site = site_of(
+            Role::Gateway,
+            vec![
+                route("/", Action::Forward(Backend::default())),
+                route("/orders", Action::Forward(strips)),
+                route("/old", Action::Redirect(elsewhere)),
+            ],
+        );
+        for (target, expected) in [
+            ("/orders/1?x=/../y", "/orders sees /1?x=/../y"),
+            ("/orders", "/orders sees /"),
+            ("/orders?x", "/orders sees /?x"),
+            ("http://api.contoso.com/orders/1", "/orders sees /1"),
+            ("/orders//x", "/orders sees /x"),
+            ("/orders/..%2fx", "Ambiguous"),
+            ("/orders/../x", "/"),
+            ("/old/a?b", "elsewhere: /a?b"),
+            ("/old", "elsewhere: /"),
+            ("/old/..%2fx", "Ambiguous"),
+            ("/..%2fx", "/"),
+        ] {
+            assert_eq!(decide(&site, Door::Https, &Method::GET, target), expected, "{target}");
+        }
+        let Then::Forward(orders) = &site.rules[0].1 else { panic!("{site:?}") };
+        assert_eq!(orders.request_fields.to_string(), "+x-forwarded-prefix");
+    }
+
+    #[test]
+    fn a_route_that_says_something_of_the_prefix_field_has_its_way() {
+        let changes = FieldChanges { remove: vec![X_FORWARDED_PREFIX], ..FieldChanges::default() };
+        let backend = Backend { prefix: Prefix::Strip, request_headers: changes, ..Backend::default() };
+        let rule = Rule::new(
+            &route("/orders", Action::Forward(backend.clone())),
+            &backend,
+            &Upstreams::new(1, &Limits::default()),
+        );
+        assert_eq!(rule.request_fields.to_string(), "-x-forwarded-prefix");
     }
 
     #[test]

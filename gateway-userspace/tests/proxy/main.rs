@@ -7,5 +7,6 @@ mod forwarding;
 mod gate;
 mod names;
 mod pools;
+mod routes;
 mod support;
 mod timers;

@@ -9,9 +9,9 @@ use std::{
 use arc_swap::ArcSwap;
 use gateway_userspace::{
     model::{
-        AdminState, Affinity, Balance, Balancer, CertificateFiles, Endpoint, Forwarding, HealthCheck,
-        HostPattern, Instance, InstanceName, Interfaces, Location, Mode, Model, Network, NoSni, Probe, Proxy,
-        Role, Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
+        Action, AdminState, Affinity, Backend, Balance, Balancer, CertificateFiles, Endpoint, FieldChanges,
+        Forwarding, HealthCheck, HostPattern, Instance, InstanceName, Interfaces, Location, Mode, Model,
+        Network, NoSni, Probe, Proxy, Role, Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
     },
     proxy::{
         course::Course,
@@ -161,8 +161,12 @@ impl Setup {
         };
         let route = |(path, locations): &(&str, Vec<Vec<SocketAddr>>)| Route {
             path: (*path).into(),
-            balance: self.balance.clone(),
-            locations: locations.iter().enumerate().map(|(nth, list)| location(nth, list)).collect(),
+            action: Action::Forward(Backend {
+                balance: self.balance.clone(),
+                locations: locations.iter().enumerate().map(|(nth, list)| location(nth, list)).collect(),
+                ..Backend::default()
+            }),
+            response_headers: FieldChanges::default(),
         };
         let routes: Vec<Route> = self.routes.iter().map(route).collect();
         let endpoint = |role: Role, hosts: Vec<HostPattern>| Endpoint {
@@ -241,6 +245,13 @@ impl Running {
         let upstreams = Arc::clone(&self.current.load().upstreams);
         let state = State::load(model, asked(model), &self.tickets, &Limits::default(), &upstreams).unwrap();
         self.current.store(Arc::new(state));
+    }
+
+    /// As [`Self::reload`], with other routes for every role.
+    pub(crate) fn reroute(&self, routes: &[Route]) {
+        let mut model = self.model.clone();
+        model.endpoints.iter_mut().for_each(|endpoint| endpoint.routes = routes.to_vec());
+        self.reload(&model);
     }
 
     /// The CA as a file, for curl and openssl.

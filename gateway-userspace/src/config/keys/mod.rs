@@ -1,6 +1,7 @@
 //! Every table and key of the file: what the reader knows, what the documentation says and what the JSON Schema is
 //! made from.
 
+mod routes;
 mod tables;
 
 pub use tables::{ROOT, TABLES};
@@ -20,6 +21,8 @@ pub enum Kind {
     Duration(u64, u64),
     /// A list of strings; the text says of what form one is.
     Texts(&'static str),
+    /// A table of strings whose keys are free; the text says of what form an entry is.
+    Pairs(&'static str),
     /// A table, described by the [`Table`] of that name.
     Inner(&'static str),
     /// A list of tables, described by the [`Table`] of that name.

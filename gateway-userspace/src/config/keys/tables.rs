@@ -2,13 +2,13 @@
 
 use super::Fallback::{Described, Required, Written};
 use super::Kind::{Duration, Inner, Inners, Switch, Text, Texts, Whole, Word};
-use super::{Fallback, Key, Kind, Table};
+use super::{Fallback, Key, Kind, Table, routes};
 
 const SECOND: u64 = 1_000;
-const HOUR: u64 = 3_600 * SECOND;
+pub(super) const HOUR: u64 = 3_600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 
-const fn key(
+pub(super) const fn key(
     name: &'static str,
     kind: Kind,
     default: Fallback,
@@ -414,132 +414,12 @@ pub const TABLES: &[Table] = &[
             ),
         ],
     },
-    Table {
-        name: "endpoint.routes",
-        heading: "[[endpoint]] routes",
-        meaning: "Requests below a path and where they go (R71). Routes of the same path are locations, of which the nearest that \
-                  is in service serves (R72). A route with many keys reads better as `[[endpoint.routes]]`.",
-        keys: &[
-            key(
-                "path",
-                Text("a path"),
-                Required,
-                r#""/orders""#,
-                "Matches whole segments: `/orders` matches `/orders` and `/orders/1`, not `/ordersx`. A trailing `/` means nothing.",
-            ),
-            key(
-                "upstream",
-                Texts("an upstream"),
-                Required,
-                r#"["http://10.0.1.20:8080", "http://10.0.1.21:8080"]"#,
-                "`http://IP:port` or `https://IP:port`; over https its certificate has to name the IP address and be trusted by the system \
-                 (`SSL_CERT_FILE`: by that file). At most 64 for a path. DNS names are not supported yet.",
-            ),
-            key(
-                "location",
-                Text("any text"),
-                Described("not set"),
-                r#""on-premises""#,
-                "For people: where the upstreams stand.",
-            ),
-            key(
-                "priority",
-                Whole(1, 100),
-                Written("1"),
-                "2",
-                "Among routes of the same path: 1 is the nearest; the next one serves while nothing nearer is in service (R72).",
-            ),
-            key(
-                "health",
-                Inner("endpoint.routes.health"),
-                Described("not probed"),
-                r#"{ path = "/healthz" }"#,
-                "How this route's upstreams are probed; who is down gets no requests while others of the path are up.",
-            ),
-            key(
-                "limits",
-                Inner("endpoint.routes.limits"),
-                Described("none"),
-                "{ requests = 200 }",
-                "What each of this route's upstreams gets at once from an instance.",
-            ),
-            key(
-                "balance",
-                Text("`least-loaded`, `round-robin`, `hash-header:NAME` or `hash-cookie:NAME`"),
-                Written(r#""least-loaded""#),
-                r#""hash-cookie:session""#,
-                "Which of the nearest upstreams gets a request. `least-loaded`: of two taken at random the one with fewer requests in flight; \
-                 `hash-…`: the same value of the field or cookie, the same upstream as long as it is in service; a request without \
-                 it as with `least-loaded`. Of the path: at its first route.",
-            ),
-        ],
-    },
-    Table {
-        name: "endpoint.routes.health",
-        heading: "[[endpoint]] routes.health",
-        meaning: "A GET to each upstream, from each instance, on a connection of its own. Over https the certificate is verified.",
-        keys: &[
-            key("path", Text("a path"), Required, r#""/healthz""#, "What is asked for."),
-            key(
-                "host",
-                Text("a host name"),
-                Described("the upstream's address"),
-                r#""orders.contoso.com""#,
-                "The request's `Host`; over https also the name asked for in TLS (SNI).",
-            ),
-            key(
-                "status",
-                Text("status codes"),
-                Written(r#""200-399""#),
-                r#""200-299, 401""#,
-                "Good answers.",
-            ),
-            key(
-                "interval",
-                Duration(100, HOUR),
-                Written(r#""2s""#),
-                r#""2s""#,
-                "From one probe to the next.",
-            ),
-            key(
-                "timeout",
-                Duration(10, HOUR),
-                Written(r#""1s""#),
-                r#""1s""#,
-                "How long an answer may take; at most the interval.",
-            ),
-            key(
-                "rise",
-                Whole(1, 100),
-                Written("2"),
-                "2",
-                "Good answers in a row that bring an upstream into service.",
-            ),
-            key("fall", Whole(1, 100), Written("3"), "3", "Bad answers in a row that take it out."),
-        ],
-    },
-    Table {
-        name: "endpoint.routes.limits",
-        heading: "[[endpoint]] routes.limits",
-        meaning: "For each upstream and instance, all cores together. Who is turned away gets 503 and `Retry-After`.",
-        keys: &[
-            key(
-                "requests",
-                Whole(1, 65_535),
-                Required,
-                "200",
-                "Requests in flight, each on a connection of its own. Who has as many gets another one only if all others of the nearest have too.",
-            ),
-            key(
-                "pending",
-                Whole(0, 65_535),
-                Written("100"),
-                "100",
-                "Requests that wait for one in flight to end.",
-            ),
-            key("wait", Duration(0, HOUR), Written(r#""1s""#), r#""1s""#, "How long they wait at most."),
-        ],
-    },
+    routes::ROUTES,
+    routes::HEALTH,
+    routes::LIMITS,
+    routes::REDIRECT,
+    routes::REQUEST_HEADERS,
+    routes::RESPONSE_HEADERS,
     Table {
         name: "proxy",
         heading: "[proxy]",

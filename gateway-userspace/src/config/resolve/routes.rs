@@ -1,5 +1,8 @@
 //! `[[endpoint]] routes`: paths, and upstreams by location (R71, R72).
 
+mod fields;
+mod redirect;
+
 use std::{collections::HashMap, time::Duration};
 
 use toml::Spanned;
@@ -12,17 +15,25 @@ use crate::{
         file,
         read::Key,
     },
-    model::{Location, Role, Route, Upstream, UpstreamLimits},
+    model::{Action, Backend, FieldChanges, Location, Prefix, Role, Route, Upstream, UpstreamLimits},
 };
 
 /// A path whose routes are being put together.
 struct Path<'f> {
-    route: Route,
+    path: String,
+    then: Then,
+    response_headers: FieldChanges,
     /// Where it is first written.
     at: Span,
     /// Of each location, whose name and priority tell it from the others.
     places: Vec<Span>,
     upstreams: HashMap<&'f Upstream, Span>,
+}
+
+enum Then {
+    Forward(Backend),
+    /// None: there is a fault in it.
+    Redirect(Option<crate::model::Redirect>),
 }
 
 /// Longest path first, and the nearest location first.
@@ -38,17 +49,26 @@ pub(super) fn resolve(written: &file::Endpoint, role: Option<Role>, faults: &mut
     let mut paths: Vec<Path<'_>> = Vec::new();
     for route in list {
         let path = required(&route.path, "endpoint.routes.path", &route.at, faults);
-        let upstream = required_list(&route.upstream, "endpoint.routes.upstream", &route.at, faults);
-        let (Some(path), Some(at)) = (path, route.path.span()) else { continue };
-        let place = if let Some(place) = paths.iter().position(|known| known.route.path == *path) {
-            refuse_at_later_route(route, &paths[place], faults);
-            place
-        } else {
-            let balance = route.balance.value().cloned().unwrap_or_default();
-            let route = Route { path: path.clone(), balance, locations: Vec::new() };
-            paths.push(Path { route, at: at.clone(), places: Vec::new(), upstreams: HashMap::new() });
-            paths.len() - 1
+        let upstream = match &route.redirect {
+            Some(_) => &[],
+            None => required_list(&route.upstream, "endpoint.routes.upstream", &route.at, faults),
         };
+        let (Some(path), Some(at)) = (path, route.path.span()) else { continue };
+        let known = paths.iter().position(|known| known.path == *path);
+        if let Some(place) = known {
+            refuse_at_later_route(route, &paths[place], faults);
+        }
+        if route.redirect.is_some() || known.is_some_and(|place| paths[place].is_redirect()) {
+            match known {
+                Some(place) => faults.push(path_twice(path, at, paths[place].at.clone())),
+                None => paths.push(Path::new(path, route, at, faults)),
+            }
+            continue;
+        }
+        let place = known.unwrap_or_else(|| {
+            paths.push(Path::new(path, route, at.clone(), faults));
+            paths.len() - 1
+        });
         let location = Location {
             priority: route.priority.value_or(1),
             name: route.location.value().cloned(),
@@ -61,12 +81,38 @@ pub(super) fn resolve(written: &file::Endpoint, role: Option<Role>, faults: &mut
             paths[place].add(location, at, upstream, faults);
         }
     }
-    let mut routes: Vec<_> = paths.into_iter().map(Path::finish).collect();
+    let mut routes: Vec<_> = paths.into_iter().filter_map(Path::finish).collect();
     routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
     routes
 }
 
 impl<'f> Path<'f> {
+    /// With what its first route says of it, and no location yet.
+    fn new(path: &str, first: &file::Route, at: Span, faults: &mut Vec<Fault>) -> Self {
+        let then = match &first.redirect {
+            Some(written) => Then::Redirect(redirect::resolve(first, written, faults)),
+            None => Then::Forward(Backend {
+                locations: Vec::new(),
+                balance: first.balance.value().cloned().unwrap_or_default(),
+                prefix: prefix(path, first, faults),
+                request_headers: fields::resolve(first.request_headers.as_ref(), faults),
+            }),
+        };
+        let response_headers = fields::resolve(first.response_headers.as_ref(), faults);
+        Self {
+            path: path.to_owned(),
+            then,
+            response_headers,
+            at,
+            places: Vec::new(),
+            upstreams: HashMap::new(),
+        }
+    }
+
+    fn is_redirect(&self) -> bool {
+        matches!(self.then, Then::Redirect(_))
+    }
+
     fn add(
         &mut self,
         location: Location,
@@ -74,14 +120,11 @@ impl<'f> Path<'f> {
         upstream: &'f [Spanned<Upstream>],
         faults: &mut Vec<Fault>,
     ) {
+        let Then::Forward(backend) = &mut self.then else { return };
         let key = |location: &Location| (location.priority, location.name.clone());
-        let same = self.route.locations.iter().position(|known| key(known) == key(&location));
+        let same = backend.locations.iter().position(|known| key(known) == key(&location));
         if let Some(same) = same {
-            let path = &self.route.path;
-            let problem = Problem::new(Code::GivenTwice, format!("the path `{path}` is given twice"))
-                .label("the second time")
-                .help("put its upstreams into the list of the first, or give it a `priority` or `location` of its own");
-            faults.push(problem.at(at).also(self.places[same].clone(), "the first time"));
+            faults.push(path_twice(&self.path, at, self.places[same].clone()));
             return;
         }
         for entry in upstream {
@@ -96,7 +139,7 @@ impl<'f> Path<'f> {
                 None => {
                     self.upstreams.insert(entry.get_ref(), entry.span());
                     if self.upstreams.len() == Route::MOST_UPSTREAMS + 1 {
-                        let message = format!("the path `{}` has too many upstreams", self.route.path);
+                        let message = format!("the path `{}` has too many upstreams", self.path);
                         let problem = Problem::new(Code::OutOfRange, message)
                             .label(format!("expected at most {}", Route::MOST_UPSTREAMS));
                         faults.push(problem.at(entry.span()));
@@ -104,13 +147,44 @@ impl<'f> Path<'f> {
                 }
             }
         }
-        self.route.locations.push(location);
+        backend.locations.push(location);
         self.places.push(at);
     }
 
-    fn finish(mut self) -> Route {
-        self.route.locations.sort_by_key(|location| location.priority);
-        self.route
+    fn finish(self) -> Option<Route> {
+        let action = match self.then {
+            Then::Forward(mut backend) => {
+                backend.locations.sort_by_key(|location| location.priority);
+                Action::Forward(backend)
+            }
+            Then::Redirect(redirect) => Action::Redirect(redirect?),
+        };
+        Some(Route { path: self.path, action, response_headers: self.response_headers })
+    }
+}
+
+fn path_twice(path: &str, at: Span, first: Span) -> Fault {
+    Problem::new(Code::GivenTwice, format!("the path `{path}` is given twice"))
+        .label("the second time")
+        .help(
+            "put its upstreams into the list of the first, or give it a `priority` or `location` of its own; a redirect stands alone",
+        )
+        .at(at)
+        .also(first, "the first time")
+}
+
+fn prefix(path: &str, written: &file::Route, faults: &mut Vec<Fault>) -> Prefix {
+    match written.strip_prefix.given() {
+        Some(strip) if *strip.get_ref() => {
+            if path == "/" {
+                let problem = Problem::new(Code::RouteKeys, "there is nothing to strip of `/`")
+                    .label("of no use at this path")
+                    .help("remove it");
+                faults.push(problem.at(strip.span()));
+            }
+            Prefix::Strip
+        }
+        _ => Prefix::Keep,
     }
 }
 
@@ -125,7 +199,13 @@ fn limits(written: &file::UpstreamLimits, faults: &mut Vec<Fault>) -> Option<Ups
 
 /// Keys that hold for the path are written once.
 fn refuse_at_later_route(written: &file::Route, path: &Path<'_>, faults: &mut Vec<Fault>) {
-    for (key, at) in [("balance", written.balance.span())] {
+    let keys = [
+        ("balance", written.balance.span()),
+        ("strip_prefix", written.strip_prefix.span()),
+        ("request_headers", written.request_headers.as_ref().map(|fields| fields.at.clone())),
+        ("response_headers", written.response_headers.as_ref().map(|fields| fields.at.clone())),
+    ];
+    for (key, at) in keys {
         if let Some(at) = at {
             let problem = Problem::new(Code::LaterRoute, format!("`{key}` holds for the whole path"))
                 .label("at a later route of its path")

@@ -382,6 +382,102 @@ fn r72_routes_of_a_path_are_its_locations() {
 }
 
 #[test]
+fn fields_of_requests_and_answers() {
+    let with = |key: &str, table: &str| format!(r#"{{ path = "/", upstream = [U], {key} = {table} }}"#);
+    let both = ["request_headers", "response_headers"];
+    for key in both {
+        routes_have(
+            &[],
+            &with(key, r#"{ set = { X-Team = "a b", Server = "" }, remove = ["X-Powered-By"] }"#),
+        );
+        routes_have(&[Code::WrongType], &with(key, "«true"));
+        routes_have(&[Code::WrongType], &with(key, r#"{ set = «["X-Team"] }"#));
+        routes_have(&[Code::WrongType], &with(key, "{ set = { X-Team = «1 } }"));
+        routes_have(&[Code::UnknownKey], &with(key, r#"{ «add = { X-Team = "a" } }"#));
+        for name in ["\"X Team\"", "\"X-Team:\"", "\"\"", "\"ä\""] {
+            routes_have(&[Code::FieldName], &with(key, &format!(r#"{{ set = {{ «{name} = "a" }} }}"#)));
+            routes_have(&[Code::FieldName], &with(key, &format!("{{ remove = [«{name}] }}")));
+        }
+        for name in ["Connection", "te", "upgrade", "Transfer-Encoding", "content-length", "Keep-Alive"] {
+            routes_have(&[Code::FieldRefused], &with(key, &format!(r#"{{ set = {{ «{name} = "a" }} }}"#)));
+            routes_have(&[Code::FieldRefused], &with(key, &format!("{{ remove = [«\"{name}\"] }}")));
+        }
+        routes_have(&[Code::FieldRefused], &with(key, r#"{ remove = [«"Host"] }"#));
+        for value in [" a", "a ", "ä", "a\\nb", "a\\u0000", &"a".repeat(4_097)] {
+            routes_have(
+                &[Code::FieldValue],
+                &with(key, &format!(r#"{{ set = {{ X-Team = «"{value}" }} }}"#)),
+            );
+        }
+        routes_have(&[Code::GivenTwice], &with(key, r#"{ set = { X-Team = "a", «x-team = "b" } }"#));
+        routes_have(&[Code::GivenTwice], &with(key, r#"{ set = { X-Team = "a" }, remove = [«"X-TEAM"] }"#));
+        let later =
+            with(key, "«{}").replace("upstream = [U]", r#"upstream = ["http://10.0.1.25:80"], priority = 2"#);
+        routes_have(&[Code::LaterRoute], &format!("{}, {later}", with(key, "{}")));
+    }
+    routes_have(&[], &with(both[0], r#"{ set = { Host = "orders.internal" } }"#));
+    routes_have(&[Code::FieldRefused], &with(both[1], r#"{ set = { «Host = "orders.internal" } }"#));
+    routes_have(&[Code::FieldRefused], &with(both[0], r#"{ set = { «Expect = "100-continue" } }"#));
+}
+
+#[test]
+fn a_prefix_is_stripped() {
+    routes_have(&[], r#"{ path = "/a", upstream = [U], strip_prefix = true }"#);
+    routes_have(&[], r#"{ path = "/", upstream = [U], strip_prefix = false }"#);
+    routes_have(&[Code::RouteKeys], r#"{ path = "/", upstream = [U], strip_prefix = «true }"#);
+    routes_have(
+        &[Code::LaterRoute],
+        r#"{ path = "/a", upstream = [U] }, { path = "/a", upstream = ["http://10.0.1.25:80"], priority = 2, strip_prefix = «true }"#,
+    );
+}
+
+#[test]
+fn redirects() {
+    let to = |redirect: &str| format!(r#"{{ path = "/old", redirect = {redirect} }}"#);
+    for status in [301, 302, 307, 308] {
+        routes_have(&[], &to(&format!(r#"{{ to = "https://new.contoso.com/a?b", status = {status} }}"#)));
+    }
+    routes_have(&[], &to(r#"{ to = "http://new.contoso.com:8080", append = true }"#));
+    for status in ["300", "303", "309"] {
+        routes_have(
+            &[Code::OutOfRange],
+            &to(&format!(r#"{{ to = "https://new.contoso.com", status = «{status} }}"#)),
+        );
+    }
+    routes_have(&[Code::MissingKey], &to("«{ status = 301 }"));
+    for target in [
+        "/new",
+        "new.contoso.com",
+        "ftp://new.contoso.com",
+        "https://a b",
+        "https://",
+        "https://u@n.com",
+        "https://n.com/#a",
+    ] {
+        routes_have(&[Code::RedirectTarget], &to(&format!(r#"{{ to = «"{target}" }}"#)));
+    }
+    routes_have(&[Code::RedirectTarget], &to(r#"{ to = «"https://new.contoso.com/?a", append = true }"#));
+    for key in [
+        "upstream = «[U]",
+        "location = «\"west\"",
+        "priority = «2",
+        "health = «{ path = \"/\" }",
+        "limits = «{ requests = 1 }",
+        "balance = «\"round-robin\"",
+        "strip_prefix = «true",
+        "request_headers = «{}",
+    ] {
+        routes_have(&[Code::RouteKeys], &to(&format!(r#"{{ to = "https://new.contoso.com" }}, {key}"#)));
+    }
+    let redirect = to(r#"{ to = "https://new.contoso.com" }"#);
+    let again = |route: &str| route.replacen("path = ", "path = «", 1);
+    routes_have(&[Code::GivenTwice], &format!("{redirect}, {}", again(&redirect)));
+    let forward = r#"{ path = "/old", upstream = [U] }"#;
+    routes_have(&[Code::GivenTwice], &format!("{redirect}, {}", again(forward)));
+    routes_have(&[Code::GivenTwice], &format!("{forward}, {}", again(&redirect)));
+}
+
+#[test]
 fn health_of_upstreams() {
     let with = |keys: &str| format!(r#"{{ path = "/", upstream = [U], health = {keys} }}"#);
     routes_have(&[], &with(r#"{ path = "/healthz", interval = "500ms", timeout = "500ms" }"#));

@@ -5,8 +5,13 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use super::{EXAMPLE, check};
 use crate::{
     config::code::{Code, Severity},
-    model::{AdminState, HostPattern, NoSni, Role},
+    model::{Action, AdminState, Backend, Balance, HostPattern, NoSni, Role, Route},
 };
+
+fn backend(route: &Route) -> &Backend {
+    let Action::Forward(backend) = &route.action else { panic!("{route} leads to no upstream") };
+    backend
+}
 
 /// The file that shows every key, those of features to come among them.
 const ALL_KEYS: &str = include_str!("all-keys.toml");
@@ -57,7 +62,7 @@ fn routes_are_longest_first_and_paths_from_the_files_folder() {
     let model = check(EXAMPLE).0.unwrap();
     let gateway = &model.endpoints[0];
     assert_eq!(gateway.routes.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["/orders", "/"]);
-    assert_eq!(gateway.routes[0].locations[0].name.as_deref(), Some("on-premises"));
+    assert_eq!(backend(&gateway.routes[0]).locations[0].name.as_deref(), Some("on-premises"));
     assert_eq!(gateway.certificate.chain, PathBuf::from("etc/tls/api.pem"));
 }
 
@@ -68,11 +73,11 @@ fn r72_locations_are_nearest_first() {
     let routes = r#"{ path = "/orders", upstream = ["http://10.8.0.30:8080"], location = "on-premises", priority = 2, balance = "round-robin" },
       { path = "/orders", upstream = ["http://10.0.1.30:8080", "http://10.0.1.31:8080"], location = "west" }"#;
     let model = check(&EXAMPLE.replace(route, routes)).0.unwrap();
-    let orders = &model.endpoints[0].routes[0];
+    let orders = backend(&model.endpoints[0].routes[0]);
     let locations: Vec<_> =
         orders.locations.iter().map(|l| (l.priority, l.name.as_deref().unwrap(), l.upstream.len())).collect();
     assert_eq!(locations, [(1, "west", 2), (2, "on-premises", 1)]);
-    assert_eq!(orders.balance, crate::model::Balance::RoundRobin);
+    assert_eq!(orders.balance, Balance::RoundRobin);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     maglev::hash,
-    model::{Balance, Route},
+    model::{Backend, Balance},
 };
 
 /// All upstreams of a route.
@@ -57,11 +57,11 @@ pub(super) struct Choice(usize);
 
 impl Cluster {
     /// Of a route of the configuration.
-    pub fn new(route: &Route, upstreams: &Upstreams) -> Self {
+    pub fn new(backend: &Backend, upstreams: &Upstreams) -> Self {
         let mut members = Vec::new();
         let mut tiers: Vec<Set> = Vec::new();
         let mut last = None;
-        for location in &route.locations {
+        for location in &backend.locations {
             if last != Some(location.priority) {
                 tiers.push(Set::EMPTY);
                 last = Some(location.priority);
@@ -78,7 +78,7 @@ impl Cluster {
         }
         members.truncate(Set::MOST);
         let shares = (0..upstreams.workers()).map(Share::new).collect();
-        Self { members, tiers, balance: route.balance.clone(), shares }
+        Self { members, tiers, balance: backend.balance.clone(), shares }
     }
 
     /// What this request is to be chosen by.
@@ -236,8 +236,8 @@ mod tests {
 
     fn cluster(balance: Balance, locations: Vec<Location>) -> (Cluster, Pool) {
         let upstreams = Upstreams::new(1, &Limits::default());
-        let route = Route { path: "/".into(), balance, locations };
-        (Cluster::new(&route, &upstreams), Pool::new(upstreams))
+        let backend = Backend { balance, locations, ..Backend::default() };
+        (Cluster::new(&backend, &upstreams), Pool::new(upstreams))
     }
 
     fn chosen(cluster: &Cluster, pool: &Pool, headers: &HeaderMap) -> usize {
