@@ -51,6 +51,12 @@ pub fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     response
 }
 
+/// The same over HTTP/2, where connections are no concern of an answer (RFC 9113, section 8.2.2).
+pub fn without_connection(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    response.headers_mut().remove(CONNECTION);
+    response
+}
+
 /// R40, R41: the one answer to whoever asks for what is not here.
 pub fn misdirected() -> Response<ResponseBody> {
     last(StatusCode::MISDIRECTED_REQUEST)

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{gate::Timer, upstream::Lease};
+use super::{gate::Timer, streams, upstream::Lease};
 
 /// How far a request's body has come.
 #[derive(Debug, Default)]
@@ -53,7 +53,11 @@ impl Upload {
         self.fault.get().copied()
     }
 
-    fn note_fault(&self, error: &hyper::Error) {
+    fn note_fault(&self, error: &UploadError) {
+        let UploadError::Client(error) = error else {
+            self.fault.get_or_init(|| BodyFault::Stalled);
+            return;
+        };
         let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
         let fault = match source.map(io::Error::kind) {
             Some(io::ErrorKind::InvalidData) => BodyFault::Malformed,
@@ -70,29 +74,74 @@ pub enum RequestBody {
     /// None.
     Empty,
     /// As it comes from the client.
-    Client(Incoming, Arc<Upload>),
+    Client(ClientBody),
+}
+
+/// What a client sends.
+#[derive(Debug)]
+pub struct ClientBody {
+    incoming: Incoming,
+    upload: Arc<Upload>,
+    timer: Timer,
+    stall: Option<Duration>,
+}
+
+/// Why a request's body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The client's connection failed or ended early, or its stream.
+    #[error("the request's body broke off")]
+    Client(#[source] hyper::Error),
+    /// Nothing came for too long.
+    #[error("the client stopped sending its body")]
+    Stalled,
+}
+
+impl ClientBody {
+    /// `stall`: how long may nothing come, where nobody else sees to it.
+    pub fn new(incoming: Incoming, stall: Option<Duration>) -> Self {
+        Self { incoming, upload: Arc::default(), timer: Timer::default(), stall }
+    }
+
+    /// How far it has come.
+    pub fn upload(&self) -> &Arc<Upload> {
+        &self.upload
+    }
+
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Pending => match self.stall {
+                Some(stall) if self.timer.expired(cx, stall) => Poll::Ready(Some(Err(UploadError::Stalled))),
+                _ => Poll::Pending,
+            },
+            Poll::Ready(frame) => {
+                self.timer.disarm();
+                Poll::Ready(frame.map(|frame| frame.map_err(UploadError::Client)))
+            }
+        }
+    }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UploadError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self::Client(incoming, upload) = self.get_mut() else { return Poll::Ready(None) };
-        let frame = match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let Self::Client(body) = self.get_mut() else { return Poll::Ready(None) };
+        let frame = match ready!(body.poll_incoming(cx)) {
             Some(Ok(frame)) if frame.is_data() => Some(Ok(frame)),
             Some(Err(error)) => {
-                upload.note_fault(&error);
+                body.upload.note_fault(&error);
                 return Poll::Ready(Some(Err(error)));
             }
             Some(Ok(_)) | None => None,
         };
-        upload.frames.fetch_add(1, Ordering::Relaxed);
-        if frame.is_none() || incoming.is_end_stream() {
-            upload.complete.store(true, Ordering::Relaxed);
+        body.upload.frames.fetch_add(1, Ordering::Relaxed);
+        if frame.is_none() || body.incoming.is_end_stream() {
+            body.upload.complete.store(true, Ordering::Relaxed);
         }
         Poll::Ready(frame)
     }
@@ -100,14 +149,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Client(incoming, _) => incoming.is_end_stream(),
+            Self::Client(body) => body.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Client(incoming, _) => incoming.size_hint(),
+            Self::Client(body) => body.incoming.size_hint(),
         }
     }
 }
@@ -179,7 +228,7 @@ impl Body for ResponseBody {
             }
             Self::Upstream(body) => body,
         };
-        match Pin::new(&mut body.incoming).poll_frame(cx) {
+        match streams::note(Pin::new(&mut body.incoming).poll_frame(cx)) {
             Poll::Pending if body.timer.expired(cx, body.stall) => Poll::Ready(Some(Err(BodyError::Stalled))),
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => {

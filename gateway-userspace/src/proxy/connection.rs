@@ -1,23 +1,18 @@
 //! One client's connection, from accept to its end.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use rustls::ServerConnection;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, sleep_until, timeout},
 };
 
 use super::{
-    answers,
     counters::Outcome,
     course::{self, Orders},
-    gate::Gate,
     host::{self, Asked},
-    linger::linger,
+    http1, http2,
     request::{Asker, Shown},
     routes::Door,
     state::State,
@@ -32,8 +27,8 @@ const TLS_HANDSHAKE: u8 = 22;
 
 /// What a connection is told.
 #[derive(Clone)]
-struct Told {
-    orders: Orders,
+pub(super) struct Told {
+    pub(super) orders: Orders,
     /// When it was accepted, in the orders' terms.
     generation: u64,
 }
@@ -83,7 +78,7 @@ async fn until_its_end(
         },
     };
     match plain {
-        true => converse(asker, stream, told).await,
+        true => http1::converse(Arc::new(asker), stream, told).await,
         false => {
             let accepted = tls::accept(stream, &worker.limits, |hello| {
                 let state = worker.current.load();
@@ -98,7 +93,12 @@ async fn until_its_end(
             match accepted.await {
                 Accepted::Stream(stream, served) => {
                     let shown = Shown { sni: sni(stream.get_ref().1), served };
-                    converse(Asker { shown: Some(shown), ..asker }, stream, told).await;
+                    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(http2::ALPN);
+                    let asker = Arc::new(Asker { shown: Some(shown), ..asker });
+                    match is_http2 {
+                        true => http2::converse(asker, stream, told).await,
+                        false => http1::converse(asker, stream, told).await,
+                    }
                 }
                 Accepted::NameRefused => {}
                 Accepted::Failed(error) => {
@@ -132,7 +132,7 @@ async fn over(Told { mut orders, generation }: Told, door: Door) {
 }
 
 /// The same, but a connection that has only just come may ask first.
-async fn over_and_known(told: Told, door: Door, known: Instant) {
+pub(super) async fn over_and_known(told: Told, door: Door, known: Instant) {
     over(told, door).await;
     sleep_until(known).await;
 }
@@ -153,43 +153,5 @@ fn sni(connection: &ServerConnection) -> Option<String> {
     match host::normalise(connection.server_name()?) {
         Asked::Name(name) => Some(name.into_owned()),
         Asked::Address | Asked::Nothing => None,
-    }
-}
-
-/// Speaks HTTP/1.1 until one side ends it.
-async fn converse<S>(asker: Asker, stream: S, told: Told)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-{
-    let worker = Arc::clone(&asker.worker);
-    let limits = Arc::clone(&worker.limits);
-    let asker = Arc::new(asker);
-    let (door, orders) = (asker.door, told.orders.clone());
-    let service = service_fn(move |request| {
-        let (asker, orders) = (Arc::clone(&asker), orders.clone());
-        async move {
-            let answer = asker.answer(request).await;
-            let course = *orders.borrow();
-            let is_last = if door == Door::Probe { !course.accepts } else { course.closes };
-            Ok::<_, Infallible>(if is_last { answers::closing(answer) } else { answer })
-        }
-    });
-    let gate = Gate::new(stream, Arc::clone(&limits));
-    let mut connection = worker.http.serve_connection(TokioIo::new(gate), service);
-    let outcome = tokio::select! {
-        biased;
-        outcome = &mut connection => outcome,
-        () = over_and_known(told, door, Instant::now() + limits.moment) => {
-            Pin::new(&mut connection).graceful_shutdown();
-            (&mut connection).await
-        }
-    };
-    match outcome {
-        Ok(()) => {
-            if let Some(stream) = connection.into_parts().io.into_inner().into_unended() {
-                linger(stream, limits.linger).await;
-            }
-        }
-        Err(error) => log::debug!("connection: {error}"),
     }
 }

@@ -78,6 +78,11 @@ pub async fn left(orders: &mut Orders, generation: u64) {
     let _asked = orders.wait_for(|course| !course.accepts && course.ending > generation).await.is_ok();
 }
 
+/// Waits until each answer is the last one of its connection.
+pub async fn closes(orders: &mut Orders) {
+    let _asked = orders.wait_for(|course| course.closes).await.is_ok();
+}
+
 /// Waits until nothing is accepted any more.
 pub async fn closed(orders: &mut Orders) {
     let _asked = orders.wait_for(|course| !course.accepts).await.is_ok();

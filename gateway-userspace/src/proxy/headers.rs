@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
-    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
+    header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
 };
 
 use super::gate::NO_UPGRADE;
@@ -40,13 +40,14 @@ pub struct Client<'a> {
 pub struct Via {
     http10: HeaderValue,
     http11: HeaderValue,
+    http2: HeaderValue,
 }
 
 impl Via {
     /// `None` if `instance` cannot stand in a field.
     pub fn new(instance: &str) -> Option<Self> {
         let value = |version: &str| HeaderValue::from_str(&format!("{version} {instance}")).ok();
-        Some(Self { http10: value("1.0")?, http11: value("1.1")? })
+        Some(Self { http10: value("1.0")?, http11: value("1.1")?, http2: value("2.0")? })
     }
 }
 
@@ -56,12 +57,29 @@ pub fn to_upstream(headers: &mut HeaderMap, host: HeaderValue, client: Client<'_
     drop_untrusted(headers);
     // The body is asked for, and so "100 Continue" sent, by hyper once the upstream takes the request.
     headers.remove(EXPECT);
-    let via = if received == Version::HTTP_10 { &client.via.http10 } else { &client.via.http11 };
+    join_cookies(headers);
+    let via = match received {
+        Version::HTTP_10 => &client.via.http10,
+        Version::HTTP_2 => &client.via.http2,
+        _ => &client.via.http11,
+    };
     headers.append(VIA, via.clone());
     headers.insert(X_FORWARDED_FOR, client.address.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
     headers.insert(X_FORWARDED_HOST, host.clone());
     headers.insert(HOST, host);
+}
+
+/// RFC 9113, section 8.2.3: HTTP/2 may send a cookie a field; in HTTP/1.1 there is one field for all.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    if cookies.by_ref().nth(1).is_none() {
+        return;
+    }
+    let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// Makes an upstream's answer one for the client.
@@ -192,6 +210,13 @@ mod tests {
             ("via", "1.1 other"),
         ];
         assert_eq!(forwarded(&fields), ["via: 1.1 other", "x_mine: kept"]);
+    }
+
+    #[test]
+    fn cookies_in_crumbs_are_one_field() {
+        let fields = [("cookie", "a=b"), ("accept", "a"), ("cookie", "c=d"), ("cookie", "e=f")];
+        assert_eq!(forwarded(&fields), ["accept: a", "cookie: a=b; c=d; e=f"]);
+        assert_eq!(forwarded(&fields[..2]), ["accept: a", "cookie: a=b"]);
     }
 
     #[test]

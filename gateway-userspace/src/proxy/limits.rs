@@ -45,6 +45,14 @@ pub struct Limits {
     pub target_bytes: usize,
     /// Fields of a head; hyper's own bound, so that a head is never refused behind the gate.
     pub fields: usize,
+    /// Requests that a client may have in flight on an HTTP/2 connection: what common servers allow, and more than browsers use.
+    pub streams: u32,
+    /// What a client may send of one body over HTTP/2 before an upstream has taken it …
+    pub stream_window: u32,
+    /// … and of all bodies of its connection: one that an upstream does not take must leave room for another.
+    pub connection_window: u32,
+    /// Streams of an HTTP/2 connection that were reset and are not forgotten yet; who makes more is sent away.
+    pub reset_streams: usize,
     /// Chunk extensions of a body in all: nobody uses them but to hide things in.
     pub chunk_extension_bytes: usize,
     /// Trailer section of a body.
@@ -89,6 +97,10 @@ impl Default for Limits {
             head_bytes: 32 * 1024,
             target_bytes: 8 * 1024,
             fields: 100,
+            streams: 100,
+            stream_window: 256 * 1024,
+            connection_window: 512 * 1024,
+            reset_streams: 50,
             chunk_extension_bytes: 4 * 1024,
             trailer_bytes: 8 * 1024,
             connections: 32_768,

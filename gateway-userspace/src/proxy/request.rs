@@ -11,7 +11,7 @@ use hyper::body::{Body, Incoming};
 
 use super::{
     answers,
-    body::{RequestBody, ResponseBody, Upload, UpstreamBody},
+    body::{ClientBody, RequestBody, ResponseBody, UpstreamBody},
     counters::Outcome,
     gate::Refusal,
     headers::{self, Client},
@@ -53,7 +53,7 @@ impl Asker {
 
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
         if let Some(status) = Refusal::of(request.method(), request.uri()) {
-            return self.counted(Outcome::Refused, answers::last(status));
+            return self.refused(status);
         }
         let state = self.worker.current.load_full();
         if self.door == Door::Probe {
@@ -67,7 +67,7 @@ impl Asker {
         }
         let host = host_of(&request);
         let Ok(asked) = host::parse(host.as_bytes()) else {
-            return self.counted(Outcome::Refused, answers::last(StatusCode::BAD_REQUEST));
+            return self.refused(StatusCode::BAD_REQUEST);
         };
         let decision = match &asked {
             Asked::Name(name) if self.may_ask_for(name) => state
@@ -95,6 +95,11 @@ impl Asker {
             }
             Some(Decision::Forward(rule, path)) => self.forward(&state, &rule, path, host, request).await,
         }
+    }
+
+    /// The answer to what is not let in.
+    pub(super) fn refused(&self, status: StatusCode) -> Response<ResponseBody> {
+        self.counted(Outcome::Refused, answers::last(status))
     }
 
     /// R43: a request may leave its connection's SNI only for a name that the certificate shown there covers. A client that
@@ -140,6 +145,7 @@ impl Asker {
         headers::to_upstream(&mut head.headers, host, client, head.version);
         rule.request_fields.apply(&mut head.headers);
         head.uri = path.map_or_else(|| origin_form(&head.uri), Uri::from);
+        let received = head.version;
         head.version = Version::HTTP_11;
         let body = match body.is_end_stream() {
             true => RequestBody::Empty,
@@ -148,7 +154,9 @@ impl Asker {
                 if !head.headers.contains_key(CONTENT_LENGTH) {
                     head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
                 }
-                RequestBody::Client(body, Arc::new(Upload::default()))
+                // Over HTTP/1.1 the gate times it.
+                let stall = (received == Version::HTTP_2).then_some(self.worker.limits.body_stall);
+                RequestBody::Client(ClientBody::new(body, stall))
             }
         };
         Request::from_parts(head, body)
@@ -160,7 +168,7 @@ impl Asker {
             StatusCode::GATEWAY_TIMEOUT => Outcome::UpstreamTimeout,
             StatusCode::BAD_GATEWAY => Outcome::UpstreamFailed,
             StatusCode::SERVICE_UNAVAILABLE => return self.counted(Outcome::UpstreamBusy, answers::busy()),
-            _ => return self.counted(Outcome::Refused, answers::last(status)),
+            _ => return self.refused(status),
         };
         log::debug!("route {}: {fault}", rule.path);
         // The client's connection is as good as before; if its body was not read to the end, hyper ends it.

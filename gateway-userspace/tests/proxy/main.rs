@@ -5,6 +5,7 @@
 mod drain;
 mod forwarding;
 mod gate;
+mod http2;
 mod names;
 mod pools;
 mod routes;

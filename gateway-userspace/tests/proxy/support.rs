@@ -303,6 +303,19 @@ impl Running {
         connector.connect(ServerName::try_from(sni.to_owned()).unwrap(), stream).await.unwrap()
     }
 
+    /// As [`Self::tls`], with HTTP/2.
+    pub(crate) async fn http2(
+        &self,
+        address: SocketAddr,
+        sni: &str,
+    ) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let mut client = client_config(&self.ca);
+        client.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = self.tls_again(&Arc::new(client), address, sni).await;
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+        stream
+    }
+
     /// Sends raw bytes to the https door as `API` and returns all that comes until the end.
     pub(crate) async fn ask(&self, raw: &[u8]) -> Vec<u8> {
         self.ask_as(self.https, API, raw).await

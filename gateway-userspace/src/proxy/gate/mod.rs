@@ -5,8 +5,11 @@
 //! the stream, so nothing behind a refused head is ever read as a request.
 
 mod chunked;
+pub(super) mod fields;
+mod frames;
 mod framing;
 mod head;
+mod http2;
 mod refusal;
 mod timer;
 
@@ -24,6 +27,7 @@ use self::framing::{Checked, Framing};
 use super::limits::Limits;
 
 pub(super) use self::head::NO_UPGRADE;
+pub use self::http2::Http2Gate;
 pub use self::refusal::Refusal;
 pub(crate) use self::timer::Timer;
 

@@ -16,7 +16,7 @@ use x509_parser::{
 
 use crate::{
     model::{CertificateFiles, Endpoint, HostPattern, Model, Role},
-    proxy::names::Names,
+    proxy::{http2, names::Names},
 };
 
 /// Below this many days the operator is warned.
@@ -135,7 +135,7 @@ impl Served {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Single(Arc::new(certified))));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![http2::ALPN.to_vec(), b"http/1.1".to_vec()];
         config.ticketer = Arc::clone(tickets);
         // Its sessions would be lost with each reload; tickets are not.
         config.session_storage = Arc::new(NoServerSessionStorage {});

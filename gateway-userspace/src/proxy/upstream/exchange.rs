@@ -169,7 +169,7 @@ async fn send(
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     let upload = match request.body() {
         RequestBody::Empty => None,
-        RequestBody::Client(_, upload) => Some(Arc::clone(upload)),
+        RequestBody::Client(body) => Some(Arc::clone(body.upload())),
     };
     let replay = Again::of(&request);
     let before = link.heard.get();
