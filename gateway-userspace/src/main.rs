@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use gateway_userspace::{balance, config, control, detach, inside, privileges, proxy, supervise, texts};
+use gateway_userspace::{
+    balance, config, control, detach,
+    inside::{self, Replace, Serving},
+    privileges, proxy, supervise, texts,
+};
 
 /// The self-hosted gateway of an API management service: a load-balanced private VIP, host-name routing, and a
 /// public VIP that lets in the management endpoint only.
@@ -54,8 +58,12 @@ fn main() -> ExitCode {
     finish(match command {
         Command::Run(args) => supervise::run(&args),
         Command::Balance(args) => balance::run(&args),
-        Command::Proxy(args) if args.beside_balancer => proxy(&args),
-        Command::Proxy(args) => inside::around(args.config.clone(), &args.instance, || proxy(&args)),
+        Command::Proxy(args) if args.beside_balancer => proxy(&args, Box::new(|| ())),
+        Command::Proxy(args) => {
+            let replace = if args.take_over { Replace::OnceServing } else { Replace::AtOnce };
+            let serve = |serving| proxy(&args, serving);
+            inside::around(args.config.clone(), &args.instance, replace, serve)
+        }
         Command::Check(args) => config::check::run(&args),
         Command::Plan(args) => control::plan(&args),
         Command::Apply(args) => control::apply(&args),
@@ -86,8 +94,8 @@ fn finish(outcome: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Whatever programs it needs are attached.
-fn proxy(args: &proxy::Args) -> anyhow::Result<()> {
+/// Whatever programs it needs are loaded.
+fn proxy(args: &proxy::Args, serving: Serving) -> anyhow::Result<()> {
     privileges::give_up_bpf()?;
-    proxy::run(args)
+    proxy::run(args, serving)
 }

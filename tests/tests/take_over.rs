@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+#[path = "take_over/tunnels.rs"]
+mod tunnels;
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -16,6 +19,7 @@ use lab::{
     curl::Curl,
     gateway::Gateway,
     lab::Lab,
+    process::Process,
     snapshot::Snapshot,
     wait::{eventually, until},
 };
@@ -49,33 +53,58 @@ fn served(lab: &Lab) -> u16 {
     Curl::https(lab, &default_host("gateway"), PRIVATE, "/").send(&lab.hosts.client).unwrap().status
 }
 
+/// Clients that ask all the while, and are to get what they ask for.
+struct Load {
+    process: Process,
+    start: Instant,
+    rounds: u32,
+}
+
+impl Load {
+    fn start(lab: &Lab, rounds: u32) -> Self {
+        let process = lab.hosts.client.spawn(h2load(PACE * rounds + PACE)).unwrap();
+        Self { process, start: Instant::now(), rounds }
+    }
+
+    /// Returns when the next restart is due.
+    fn due(&self, round: u32) {
+        let due = self.start + PACE * round + PACE / 6;
+        assert!(eventually(PATIENCE, || Instant::now() >= due));
+    }
+
+    fn lost_nothing(mut self) {
+        let output = self.process.wait(PACE * self.rounds + PACE + PATIENCE).unwrap();
+        let text = output.text();
+        let line =
+            |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+        let (requests, codes) = (line("requests:"), line("status codes:"));
+        println!("{} restarts; {requests}; {codes}", self.rounds);
+        for none in [" 0 failed", " 0 errored", " 0 timeout"] {
+            assert!(requests.contains(none), "{text}");
+        }
+        assert!(codes.ends_with("0 3xx, 0 4xx, 0 5xx") && !codes.contains(" 0 2xx"), "{text}");
+    }
+}
+
 #[test]
 fn r12_restarts_under_load_refuse_and_reset_nothing() {
     let lab = Lab::raise(1).unwrap();
     let path = lab.write(&lab.config()).unwrap();
     let mut proxy = lab.proxy(&path, "gw-1").unwrap();
     let _balancer = lab.balance(&path).unwrap();
-    let rounds = rounds();
-    let duration = PACE * rounds + PACE;
-    let mut load = lab.hosts.client.spawn(h2load(duration)).unwrap();
-    let start = Instant::now();
-    for round in 0..rounds {
-        let due = start + PACE * round + PACE / 6;
-        assert!(eventually(PATIENCE, || Instant::now() >= due));
+    let load = Load::start(&lab, rounds());
+    for round in 0..rounds() {
+        load.due(round);
         let next = lab.next_proxy(&path, "gw-1").unwrap();
-        let output = proxy.wait().unwrap();
-        assert!(output.ok() && output.stderr.contains("has taken over"), "{}", output.stderr);
+        has_been_followed(&mut proxy);
         proxy = next;
     }
-    let output = load.wait(duration + PATIENCE).unwrap();
-    let text = output.text();
-    let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
-    let (requests, codes) = (line("requests:"), line("status codes:"));
-    println!("{rounds} restarts; {requests}; {codes}");
-    for none in [" 0 failed", " 0 errored", " 0 timeout"] {
-        assert!(requests.contains(none), "{text}");
-    }
-    assert!(codes.ends_with("0 3xx, 0 4xx, 0 5xx") && !codes.contains(" 0 2xx"), "{text}");
+    load.lost_nothing();
+}
+
+fn has_been_followed(proxy: &mut Gateway) {
+    let output = proxy.wait().unwrap();
+    assert!(output.ok() && output.stderr.contains("has taken over"), "{}", output.stderr);
 }
 
 #[test]

@@ -87,6 +87,12 @@ pub(super) struct CounterMaps {
     pub(super) instances: PerCpuArray<MapData, Traffic>,
     /// By scope and reason.
     pub(super) drops: PerCpuArray<MapData, u64>,
+    /// What a balancer counts besides.
+    pub(super) balancer: Option<BalancerMaps>,
+}
+
+/// Counters that an instance's program has no use for.
+pub(super) struct BalancerMaps {
     /// By [`Answered`].
     pub(super) answers: PerCpuArray<MapData, u64>,
     /// By [`Settled`].
@@ -96,7 +102,7 @@ pub(super) struct CounterMaps {
 impl CounterMaps {
     /// With the names of `plan`, and the last drops that were shown.
     pub(super) fn read(&self, plan: &Plan, shown: &Ring) -> Result<Counters, Error> {
-        let Self { services, instances, drops, answers, .. } = self;
+        let Self { services, instances, drops, balancer } = self;
         let mut counters = Counters { schema_version: 1, ..Counters::default() };
         for (scope, &number) in &plan.scopes {
             if plan.services.values().any(|service| service.scope == number) {
@@ -125,6 +131,7 @@ impl CounterMaps {
             }
         }
         let answered = |kind: Answered| -> Result<u64, Error> {
+            let Some(BalancerMaps { answers, .. }) = balancer else { return Ok(0) };
             Ok(answers.get(&(kind as u32), 0).map_err(Error::map("ANSWERS"))?.iter().sum())
         };
         counters.answers = Answers {
@@ -141,7 +148,8 @@ impl CounterMaps {
 
     /// How many packets of moved buckets were settled so.
     pub(super) fn settled(&self, how: Settled) -> Result<u64, Error> {
-        Ok(self.steering.get(&(how as u32), 0).map_err(Error::map("SETTLED"))?.iter().sum())
+        let Some(BalancerMaps { steering, .. }) = &self.balancer else { return Ok(0) };
+        Ok(steering.get(&(how as u32), 0).map_err(Error::map("SETTLED"))?.iter().sum())
     }
 }
 

@@ -139,6 +139,11 @@ pub enum Error {
         /// Where they are pinned.
         folder: String,
     },
+    /// No program of its own, and none that is at work.
+    #[error(
+        "the program that takes packets out of tunnels cannot be gone on with as it is, and this process may load none; restart the service (`systemctl restart`), or start it with CAP_BPF and CAP_PERFMON"
+    )]
+    Inherit,
     /// A successor.
     #[error("another process has taken over the program and its tables")]
     TakenOver,

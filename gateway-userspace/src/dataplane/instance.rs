@@ -44,6 +44,16 @@ impl Decapsulation {
         Self::with(Some(pins))
     }
 
+    /// Goes on with the program that is at work, without the privileges to load one.
+    ///
+    /// # Errors
+    /// Tables of another layout; pins that are not whole.
+    pub fn inherit(pins: Pins) -> Result<Self, Error> {
+        let loaded = Loaded::inherit(PROGRAM, pins)?;
+        let settled = loaded.counter("SETTLED_HERE")?;
+        Ok(Self { loaded, settled })
+    }
+
     fn with(pins: Option<Pins>) -> Result<Self, Error> {
         let mut loaded = Loaded::load(OBJECT, PROGRAM, [SAMPLE], &UNUSED, pins)?;
         let settled = loaded.per_cpu("SETTLED_HERE")?;

@@ -1,5 +1,7 @@
 //! The loaded object: what its two uses, a balancer's and an instance's, have in common.
 
+mod inherit;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
@@ -23,7 +25,7 @@ use serde_json::Value;
 
 use super::{
     Counters, Error, XdpMode, attach,
-    counters::CounterMaps,
+    counters::{BalancerMaps, CounterMaps},
     events::{Events, ScopeNames},
     grace,
     pins::Pins,
@@ -36,22 +38,22 @@ use crate::plan::{Changes, Plan};
 
 /// Programs and maps. Dropping it detaches.
 pub(super) struct Loaded {
-    ebpf: Ebpf,
+    /// None: the programs are a predecessor's.
+    ebpf: Option<Ebpf>,
     /// The program that is attached.
     main: &'static str,
     /// All tables that user space writes, in the kernel's own memory.
     blocks: Shared<Blocks>,
-    /// The interfaces, for packets that leave by another than they came by.
-    ports: DevMap<MapData>,
+    /// The interfaces, for packets that leave by another than they came by. None where the programs are a predecessor's: without
+    /// privileges aya cannot tell how such a map is written to.
+    ports: Option<DevMap<MapData>>,
     /// Keeps what it names.
-    _next: ProgramArray<MapData>,
+    _next: Option<ProgramArray<MapData>>,
     counters: CounterMaps,
     applied: Option<Plan>,
     record: Option<Record>,
     /// Packets come.
     is_attached: bool,
-    /// Of the program that is attached.
-    id: u32,
     /// What stays when this process ends.
     pins: Option<Pins>,
     /// The interfaces that it is attached to by pinned links.
@@ -72,7 +74,7 @@ impl Loaded {
         main: &'static str,
         next: impl IntoIterator<Item = (u32, &'static str)>,
         unused: &[&str],
-        pins: Option<Pins>,
+        mut pins: Option<Pins>,
     ) -> Result<Self, Error> {
         if object.is_empty() {
             return Err(Error::NoObject);
@@ -90,8 +92,8 @@ impl Loaded {
         program(&mut ebpf, main)?.load().map_err(Error::verify)?;
         let id = program(&mut ebpf, main)?.info()?.id();
         let map = ebpf.take_map("NEXT").ok_or(Error::NotInObject("NEXT"))?;
-        if let (Some(pins), Map::ProgramArray(next)) = (&pins, &map) {
-            next.pin(pins.next(id)).map_err(Error::pin("NEXT"))?;
+        if let (Some(pins), Map::ProgramArray(next)) = (&mut pins, &map) {
+            next.pin(pins.begin(id)).map_err(Error::pin("NEXT"))?;
         }
         let mut places: ProgramArray<MapData> = map.try_into().map_err(Error::map("NEXT"))?;
         for (place, name) in next {
@@ -101,34 +103,30 @@ impl Loaded {
         }
         let ports = ebpf.take_map("PORTS").ok_or(Error::NotInObject("PORTS"))?;
         let samples = ebpf.take_map("SAMPLES").ok_or(Error::NotInObject("SAMPLES"))?;
-        let ring = Ring::new(samples.try_into().map_err(Error::map("SAMPLES"))?);
+        let ring = Ring::new(Some(samples.try_into().map_err(Error::map("SAMPLES"))?));
         let blocks: Shared<Blocks> = Shared::map(array(&mut ebpf, "TABLES")?)?;
         let is_attached = pins.as_ref().is_some_and(Pins::is_alive);
-        let (mut applied, mut record) = (None, None);
-        if let Some(pins) = pins.as_ref().filter(|_| is_attached) {
-            if blocks.get().layout != LAYOUT {
-                return Err(pins.layout());
+        let (applied, record) = match &pins {
+            Some(pins) if is_attached => {
+                let (plan, record) = running(&blocks, pins)?;
+                (Some(plan), Some(record))
             }
-            let active = blocks.get().active();
-            let known = Record::read(active)?;
-            applied = Some(Plan::read(active, known.names.clone()));
-            record = Some(known);
-            // The last process may have been killed before it had waited.
-            grace::wait();
-        }
+            _ => (None, None),
+        };
         Ok(Self {
             blocks,
-            id,
             pins,
             links: BTreeSet::new(),
-            ports: ports.try_into().map_err(Error::map("PORTS"))?,
-            _next: places,
+            ports: Some(ports.try_into().map_err(Error::map("PORTS"))?),
+            _next: Some(places),
             counters: CounterMaps {
                 services: per_cpu(&mut ebpf, "SERVICE_TRAFFIC")?,
                 instances: per_cpu(&mut ebpf, "INSTANCE_TRAFFIC")?,
                 drops: per_cpu(&mut ebpf, "DROPS")?,
-                answers: per_cpu(&mut ebpf, "ANSWERS")?,
-                steering: per_cpu(&mut ebpf, "SETTLED")?,
+                balancer: Some(BalancerMaps {
+                    answers: per_cpu(&mut ebpf, "ANSWERS")?,
+                    steering: per_cpu(&mut ebpf, "SETTLED")?,
+                }),
             },
             applied,
             record,
@@ -138,33 +136,36 @@ impl Loaded {
             ring: Arc::new(Mutex::new(ring)),
             reader: None,
             main,
-            ebpf,
+            ebpf: Some(ebpf),
         })
     }
 
     /// Forwards the programs' events, the first drop of each kind, to the log, and keeps the last drops that they show.
     pub(super) fn log_events(&mut self) -> Result<(), Error> {
-        self.events = Some(Events::start(&mut self.ebpf, Arc::clone(&self.scopes))?);
-        self.reader = Some(Reader::start(Arc::clone(&self.ring))?);
+        let Some(ebpf) = &mut self.ebpf else { return Ok(()) };
+        self.events = Some(Events::start(ebpf, Arc::clone(&self.scopes))?);
+        self.reader = Reader::start(Arc::clone(&self.ring))?;
         Ok(())
     }
 
     /// Where the program of a predecessor is, this one takes its place between two packets.
     pub(super) fn attach(&mut self, interface: &str) -> Result<XdpMode, Error> {
         let Self { ebpf, main, pins, links, .. } = self;
+        let Some(ebpf) = ebpf else { return self.inherited(interface) };
         let program = program(ebpf, main)?;
         let Some(pins) = pins else {
             let (mode, _) = attach::attach(program, interface)?;
             self.is_attached = true;
             return Ok(mode);
         };
-        let index = if_nametoindex(interface)
-            .map_err(|error| Error::NoInterface { interface: interface.to_owned(), source: error.into() })?;
+        let index = index(interface)?;
         let mode = if let Some(link) = pins.links.get(&index) {
             let pinned = PinnedLink::from_pin(&link.path).map_err(Error::pin("the link"))?;
             let taken = XdpLink::try_from(FdLink::from(pinned)).map_err(Error::pin("the link"))?;
             program.attach_to_link(taken)?;
-            link.mode
+            let mode = link.mode;
+            pins.set_at_work();
+            mode
         } else {
             let (mode, id) = attach::attach(program, interface)?;
             let link = FdLink::try_from(program.take_link(id)?).map_err(Error::pin("the link"))?;
@@ -182,7 +183,7 @@ impl Loaded {
         let Some(pins) = &mut self.pins else { return Ok(()) };
         // No packet is half-way through a program of before.
         grace::wait();
-        pins.settle(&self.links, self.id)
+        pins.settle(&self.links)
     }
 
     /// Detaches, and leaves nothing pinned.
@@ -197,31 +198,32 @@ impl Loaded {
 
     /// The program that is attached.
     pub(super) fn program(&mut self) -> Result<&mut Xdp, Error> {
-        program(&mut self.ebpf, self.main)
+        let main = self.main;
+        program(self.own()?, main)
     }
 
     pub(super) fn info(&mut self, name: &'static str) -> Result<ProgramInfo, Error> {
-        Ok(program(&mut self.ebpf, name)?.info()?)
+        Ok(program(self.own()?, name)?.info()?)
     }
 
     /// A program of TC.
     pub(super) fn classifier(&mut self, direction: Direction) -> Result<&mut SchedClassifier, Error> {
         let name = direction.program();
-        Ok(self.ebpf.program_mut(name).ok_or(Error::NotInObject(name))?.try_into()?)
+        Ok(self.own()?.program_mut(name).ok_or(Error::NotInObject(name))?.try_into()?)
     }
 
     /// A map, to be used elsewhere.
     pub(super) fn take(&mut self, name: &'static str) -> Result<Map, Error> {
-        self.ebpf.take_map(name).ok_or(Error::NotInObject(name))
+        self.own()?.take_map(name).ok_or(Error::NotInObject(name))
     }
 
     /// A map of whole values, to be mapped into memory.
     pub(super) fn array(&mut self, name: &'static str) -> Result<MapData, Error> {
-        array(&mut self.ebpf, name)
+        array(self.own()?, name)
     }
 
     pub(super) fn per_cpu<V: Pod>(&mut self, name: &'static str) -> Result<PerCpuArray<MapData, V>, Error> {
-        per_cpu(&mut self.ebpf, name)
+        per_cpu(self.own()?, name)
     }
 
     /// Has packets go by the plan, with what its owner has to know beside it, and returns once none goes by the one before. What
@@ -237,19 +239,13 @@ impl Loaded {
             return Ok(changes);
         }
         let _guard = match &self.pins {
-            Some(pins) => pins.guard(self.id)?,
+            Some(pins) => pins.guard()?,
             None => None,
         };
         record.write(&mut next)?;
         next.sequence = active.sequence + 1;
         self.clear_new_numbers(plan)?;
-        let running = self.applied.as_ref().map(|plan| &plan.interfaces);
-        if running != Some(&plan.interfaces) {
-            for interface in plan.interfaces.values() {
-                let place = u32::from(interface.port);
-                self.ports.set(place, interface.index, None, 0).map_err(Error::device)?;
-            }
-        }
+        self.set_ports(plan)?;
         self.blocks.replace(&next);
         if self.is_attached {
             grace::wait();
@@ -258,6 +254,28 @@ impl Loaded {
         self.scopes.store(Arc::new(plan.scopes.iter().map(|(scope, &n)| (n, scope.to_string())).collect()));
         self.applied = Some(plan.clone());
         Ok(changes)
+    }
+
+    fn set_ports(&mut self, plan: &Plan) -> Result<(), Error> {
+        let ports = |plan: &Plan| {
+            let ports =
+                plan.interfaces.values().map(|interface| (u32::from(interface.port), interface.index));
+            ports.collect::<BTreeMap<_, _>>()
+        };
+        let wanted = ports(plan);
+        if self.applied.as_ref().map(ports).as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        let map = self.ports.as_mut().ok_or(Error::Inherit)?;
+        for (port, index) in wanted {
+            map.set(port, index, None, 0).map_err(Error::device)?;
+        }
+        Ok(())
+    }
+
+    /// The programs, where this process has loaded them.
+    fn own(&mut self) -> Result<&mut Ebpf, Error> {
+        self.ebpf.as_mut().ok_or(Error::Inherit)
     }
 
     /// A new number must not begin with the counters of what it named before.
@@ -293,6 +311,24 @@ impl Loaded {
         ring.drain();
         self.counters.read(plan, &ring)
     }
+}
+
+/// What a predecessor's tables say, as long as they can be read.
+fn running(blocks: &Shared<Blocks>, pins: &Pins) -> Result<(Plan, Record), Error> {
+    if blocks.get().layout != LAYOUT {
+        return Err(pins.layout());
+    }
+    let active = blocks.get().active();
+    let record = Record::read(active)?;
+    let plan = Plan::read(active, record.names.clone());
+    // It may have been killed before it had waited.
+    grace::wait();
+    Ok((plan, record))
+}
+
+fn index(interface: &str) -> Result<u32, Error> {
+    if_nametoindex(interface)
+        .map_err(|error| Error::NoInterface { interface: interface.to_owned(), source: error.into() })
 }
 
 /// Numbers that did not mean the same before.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the map's | a map with what the next process needs: `Kept` |
 //! | `next-<program id>` | the programs that this one goes on with: a map of programs is emptied with its last user |
+//! | `next-<program id>-<n>` | the same in the hands of the `n`th process after the one that loaded the program |
 //! | `link-<interface>-<mode>` | what attaches the program; to remove it detaches |
 //!
 //! The folder is locked by whoever changes what is in it.
@@ -122,6 +123,12 @@ pub struct Pins {
     /// Nobody else changes what is in the folder.
     lock: Option<File>,
     is_new: bool,
+    /// What this process's program goes on with, by whose name the process is told from those before and after it.
+    own: PathBuf,
+    /// Its name with the process before, where that one's program is kept.
+    inherited: Option<PathBuf>,
+    /// What is in the folder is in use by packets.
+    is_at_work: bool,
 }
 
 impl Pins {
@@ -153,7 +160,17 @@ impl Pins {
         owned(&of_service, 0o077)?;
         owned(&folder, 0o077)?;
         let links = living(&folder)?;
-        let mut pins = Self { folder, piece, links, lock: Some(lock), is_new: false };
+        let own = PathBuf::new();
+        let mut pins = Self {
+            folder,
+            piece,
+            links,
+            lock: Some(lock),
+            is_new: false,
+            own,
+            inherited: None,
+            is_at_work: false,
+        };
         if pins.links.is_empty() {
             clear(&pins.folder).map_err(failed(&pins.folder))?;
             pins.is_new = true;
@@ -177,8 +194,28 @@ impl Pins {
         self.folder.join(name)
     }
 
-    pub(super) fn next(&self, program: u32) -> PathBuf {
-        self.folder.join(format!("next-{program}"))
+    /// Where to pin what a program that was just loaded goes on with.
+    pub(super) fn begin(&mut self, program: u32) -> &Path {
+        self.own = self.folder.join(format!("next-{program}"));
+        &self.own
+    }
+
+    /// Goes on with the program that is at work, and says which that is.
+    pub(super) fn inherit(&mut self) -> Result<u32, Error> {
+        let programs: BTreeSet<u32> = self.links.values().map(|link| link.program).collect();
+        // Two: somebody was killed between one interface and the other. That is for a process to mend that can load another.
+        let [program] = programs.into_iter().collect::<Vec<_>>()[..] else { return Err(Error::Inherit) };
+        let known = entries(&self.folder).map_err(failed(&self.folder))?;
+        let known = known.into_iter().find_map(|path| Some((hand(named(&path), program)?, path)));
+        let (hand, path) = known.ok_or_else(|| self.foreign(&format!("next-{program}")))?;
+        self.own = self.folder.join(format!("next-{program}-{}", hand + 1));
+        self.inherited = Some(path);
+        Ok(program)
+    }
+
+    /// From here on packets go by this process's program.
+    pub(super) fn set_at_work(&mut self) {
+        self.is_at_work = true;
     }
 
     pub(super) fn link(&self, interface: u32, mode: XdpMode) -> PathBuf {
@@ -216,15 +253,17 @@ impl Pins {
 
     /// From here on all of it stays, but for links to other interfaces and for what other programs went on with. These are at no
     /// packet any more.
-    pub(super) fn settle(&mut self, interfaces: &BTreeSet<u32>, program: u32) -> Result<(), Error> {
+    pub(super) fn settle(&mut self, interfaces: &BTreeSet<u32>) -> Result<(), Error> {
         for (interface, link) in &self.links {
             if !interfaces.contains(interface) {
                 fs::remove_file(&link.path).map_err(failed(&link.path))?;
             }
         }
-        let own = self.next(program);
+        if let Some(path) = self.inherited.take() {
+            fs::rename(&path, &self.own).map_err(failed(&path))?;
+        }
         for path in entries(&self.folder).map_err(failed(&self.folder))? {
-            if named(&path).starts_with("next-") && path != own {
+            if named(&path).starts_with("next-") && path != self.own {
                 fs::remove_file(&path).map_err(failed(&path))?;
             }
         }
@@ -233,16 +272,20 @@ impl Pins {
     }
 
     /// For a change of what is in the maps: nobody else makes one while this is held. An error: another process has them now.
-    pub(super) fn guard(&self, program: u32) -> Result<Option<File>, Error> {
+    pub(super) fn guard(&self) -> Result<Option<File>, Error> {
         if self.lock.is_some() {
             return Ok(None);
         }
         let lock = locked(&self.folder)?.ok_or(Error::TakenOver)?;
-        if self.next(program).exists() { Ok(Some(lock)) } else { Err(Error::TakenOver) }
+        if self.own.exists() { Ok(Some(lock)) } else { Err(Error::TakenOver) }
     }
 
-    /// Detaches: the links first.
+    /// Detaches: the links first. What a successor has taken over is its own.
     pub(super) fn remove(&mut self) -> Result<(), Error> {
+        let _guard = match self.guard() {
+            Err(Error::TakenOver) => return Ok(()),
+            guard => guard?,
+        };
         self.is_new = false;
         remove(&self.folder).map_err(failed(&self.folder))
     }
@@ -254,6 +297,11 @@ impl Drop for Pins {
             && let Err(error) = self.remove()
         {
             log::error!("left behind, for `gateway detach` to remove: {error}");
+        }
+        // A start that went no further: the next one would clear it away, and until then its programs took memory.
+        let is_unused = self.lock.is_some() && !self.is_at_work && self.inherited.is_none();
+        if is_unused && self.own.exists() {
+            fs::remove_file(&self.own).ok();
         }
     }
 }
@@ -335,6 +383,14 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
 }
 
+/// How many processes have had a program since it was loaded, by the name of what it goes on with.
+fn hand(name: &str, program: u32) -> Option<u32> {
+    match name.strip_prefix("next-")?.strip_prefix(&program.to_string())? {
+        "" => Some(0),
+        rest => rest.strip_prefix('-')?.parse().ok(),
+    }
+}
+
 fn named(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
@@ -387,6 +443,26 @@ fn sweep() {
         }
         if living(&folder).is_ok_and(|links| links.is_empty()) {
             remove(&folder).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_what_a_program_goes_on_with_tells_whose_it_is() {
+        for (name, expected) in [
+            ("next-53", Some(0)),
+            ("next-53-1", Some(1)),
+            ("next-53-12", Some(12)),
+            ("next-531", None),
+            ("next-5", None),
+            ("next-53-", None),
+            ("link-53-native", None),
+        ] {
+            assert_eq!(hand(name, 53), expected, "{name}");
         }
     }
 }

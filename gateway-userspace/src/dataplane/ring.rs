@@ -39,19 +39,21 @@ pub struct Shown {
 
 /// The ring buffer, and what came out of it.
 pub(super) struct Ring {
-    ring: RingBuf<MapData>,
+    /// None: of a program that another process has loaded.
+    ring: Option<RingBuf<MapData>>,
     /// By scope and reason.
     last: BTreeMap<(u16, u8), (SystemTime, Sample)>,
 }
 
 impl Ring {
-    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
+    pub(super) fn new(ring: Option<RingBuf<MapData>>) -> Self {
         Self { ring, last: BTreeMap::new() }
     }
 
     /// Takes in what has come.
     pub(super) fn drain(&mut self) {
-        while let Some(item) = self.ring.next() {
+        let Some(ring) = &mut self.ring else { return };
+        while let Some(item) = ring.next() {
             if let Some(sample) = read(&item) {
                 let key = (sample.about.scope, sample.about.reason);
                 self.last.insert(key, (wall_time(sample.about.time), sample));
@@ -89,19 +91,21 @@ pub(super) fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
 pub(super) struct Reader(JoinHandle<()>);
 
 impl Reader {
-    pub(super) fn start(ring: Arc<Mutex<Ring>>) -> Result<Self, Error> {
-        let descriptor = lock(&ring).ring.as_fd().try_clone_to_owned();
+    /// None: there is nothing to read.
+    pub(super) fn start(ring: Arc<Mutex<Ring>>) -> Result<Option<Self>, Error> {
+        let descriptor = lock(&ring).ring.as_ref().map(|ring| ring.as_fd().try_clone_to_owned());
+        let Some(descriptor) = descriptor else { return Ok(None) };
         let descriptor = descriptor.map_err(|error| Error::Events(Box::new(error)))?;
         // SAFETY: the descriptor moves into the registration, which ends before it closes.
         let ready = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
         let ready = ready.map_err(|error| Error::Events(Box::new(error)))?;
-        Ok(Self(tokio::spawn(async move {
+        Ok(Some(Self(tokio::spawn(async move {
             while let Ok(mut guard) = ready.readable().await {
                 // Before reading: what comes meanwhile wakes it again.
                 guard.clear_ready();
                 lock(&ring).drain();
             }
-        })))
+        }))))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use tokio::time::sleep;
 
 use crate::{
-    dataplane::Decapsulation,
+    dataplane::{self, Decapsulation},
     model::{InstanceName, Model},
     net::{self, Netlink, link::Link, route::Way},
     plan::{self, Interface, OnInstance, Plan, Side},
@@ -26,17 +26,28 @@ pub(super) struct Tunnels {
     decapsulation: Decapsulation,
     wish: OnInstance,
     /// The interfaces that the program is on, in the order of the wish.
-    links: Vec<u32>,
+    links: Vec<Link>,
     plan: Plan,
+    phase: Phase,
     /// Neighbour entries that were not there before they were asked for.
     made: BTreeSet<(u32, IpAddr)>,
     /// What was said last, so that it is said once.
     trouble: Option<String>,
 }
 
+/// Whose the program and its tables are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// A predecessor's, or nobody's.
+    Before,
+    /// This process's.
+    AtWork,
+    /// A successor's.
+    After,
+}
+
 impl Tunnels {
-    /// Attaches to every interface that has one of the instance's addresses. From then on a packet of a tunnel reaches only a
-    /// VIP.
+    /// Finds every interface that has one of the instance's addresses. Nothing is changed yet.
     pub(super) async fn open(
         mut decapsulation: Decapsulation,
         model: Arc<Model>,
@@ -49,42 +60,80 @@ impl Tunnels {
         let wish = OnInstance { model, name, interfaces, ways: BTreeMap::new() };
         // Tables that a predecessor left hold until it is known how the other instances are reached.
         let running = decapsulation.running().cloned();
-        let plan = match &running {
-            Some(running) => running.clone(),
+        let plan = match running {
+            Some(running) => running,
             None => plan::instance(&wish, None)?,
         };
-        decapsulation.apply(&plan)?;
-        for link in &links {
-            let mode = decapsulation.attach(&link.name)?;
+        Ok(Self {
+            netlink,
+            decapsulation,
+            wish,
+            links,
+            plan,
+            phase: Phase::Before,
+            made: BTreeSet::new(),
+            trouble: None,
+        })
+    }
+
+    /// Whether a predecessor's program is at work.
+    pub(super) fn has_predecessor(&self) -> bool {
+        self.decapsulation.running().is_some()
+    }
+
+    /// Whether this process's is, or was.
+    pub(super) fn has_begun(&self) -> bool {
+        self.phase != Phase::Before
+    }
+
+    /// Attaches. From then on a packet of a tunnel reaches only a VIP.
+    pub(super) async fn begin(&mut self) -> anyhow::Result<()> {
+        let known = if self.has_predecessor() { self.plan.hops.len() } else { 0 };
+        self.decapsulation.apply(&self.plan)?;
+        for link in &self.links {
+            let mode = self.decapsulation.attach(&link.name)?;
             log::info!(
                 "taking packets of {} out of their tunnels on {} ({mode:?} XDP)",
-                list(&wish.model.balancer.address),
+                list(&self.wish.model.balancer.address),
                 link.name
             );
         }
-        let links = links.iter().map(|link| link.index).collect();
-        let mut tunnels =
-            Self { netlink, decapsulation, wish, links, plan, made: BTreeSet::new(), trouble: None };
-        let known = running.map_or(0, |plan| plan.hops.len());
         for _ in 0..QUESTIONS {
-            tunnels.wish.ways = tunnels.ways().await?;
-            if tunnels.wish.ways.len() >= known {
+            self.wish.ways = self.ways().await?;
+            if self.wish.ways.len() >= known {
                 break;
             }
             sleep(PAUSE).await;
         }
-        tunnels.keep().await;
-        tunnels.decapsulation.settle()?;
-        Ok(tunnels)
+        let outcome = self.follow_network().await;
+        self.note(outcome);
+        self.decapsulation.settle()?;
+        self.phase = Phase::AtWork;
+        Ok(())
     }
 
     /// Brings the tables to what the network is like now. What cannot be done is tried again the next time.
     pub(super) async fn keep(&mut self) {
-        let outcome = self.try_to_keep().await.map_err(|error| format!("{error:#}")).err();
-        if let Some(error) = outcome.as_ref().filter(|_| outcome != self.trouble) {
+        let outcome = match self.phase {
+            Phase::Before => self.begin().await,
+            Phase::AtWork => self.follow_network().await,
+            Phase::After => return,
+        };
+        self.note(outcome);
+    }
+
+    fn note(&mut self, outcome: anyhow::Result<()>) {
+        if let Err(error) = &outcome
+            && matches!(error.downcast_ref(), Some(dataplane::Error::TakenOver))
+        {
+            self.phase = Phase::After;
+            return;
+        }
+        let trouble = outcome.map_err(|error| format!("{error:#}")).err();
+        if let Some(error) = trouble.as_ref().filter(|_| trouble != self.trouble) {
             log::warn!("the tunnels' tables are behind, which is tried again soon: {error}");
         }
-        self.trouble = outcome;
+        self.trouble = trouble;
     }
 
     /// Goes over to the file as it is now.
@@ -113,6 +162,9 @@ impl Tunnels {
                 log::info!("of moved buckets: {}", list(settled));
             }
         }
+        if self.phase != Phase::AtWork {
+            return Ok(());
+        }
         if detaches {
             return Ok(self.decapsulation.detach()?);
         }
@@ -120,9 +172,9 @@ impl Tunnels {
         Ok(())
     }
 
-    async fn try_to_keep(&mut self) -> anyhow::Result<()> {
-        for (index, interface) in self.links.iter().zip(&mut self.wish.interfaces) {
-            let Some(link) = self.netlink.link_at(*index).await? else {
+    async fn follow_network(&mut self) -> anyhow::Result<()> {
+        for (known, interface) in self.links.iter().zip(&mut self.wish.interfaces) {
+            let Some(link) = self.netlink.link_at(known.index).await? else {
                 anyhow::bail!(
                     "the interface that packets came out of tunnels by is gone, and the program with it; restart the proxy"
                 );
@@ -148,7 +200,7 @@ impl Tunnels {
         let mut ways = BTreeMap::new();
         for (name, dip) in others.flat_map(|one| one.dip.iter().map(|dip| (&one.name, *dip))) {
             let Way::Out(route) = self.netlink.way_to(dip).await? else { continue };
-            if !self.links.contains(&route.link) {
+            if !self.links.iter().any(|link| link.index == route.link) {
                 continue;
             }
             let next = route.gateway.unwrap_or(dip);

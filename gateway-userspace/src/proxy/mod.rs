@@ -60,10 +60,11 @@ pub struct Args {
     pub take_over: bool,
 }
 
-/// Runs until SIGINT or SIGTERM; SIGHUP takes up names, routes and certificates of a changed file.
+/// Runs until SIGINT or SIGTERM; SIGHUP takes up names, routes and certificates of a changed file. `serving` is called once clients
+/// are served here, and by no predecessor any more.
 ///
 /// # Errors
 /// What could not be done, and what to do about it.
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    run::run(args)
+pub fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
+    run::run(args, serving)
 }

@@ -54,7 +54,7 @@ pub(super) struct Proxy {
 }
 
 /// Serves the instance until it is asked to end, or a successor takes over.
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
     let balancer = if args.beside_balancer { BalancerAt::Here } else { BalancerAt::Elsewhere };
     let upgrade = Upgrade::of(args)?;
     let model = config::load(&args.config)?;
@@ -116,7 +116,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             life.go_on(predecessor.drain, Instant::now());
         }
         life.file(drain(&model, me), Instant::now());
-        Service::start(proxy, held, life, predecessor).await?.run(signals, upgrade).await
+        let service = Service::start(proxy, held, life, predecessor).await?;
+        serving();
+        service.run(signals, upgrade).await
     })
 }
 
