@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use lab::{
     address::{CLIENT, PRIVATE, ROUTER, Station},
     config::default_host,
+    control,
     curl::Curl,
     lab::{Lab, Running},
     mode::Mode,
@@ -70,6 +71,11 @@ fn r12_another_route_is_followed_at_once() {
     is_followed(&running, &lost, || {
         lab.hosts.balancer.ip([format!("route add unreachable {to}/32")]).unwrap();
     });
+    let file = lab.folder().join("gateway.toml");
+    let status = control::json(&lab.hosts.balancer, "status", &file).unwrap();
+    let dips = status["instances"][0]["dips"].as_array().unwrap();
+    let lost = dips.iter().find(|dip| dip["address"] == to.to_string()).unwrap();
+    assert_eq!((&lost["way"], &lost["resolved"]), (&"no-route".into(), &true.into()), "{lost}");
 }
 
 #[test]
@@ -102,10 +108,25 @@ fn a_neighbour_that_fails_is_said_and_asked_for_until_it_is_back() {
     let lab = Lab::raise(2).unwrap();
     let running = lab.start(&lab.config()).unwrap();
     let ip = Station::instance(1).v4();
+    let file = lab.folder().join("gateway.toml");
+    let way = || {
+        let status = control::json(&lab.hosts.balancer, "status", &file).unwrap();
+        let dips = status["instances"][0]["dips"].as_array().unwrap();
+        let dip = dips.iter().find(|dip| dip["address"] == ip.to_string()).unwrap().clone();
+        (dip["way"].as_str().unwrap().to_owned(), dip["failed_since"].as_str().map(ToOwned::to_owned))
+    };
+    assert_eq!(way(), ("resolved".to_owned(), None));
     lab.instance("gw-1").unwrap().ip(["link set eth0 down"]).unwrap();
     let said = || logged(&running, &format!("gw-1 ({ip}) does not answer on eth0 any more")) == 1;
     assert!(eventually(PATIENCE, said), "{}", running.balancer.log());
+    let (word, since) = way();
+    assert_eq!(word, "failed");
+    let ago = humantime::parse_rfc3339(&since.unwrap()).unwrap().elapsed().unwrap();
+    assert!(ago < PATIENCE, "{ago:?}");
+    let trouble = control::json(&lab.hosts.balancer, "status", &file).unwrap()["trouble"].to_string();
+    assert!(trouble.contains(&format!("the next hop to gw-1 ({ip}) does not answer since ")), "{trouble}");
     lab.instance("gw-1").unwrap().ip(["link set eth0 up"]).unwrap();
     let back = || logged(&running, &format!("gw-1 ({ip}) answers again")) == 1;
     assert!(eventually(PATIENCE, back), "{}", running.balancer.log());
+    assert_eq!(way(), ("resolved".to_owned(), None));
 }

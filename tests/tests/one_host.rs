@@ -12,6 +12,7 @@ use std::{
 use lab::{
     address::{OUTSIDE, PRIVATE, PRIVATE6, PUBLIC, PUBLIC6},
     config::{Config, default_host},
+    control,
     curl::Curl,
     gateway::{Gateway, gateway},
     knock,
@@ -192,6 +193,53 @@ fn clients_that_wait_while_the_proxy_is_gone_are_served_by_the_next() {
         assert!(answer.starts_with("HTTP/1.1 308 "), "{answer:?}");
     }
     assert!(children(&gateway).len() == 2 && !children(&gateway).contains(&proxy));
+}
+
+#[test]
+fn a_reload_is_relayed_to_both_and_an_apply_tells_how_it_ended() {
+    let (lab, mut config) = one_host();
+    let mut gateway = run(&lab, &config);
+    let path = lab.folder().join("gateway.toml");
+    let ask = |line: &str| control::gateway(&lab.hosts.balancer, line, &path).unwrap();
+    let status = || control::json(&lab.hosts.balancer, "status", &path).unwrap();
+    let taken_up = |gateway: &Gateway| gateway.log().matches("gateway.toml is taken up").count();
+    let serves = |host: &str, gateway: &Gateway| {
+        let answers = || {
+            let answer = Curl::https(&lab, host, PRIVATE, "/").send(&lab.hosts.client).unwrap();
+            answer.status == 200
+        };
+        assert!(eventually(Duration::from_secs(20), answers), "{host}: {}", gateway.log());
+    };
+    assert_eq!(status()["generation"], 1);
+    // SIGHUP of the supervisor: it is ready again once both are.
+    let before = taken_up(&gateway);
+    config.balancer.drain = "2h".to_owned();
+    lab.write(&config).unwrap();
+    gateway.reload().unwrap();
+    assert_eq!(status()["generation"], 2);
+    assert_eq!(taken_up(&gateway), before + 2, "{}", gateway.log());
+    // `gateway apply`, which `systemctl reload` is: all of it is done when it returns, and the proxy follows.
+    config.balancer.drain = "3h".to_owned();
+    lab.write(&config).unwrap();
+    let apply = ask("apply --confirm");
+    assert_eq!((apply.status.code(), &status()["generation"]), (Some(0), &3.into()), "{}", apply.stderr);
+    assert!(eventually(Duration::from_secs(20), || taken_up(&gateway) == before + 4), "{}", gateway.log());
+    // One with a fault is refused by both, and all goes on.
+    let text = toml::to_string(&config).unwrap().replace("weight = 100", "wieght = 100");
+    lab.write_text(&text).unwrap();
+    assert_eq!(ask("apply").status.code(), Some(2));
+    gateway.reload().unwrap();
+    assert_eq!(
+        (&status()["generation"], &status()["configuration"]["last_apply"]["ok"]),
+        (&3.into(), &false.into())
+    );
+    assert!(gateway.log().contains("gateway.toml is not taken up"), "{}", gateway.log());
+    assert_eq!(ask("status").status.code(), Some(1), "what is wrong is told by the exit code too");
+    lab.write(&config).unwrap();
+    let apply = ask("apply");
+    assert_eq!(apply.status.code(), Some(0), "{}", apply.stderr);
+    assert_eq!(status()["configuration"]["last_apply"]["ok"], true);
+    serves(&default_host("gateway"), &gateway);
 }
 
 #[test]

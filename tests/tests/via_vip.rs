@@ -14,12 +14,14 @@ use aya::programs::{SchedClassifier, TcAttachType};
 use lab::{
     address::{PRIVATE, PRIVATE6},
     config::Config,
+    control,
     gateway::{Gateway, gateway},
     host::Host,
     lab::Lab,
     mode::Mode,
     wait::eventually,
 };
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// Some probes, each of a TLS handshake, on a machine that has much else to do.
@@ -143,6 +145,45 @@ fn r81_through_the_vip_in_ipip() {
 fn r81_through_the_vip_in_gue() {
     probes_through_the_vip(Mode::Gue4);
     probes_through_the_vip(Mode::Gue6);
+}
+
+fn restarted_with_probes_through_the_vip(mode: Mode) {
+    let lab = Lab::raise(2).unwrap();
+    let config = config(&lab, mode, "vip");
+    let mut running = lab.start(&config).unwrap();
+    let path = lab.write(&config).unwrap();
+    for name in ["gw-1", "gw-2"] {
+        says(&running.balancer, 0, &format!("{name} is up"));
+    }
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        running.balancer.end(signal).unwrap();
+        assert_eq!(programs(&lab), [0, 0], "{mode:?} {signal}: they go with the process");
+        running.balancer = lab.balance(&path).unwrap();
+        assert_eq!(programs(&lab), if mode == Mode::Nat { [0, 0] } else { [1, 1] });
+        let health = |number: usize| {
+            let status = control::json(&lab.hosts.balancer, "status", &path).unwrap();
+            let health = &status["instances"][number]["health"];
+            (health["state"].clone(), health["succeeded"].as_u64().unwrap(), health["failed"].clone())
+        };
+        for number in 0..2 {
+            // Who was up is taken for granted until it is probed.
+            let goes_on = || health(number).0 == "up" && health(number).1 >= 2;
+            assert!(
+                eventually(SOON, goes_on),
+                "{mode:?} {signal}: {:?}\n{}",
+                health(number),
+                running.balancer.log()
+            );
+        }
+        assert_eq!(said(&running.balancer, " is down"), [""; 0], "{mode:?} {signal}");
+    }
+}
+
+#[test]
+fn r12_probes_through_the_vip_go_on_after_a_restart() {
+    for mode in [Mode::L2, Mode::Gue4, Mode::Nat] {
+        restarted_with_probes_through_the_vip(mode);
+    }
 }
 
 /// What the balancer says of connections through a VIP to gw-1: tried, answered, the last error.
