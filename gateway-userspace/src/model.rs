@@ -3,6 +3,7 @@
 //! [`crate::config`] makes it from `gateway.toml`; everything behind reads only this. Nothing here does I/O.
 
 mod fields;
+mod passthrough;
 mod probe;
 mod route;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     fields::FieldChanges,
+    passthrough::{Passthrough, ProxyProtocol},
     probe::{AllDown, OnDown, Probe, ProbeKind, StatusCodes, Via},
     route::{
         Action, Backend, Balance, HealthCheck, Location, Prefix, Redirect, Rest, Route, Upstream,
@@ -52,6 +54,8 @@ pub struct Model {
     pub probe: Probe,
     /// One entry a role, in the order of the file.
     pub endpoints: Vec<Endpoint>,
+    /// Names whose TLS does not end here.
+    pub passthrough: Vec<Passthrough>,
     /// How the proxy answers.
     pub proxy: Proxy,
 }
@@ -374,6 +378,8 @@ pub struct Proxy {
     pub no_sni: NoSni,
     /// Port 80 answers with a redirect to https (R13).
     pub redirect_http: bool,
+    /// Whose connections begin with the PROXY protocol.
+    pub proxy_protocol_from: Vec<IpNet>,
 }
 
 /// R40

@@ -40,6 +40,7 @@ pub(crate) fn model(instances: &[&str]) -> Model {
         instances: instances.iter().map(|name| instance(name)).collect(),
         probe: Probe::default(),
         endpoints: vec![],
-        proxy: Proxy { no_sni: NoSni::Reject, redirect_http: true },
+        passthrough: vec![],
+        proxy: Proxy { no_sni: NoSni::Reject, redirect_http: true, proxy_protocol_from: vec![] },
     }
 }

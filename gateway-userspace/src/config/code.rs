@@ -134,6 +134,8 @@ codes! {
         "It has expired or is not valid yet; renew it, or check the host's clock.";
     ProbeVip = 45, Fault, "probe through the VIP",
         "It goes to a port of the private VIPs, as a client's connection would: `https` to 443 or 3443 with a `host` that is served there, `http` to 80, `tcp` to any of them. And each instance needs a DIP of each address family that private VIPs have.";
+    EndpointMode = 46, Fault, "key of another mode of endpoint",
+        "With `mode = \"passthrough\"` TLS ends at the upstream: the endpoint has `upstream` (`tcp://IP:port`) and `proxy_protocol`, and neither certificate nor routes, which an endpoint without it has.";
     FieldName = 50, Fault, "name of a field or cookie",
         "Letters, digits and ``!#$%&'*+-.^_`|~`` (a token of RFC 9110, section 5.6.2).";
     LaterRoute = 51, Fault, "key of a path at a later route",

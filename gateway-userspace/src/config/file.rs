@@ -14,7 +14,7 @@ use super::{
 };
 use crate::model::{
     AdminState, Affinity, AllDown, Forwarding, HostPattern, InstanceName, Mode, NoSni, OnDown, ProbeKind,
-    Role, StatusCodes, Via,
+    ProxyProtocol, Role, StatusCodes, Upstream, Via,
 };
 
 pub(super) use self::route::{Fields, Health, Redirect, Route, UpstreamLimits};
@@ -300,22 +300,47 @@ pub(super) struct Endpoint {
     pub hosts: Key<List<HostPattern>>,
     /// Beside the custom names or not.
     pub default_host: Key<bool>,
+    /// Where TLS ends.
+    pub mode: Key<EndpointMode>,
     /// R45
     pub certificate: Certificate,
     /// R71
     pub routes: Key<Vec<Route>>,
+    /// Of those that are passed through.
+    pub upstream: Key<List<Upstream>>,
+    /// What these are told.
+    pub proxy_protocol: Key<ProxyProtocol>,
+}
+
+/// `mode` of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EndpointMode {
+    /// TLS ends here.
+    Terminate,
+    /// It does not.
+    Passthrough,
 }
 
 impl Endpoint {
+    /// Whether TLS for its names ends elsewhere.
+    pub(super) fn is_passthrough(&self) -> bool {
+        self.mode.value() == Some(&EndpointMode::Passthrough)
+    }
+
     fn read(mut table: Reader<'_, '_, '_>) -> Self {
         let roles = Role::ALL.map(|role| (role.as_str(), role));
+        let modes = [("terminate", EndpointMode::Terminate), ("passthrough", EndpointMode::Passthrough)];
+        let headers = [("none", ProxyProtocol::None), ("v2", ProxyProtocol::V2)];
         Self {
             at: table.at(),
             role: table.word("role", &roles),
             hosts: table.texts("hosts", value::host_pattern),
             default_host: table.switch("default_host"),
+            mode: table.word("mode", &modes),
             certificate: Certificate::read(table.inner("certificate")),
             routes: table.inners("routes", Route::read),
+            upstream: table.texts("upstream", value::upstream),
+            proxy_protocol: table.word("proxy_protocol", &headers),
         }
     }
 }
@@ -348,12 +373,18 @@ pub(super) struct Proxy {
     pub no_sni: Key<NoSni>,
     /// R13
     pub redirect_http: Key<bool>,
+    /// Who tells of clients.
+    pub proxy_protocol_from: Key<List<IpNet>>,
 }
 
 impl Proxy {
     fn read(mut table: Reader<'_, '_, '_>) -> Self {
         let answers = [("reject", NoSni::Reject), ("default-certificate", NoSni::DefaultCertificate)];
-        Self { no_sni: table.word("no_sni", &answers), redirect_http: table.switch("redirect_http") }
+        Self {
+            no_sni: table.word("no_sni", &answers),
+            redirect_http: table.switch("redirect_http"),
+            proxy_protocol_from: table.texts("proxy_protocol_from", value::prefix),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) struct Summary<'m>(pub &'m Model);
 
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Model { service, network, vip, balancer, instances, probe, endpoints, .. } = self.0;
+        let Model { service, network, vip, balancer, instances, probe, endpoints, passthrough, .. } = self.0;
         writeln!(f, "service      {} (internal)", service.name)?;
         writeln!(f, "subnet       {}", joined(&network.subnet))?;
         writeln!(f, "inside too   {}", joined(network.vnet.iter().chain(&network.peered)))?;
@@ -40,6 +40,10 @@ impl Display for Summary<'_> {
             for route in &endpoint.routes {
                 writeln!(f, "             {route}")?;
             }
+        }
+        for one in passthrough {
+            writeln!(f, "{:<12} {}", one.role.as_str(), joined(&one.hosts))?;
+            writeln!(f, "             TLS -> {}", joined(&one.upstream))?;
         }
         Ok(())
     }

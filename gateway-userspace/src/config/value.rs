@@ -295,6 +295,7 @@ pub(super) fn upstream(text: &str) -> Parsed<Upstream> {
     let kind = match scheme {
         "http" => UpstreamScheme::Http,
         "https" => UpstreamScheme::Https,
+        "tcp" => UpstreamScheme::Tcp,
         other => {
             let reason = if other.is_empty() {
                 "the scheme is missing".to_owned()

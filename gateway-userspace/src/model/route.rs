@@ -211,6 +211,7 @@ impl HealthCheck {
     /// As a probe of an upstream that is spoken to in this way.
     pub fn probe(&self, scheme: UpstreamScheme) -> Probe {
         let kind = match scheme {
+            UpstreamScheme::Tcp => ProbeKind::Tcp,
             UpstreamScheme::Http => ProbeKind::Http,
             UpstreamScheme::Https => ProbeKind::Https,
         };
@@ -257,6 +258,7 @@ impl fmt::Display for Upstream {
     /// As written in the file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.scheme {
+            UpstreamScheme::Tcp => "tcp",
             UpstreamScheme::Http => "http",
             UpstreamScheme::Https => "https",
         };
@@ -267,6 +269,8 @@ impl fmt::Display for Upstream {
 /// How an upstream is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UpstreamScheme {
+    /// Whatever the client speaks: of passthrough endpoints.
+    Tcp,
     /// Plain HTTP/1.1.
     Http,
     /// HTTP/1.1 over TLS.

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
-use crate::model::{Endpoint, Instance, Model, Probe};
+use crate::model::{Endpoint, Instance, Model, Passthrough, Probe};
 
 /// What lies between the running state and a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -115,8 +115,11 @@ pub fn changes(running: &Model, new: &Model) -> Vec<Change> {
     instances(&mut changes, &running.instances, &new.instances);
     probe(&mut changes, &running.probe, &new.probe);
     endpoints(&mut changes, &running.endpoints, &new.endpoints);
+    passthrough(&mut changes, &running.passthrough, &new.passthrough);
     changes.key("proxy", "no_sni", words(&running.proxy.no_sni), words(&new.proxy.no_sni));
     changes.key("proxy", "redirect_http", running.proxy.redirect_http, new.proxy.redirect_http);
+    let proxies = [&running.proxy.proxy_protocol_from, &new.proxy.proxy_protocol_from];
+    changes.list("proxy", "proxy_protocol_from", proxies[0], proxies[1], Addresses::No);
     if changes.0.is_empty() && running != new {
         // A key that is not told apart here must not look like nothing.
         changes.push("file", Action::Changed, Some("other keys"), None, None);
@@ -215,6 +218,29 @@ fn endpoints(changes: &mut Changes, running: &[Endpoint], new: &[Endpoint]) {
     for gone in running.iter().filter(|old| new.iter().all(|one| one.role != old.role)) {
         let subject = format!("endpoint {}", gone.role);
         changes.push(&subject, Action::Removed, None, Some(joined(&gone.hosts)), None);
+    }
+}
+
+fn passthrough(changes: &mut Changes, running: &[Passthrough], new: &[Passthrough]) {
+    let subject = |one: &Passthrough| format!("passthrough {}", joined(&one.hosts));
+    for one in new {
+        match running.iter().find(|old| old.hosts == one.hosts && old.role == one.role) {
+            None => changes.push(&subject(one), Action::Added, None, None, Some(joined(&one.upstream))),
+            Some(old) => {
+                changes.key(&subject(one), "upstream", joined(&old.upstream), joined(&one.upstream));
+                changes.key(
+                    &subject(one),
+                    "proxy_protocol",
+                    words(&old.proxy_protocol),
+                    words(&one.proxy_protocol),
+                );
+            }
+        }
+    }
+    for gone in
+        running.iter().filter(|old| !new.iter().any(|one| one.hosts == old.hosts && one.role == old.role))
+    {
+        changes.push(&subject(gone), Action::Removed, None, Some(joined(&gone.upstream)), None);
     }
 }
 

@@ -9,14 +9,16 @@ use tokio::{
 };
 
 use super::{
+    arrival::{Arrival, arrive},
     counters::Outcome,
     course::{self, Orders},
     host::{self, Asked},
     http1, http2,
+    passthrough::{self, Through},
     request::{Asker, Shown},
     routes::Door,
     state::State,
-    tls::{self, Accepted, Hello, Served},
+    tls::{self, Accepted, Hello},
     unknown::Unknown,
     worker::Worker,
 };
@@ -57,13 +59,11 @@ async fn until_its_end(
     worker: Arc<Worker>,
     door: Door,
     port: u16,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     told: Told,
 ) {
-    worker.counters.count(Outcome::Connection);
-    let Some(_place) = worker.sources.enter(peer.ip()) else {
-        worker.counters.count(Outcome::TooManyConnections);
+    let Some(Arrival { peer, destination, _place }) = arrive(&worker, door, &mut stream, peer).await else {
         return;
     };
     let asker = Asker::new(Arc::clone(&worker), door, port, peer.ip().to_canonical());
@@ -82,13 +82,13 @@ async fn until_its_end(
         false => {
             let accepted = tls::accept(stream, &worker.limits, |hello| {
                 let state = worker.current.load();
-                let served = choose(&state, door, hello);
-                if served.is_none() {
+                let shown = choose(&state, door, hello);
+                if shown.is_none() {
                     let unknown = Unknown { asked: hello, peer: asker.peer, over: "TLS", port };
                     worker.unknown.note(unknown, &state.routes);
                     worker.counters.count(Outcome::NameRefused);
                 }
-                served
+                shown
             });
             match accepted.await {
                 Accepted::Stream(stream, served) => {
@@ -99,6 +99,13 @@ async fn until_its_end(
                         true => http2::converse(asker, stream, told).await,
                         false => http1::converse(asker, stream, told).await,
                     }
+                }
+                Accepted::Elsewhere { stream, hello, to } => {
+                    let (client, state) = (
+                        passthrough::Client { stream, hello, peer, destination },
+                        worker.current.load_full(),
+                    );
+                    passthrough::serve(&worker, state, &to, client).await;
                 }
                 Accepted::NameRefused => {}
                 Accepted::Failed(error) => {
@@ -138,14 +145,22 @@ pub(super) async fn over_and_known(told: Told, door: Door, known: Instant) {
 }
 
 /// R40, R41, R20(d): the certificate of the name asked for, if that name is served at this door. A probe need not ask for one.
-fn choose(state: &State, door: Door, hello: &Hello<'_>) -> Option<Arc<Served>> {
+fn choose(state: &State, door: Door, hello: &Hello<'_>) -> Option<tls::Shown<Arc<Through>>> {
+    if let Hello::Name(name) = hello
+        && door != Door::Probe
+        && let Some(through) = state.routes.through(door, name)
+    {
+        return Some(tls::Shown::Elsewhere(Arc::clone(through)));
+    }
     let role = match hello {
         Hello::Name(name) => state.routes.site(door, name)?.role,
         Hello::Nothing if state.no_sni == NoSni::DefaultCertificate && door == Door::Https => Role::Gateway,
-        Hello::Nothing if door == Door::Probe => return state.certificates.values().next().cloned(),
+        Hello::Nothing if door == Door::Probe => {
+            return state.certificates.values().next().cloned().map(tls::Shown::Certificate);
+        }
         Hello::Nothing | Hello::Address => return None,
     };
-    state.certificates.get(&role).cloned()
+    state.certificates.get(&role).cloned().map(tls::Shown::Certificate)
 }
 
 /// The name a client asked for in TLS.

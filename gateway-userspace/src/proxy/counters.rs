@@ -24,6 +24,8 @@ outcomes! {
     TooManyConnections = "over the connection limit",
     /// A connection was cut, at the end of a drain or of the proxy.
     Cut = "cut at the end",
+    /// A source that has to begin with the PROXY protocol did not.
+    ProxyHeaderRefused = "without a PROXY protocol header",
     /// The ClientHello had no name, or an unknown one.
     NameRefused = "names refused in TLS",
     /// The handshake failed or took too long.
@@ -40,6 +42,8 @@ outcomes! {
     Redirected = "redirects",
     /// 404: no route, or a probe for something else.
     NotFound = "without a route",
+    /// A connection was passed through to an upstream.
+    PassedThrough = "passed through",
     /// An upstream's answer was passed on.
     Forwarded = "forwarded",
     /// 502

@@ -10,6 +10,8 @@ pub struct Limits {
     pub first_byte: Duration,
     /// From accept to the end of the TLS handshake: two round trips and a signature, generous for a slow mobile link.
     pub tls_handshake: Duration,
+    /// From accept to the end of the PROXY protocol's header, which the proxy before us sends with its first segment.
+    pub proxy_header: Duration,
     /// From the first byte of a request's head to its last, however the bytes trickle: the whole head fits one flight.
     pub head: Duration,
     /// Between two requests of a connection. Above the 60 s after which common clients drop idle connections themselves, so
@@ -28,6 +30,11 @@ pub struct Limits {
     /// How long an upstream connection is kept unused: below the 60 to 75 s after which common servers close it, which
     /// makes the race between our request and their close rare.
     pub upstream_idle: Duration,
+    /// Without any byte either way on a connection that is passed through: what is within may be long polling, or idle between
+    /// two requests of a pool.
+    pub tunnel_idle: Duration,
+    /// The same once one side has ended: the other has only to finish.
+    pub tunnel_half_closed: Duration,
     /// How long a connection that we close is still read from, so that unread bytes do not turn our FIN into a reset that
     /// destroys the answer on its way (RFC 9112, section 9.6).
     pub linger: Duration,
@@ -82,6 +89,7 @@ impl Default for Limits {
         Self {
             first_byte: Duration::from_secs(20),
             tls_handshake: Duration::from_secs(10),
+            proxy_header: Duration::from_secs(5),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             body_stall: Duration::from_secs(30),
@@ -90,6 +98,8 @@ impl Default for Limits {
             upstream_answer: Duration::from_secs(60),
             upstream_stall: Duration::from_secs(60),
             upstream_idle: Duration::from_secs(30),
+            tunnel_idle: Duration::from_secs(600),
+            tunnel_half_closed: Duration::from_secs(60),
             linger: Duration::from_secs(1),
             moment: Duration::from_secs(2),
             shutdown: Duration::from_secs(10),

@@ -4,6 +4,7 @@
 //! [`routes`] → [`upstream`]. One current-thread runtime a core, each with listeners and upstream connections of its own.
 
 pub mod answers;
+pub mod arrival;
 pub mod bind;
 pub mod body;
 pub mod connection;
@@ -20,8 +21,10 @@ pub mod linger;
 pub mod listen;
 pub mod moved;
 pub mod names;
+pub mod passthrough;
 mod path;
 pub mod probe;
+pub mod proxy_protocol;
 pub mod rate;
 mod request;
 pub mod routes;

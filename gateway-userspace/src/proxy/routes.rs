@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Method, Uri, uri::PathAndQuery};
 use super::{
     moved::Moved,
     names::Names,
+    passthrough::Through,
     path,
     upstream::{Cluster, Upstreams},
 };
@@ -33,8 +34,16 @@ pub enum Door {
 /// All names and routes of a configuration.
 #[derive(Debug)]
 pub struct Routes {
-    names: Names<Arc<Site>>,
+    names: Names<Name>,
     probe_path: String,
+}
+
+/// What is behind a name.
+#[derive(Debug, Clone)]
+struct Name {
+    site: Arc<Site>,
+    /// If TLS for it ends elsewhere; its site has no routes then.
+    through: Option<Arc<Through>>,
 }
 
 /// A role's routes.
@@ -87,26 +96,40 @@ pub enum Decision {
 impl Routes {
     /// Of a configuration, to these upstreams.
     pub fn new(model: &Model, upstreams: &Upstreams) -> Self {
-        let names = model
-            .endpoints
-            .iter()
-            .flat_map(|endpoint| {
-                let site = Arc::new(Site::new(endpoint, upstreams));
-                endpoint.hosts.iter().map(move |host| (host.clone(), Arc::clone(&site)))
-            })
+        let sites = model.endpoints.iter().map(|endpoint| {
+            let name = Name { site: Arc::new(Site::new(endpoint, upstreams)), through: None };
+            (&endpoint.hosts, name)
+        });
+        let through = model.passthrough.iter().map(|endpoint| {
+            let site = Arc::new(Site { role: endpoint.role, rules: Vec::new() });
+            (&endpoint.hosts, Name { site, through: Some(Arc::new(Through::new(endpoint, upstreams))) })
+        });
+        let names = sites
+            .chain(through)
+            .flat_map(|(hosts, name)| hosts.iter().map(move |host| (host.clone(), name.clone())))
             .collect();
         Self { names, probe_path: model.probe.path.clone() }
     }
 
-    /// The site of a name, lower case, on a door. None: the name is not known there.
+    /// The site of a name, lower case, on a door. None: the name is not known there, or not where TLS ends.
     pub fn site(&self, door: Door, name: &str) -> Option<&Arc<Site>> {
-        let site = self.names.get(name)?;
-        (door != Door::Management || site.role == Role::Management).then_some(site)
+        let name = self.at(door, name)?;
+        (name.through.is_none() || door == Door::Redirect).then_some(&name.site)
+    }
+
+    /// Where connections for a name, lower case, that came in by that door are passed through to, if they are.
+    pub fn through(&self, door: Door, name: &str) -> Option<&Arc<Through>> {
+        self.at(door, name)?.through.as_ref()
+    }
+
+    fn at(&self, door: Door, name: &str) -> Option<&Name> {
+        let name = self.names.get(name)?;
+        (door != Door::Management || name.site.role == Role::Management).then_some(name)
     }
 
     /// Whose name it is, on whatever door.
     pub fn role(&self, name: &str) -> Option<Role> {
-        self.names.get(name).map(|site| site.role)
+        self.names.get(name).map(|name| name.site.role)
     }
 
     /// The configured name most like `name`.

@@ -24,7 +24,8 @@ struct Open {
 #[derive(Debug)]
 pub struct Place {
     sources: Arc<Sources>,
-    source: IpAddr,
+    /// Once it is known.
+    source: Option<IpAddr>,
 }
 
 impl Sources {
@@ -35,18 +36,23 @@ impl Sources {
 
     /// A place for a connection from `peer`, if there is one.
     pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+        let mut open = self.lock();
         let source = source(peer);
+        if open.all >= self.most || !open.count(source, self.most_per_source) {
+            return None;
+        }
+        open.all += 1;
+        Some(Place { sources: Arc::clone(self), source: Some(source) })
+    }
+
+    /// A place for a connection of which it is not known yet whose it is.
+    pub fn enter_unnamed(self: &Arc<Self>) -> Option<Place> {
         let mut open = self.lock();
         if open.all >= self.most {
             return None;
         }
-        let of_source = open.by_source.entry(source).or_default();
-        if *of_source >= self.most_per_source {
-            return None;
-        }
-        *of_source += 1;
         open.all += 1;
-        Some(Place { sources: Arc::clone(self), source })
+        Some(Place { sources: Arc::clone(self), source: None })
     }
 
     /// How many places are taken.
@@ -59,14 +65,35 @@ impl Sources {
     }
 }
 
+impl Open {
+    /// One more of a source, unless that has as many as it may.
+    fn count(&mut self, source: IpAddr, most: usize) -> bool {
+        let of_source = self.by_source.entry(source).or_default();
+        let free = *of_source < most;
+        *of_source += usize::from(free);
+        free
+    }
+}
+
+impl Place {
+    /// It is `peer`'s, if that may have one more.
+    pub fn name(mut self, peer: IpAddr) -> Option<Self> {
+        let source = source(peer);
+        let named = self.sources.lock().count(source, self.sources.most_per_source);
+        self.source = named.then_some(source);
+        named.then_some(self)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.sources.lock();
         open.all -= 1;
-        if let Some(count) = open.by_source.get_mut(&self.source) {
+        let Some(source) = self.source else { return };
+        if let Some(count) = open.by_source.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
-                open.by_source.remove(&self.source);
+                open.by_source.remove(&source);
             }
         }
     }
@@ -100,5 +127,19 @@ mod tests {
         drop(first);
         assert!(sources.enter(ip("192.0.2.1")).is_some());
         assert_eq!(source(ip("2001:db8::1")), source(ip("2001:db8::ffff:1")));
+    }
+
+    #[test]
+    fn whose_a_place_is_may_be_known_later() {
+        let sources = Arc::new(Sources::new(2, 1));
+        let unnamed = sources.enter_unnamed().unwrap();
+        let _other = sources.enter(ip("192.0.2.1")).unwrap();
+        assert!(sources.enter_unnamed().is_none(), "it counts in all");
+        assert!(unnamed.name(ip("192.0.2.1")).is_none(), "a second of one source");
+        assert_eq!(sources.open(), 1);
+        let named = sources.enter_unnamed().unwrap().name(ip("192.0.2.2")).unwrap();
+        assert_eq!(sources.open(), 2);
+        drop(named);
+        assert_eq!((sources.open(), sources.lock().by_source.len()), (1, 1));
     }
 }

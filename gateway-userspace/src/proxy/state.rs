@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::server::ProducesTickets;
 
 use super::{
+    arrival::Arrivals,
     limits::Limits,
     probe::Asked,
     routes::Routes,
@@ -21,6 +22,8 @@ pub struct State {
     pub certificates: Certificates,
     /// What a ClientHello without a name gets.
     pub no_sni: NoSni,
+    /// Who connections are from.
+    pub arrivals: Arrivals,
     /// What balancers are told.
     pub asked: Asked,
     /// The way to upstreams.
@@ -57,6 +60,7 @@ impl State {
         Ok(Self {
             routes: Routes::new(model, upstreams),
             certificates: Served::load(model, tickets)?,
+            arrivals: Arrivals::new(model),
             asked,
             no_sni: model.proxy.no_sni,
             connector: Connector::new(tls, limits),

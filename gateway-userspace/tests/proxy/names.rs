@@ -9,7 +9,7 @@ use gateway_userspace::{
 use rustls::HandshakeKind;
 use tokio::{io::AsyncWriteExt, net::TcpStream, process::Command};
 
-use crate::support::{API, MANAGEMENT, Recorder, Running, Setup, asked, plain, rest, until};
+use crate::support::{API, MANAGEMENT, Recorder, Running, Setup, asked, client_hello, plain, rest, until};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// The fatal alert unrecognized_name in its record.
@@ -21,29 +21,6 @@ async fn running() -> (Recorder, Running) {
     let upstream = Recorder::start(OK).await;
     let proxy = Setup::to(upstream.address).start().await;
     (upstream, proxy)
-}
-
-/// A ClientHello made here, with any bytes as SNI: TLS 1.2, one cipher suite that everybody knows.
-fn client_hello(sni: Option<&[u8]>) -> Vec<u8> {
-    fn sized(bytes: &[u8]) -> Vec<u8> {
-        [&u16::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
-    }
-    let mut extensions = Vec::new();
-    if let Some(name) = sni {
-        let entry = [&[0][..], &sized(name)].concat();
-        extensions.extend([&[0, 0][..], &sized(&sized(&entry))].concat());
-    }
-    // supported_groups x25519, signature_algorithms ecdsa_secp256r1_sha256
-    extensions.extend([0, 10, 0, 4, 0, 2, 0, 0x1d, 0, 13, 0, 4, 0, 2, 4, 3]);
-    let mut hello = vec![3, 3];
-    hello.extend([7; 32]);
-    hello.push(0);
-    hello.extend(sized(&[0xc0, 0x2b]));
-    hello.extend([1, 0]);
-    hello.extend(sized(&extensions));
-    let length = u32::try_from(hello.len()).unwrap().to_be_bytes();
-    let message = [&[1], &length[1..], &hello].concat();
-    [&[0x16, 3, 1][..], &sized(&message)].concat()
 }
 
 async fn hello(address: SocketAddr, sni: Option<&[u8]>) -> Vec<u8> {

@@ -11,7 +11,8 @@ use gateway_userspace::{
     model::{
         Action, AdminState, Affinity, Backend, Balance, Balancer, CertificateFiles, Endpoint, FieldChanges,
         Forwarding, HealthCheck, HostPattern, Instance, InstanceName, Interfaces, Location, Mode, Model,
-        Network, NoSni, Probe, Proxy, Role, Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
+        Network, NoSni, Passthrough, Probe, Proxy, Role, Route, Service, Upstream, UpstreamLimits,
+        UpstreamScheme, Vips,
     },
     proxy::{
         course::Course,
@@ -26,6 +27,7 @@ use gateway_userspace::{
         worker::{Current, Worker},
     },
 };
+use ipnet::IpNet;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::server::ProducesTickets;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -78,6 +80,10 @@ pub(crate) struct Setup {
     pub(crate) gateway_hosts: Vec<HostPattern>,
     /// How upstreams are spoken to; over https they have to be the tests' CA's.
     pub(crate) upstream_scheme: UpstreamScheme,
+    /// Names whose TLS ends elsewhere.
+    pub(crate) passthrough: Vec<Passthrough>,
+    /// Whose connections begin with the PROXY protocol.
+    pub(crate) proxy_protocol_from: Vec<IpNet>,
 }
 
 impl Setup {
@@ -90,6 +96,8 @@ impl Setup {
             health: None,
             upstream_limits: None,
             upstream_scheme: UpstreamScheme::Http,
+            passthrough: vec![],
+            proxy_protocol_from: vec![],
             gateway_hosts: vec![
                 HostPattern::Exact(API.into()),
                 HostPattern::Wildcard("api.contoso.com".into()),
@@ -181,6 +189,7 @@ impl Setup {
                 endpoint(Role::Portal, vec![HostPattern::Exact(Role::Portal.default_host(&service))]),
                 endpoint(Role::Management, vec![HostPattern::Exact(MANAGEMENT.into())]),
             ],
+            passthrough: self.passthrough.clone(),
             service,
             network: Network { subnet: vec![], vnet: vec![], peered: vec![] },
             vip: Vips {
@@ -205,7 +214,11 @@ impl Setup {
                 admin_state: AdminState::Auto,
             }],
             probe: Probe { path: "/healthy".into(), ..Probe::default() },
-            proxy: Proxy { no_sni: self.no_sni, redirect_http: true },
+            proxy: Proxy {
+                no_sni: self.no_sni,
+                redirect_http: true,
+                proxy_protocol_from: self.proxy_protocol_from.clone(),
+            },
         }
     }
 }
@@ -387,6 +400,29 @@ pub(crate) async fn plain(address: SocketAddr, raw: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(raw).await.unwrap();
     rest(&mut stream).await
+}
+
+/// A ClientHello made here, with any bytes as SNI: TLS 1.2, one cipher suite that everybody knows.
+pub(crate) fn client_hello(sni: Option<&[u8]>) -> Vec<u8> {
+    fn sized(bytes: &[u8]) -> Vec<u8> {
+        [&u16::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+    }
+    let mut extensions = Vec::new();
+    if let Some(name) = sni {
+        let entry = [&[0][..], &sized(name)].concat();
+        extensions.extend([&[0, 0][..], &sized(&sized(&entry))].concat());
+    }
+    // supported_groups x25519, signature_algorithms ecdsa_secp256r1_sha256
+    extensions.extend([0, 10, 0, 4, 0, 2, 0, 0x1d, 0, 13, 0, 4, 0, 2, 4, 3]);
+    let mut hello = vec![3, 3];
+    hello.extend([7; 32]);
+    hello.push(0);
+    hello.extend(sized(&[0xc0, 0x2b]));
+    hello.extend([1, 0]);
+    hello.extend(sized(&extensions));
+    let length = u32::try_from(hello.len()).unwrap().to_be_bytes();
+    let message = [&[1], &length[1..], &hello].concat();
+    [&[0x16, 3, 1][..], &sized(&message)].concat()
 }
 
 /// A TCP server that answers every request with `answer` and keeps the bytes of each connection.

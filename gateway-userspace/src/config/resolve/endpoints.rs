@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use toml::Spanned;
 
-use super::{CertificateUse, given_twice, missing, required, routes};
+use super::{CertificateUse, given_twice, missing, passthrough, required, routes};
 use crate::{
     config::{
         code::Code,
@@ -13,8 +13,22 @@ use crate::{
         read::Key,
         value,
     },
-    model::{CertificateFiles, Endpoint, HostPattern, Role, Service},
+    model::{CertificateFiles, Endpoint, HostPattern, Passthrough, Role, Service},
 };
+
+/// What the file has of them, in its order.
+#[derive(Debug, Default)]
+pub(super) struct Endpoints {
+    /// Where TLS ends here.
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Where it does not.
+    pub(super) passthrough: Vec<Passthrough>,
+    /// The certificates that they name.
+    pub(super) certificates: Vec<CertificateUse>,
+}
+
+/// Who has a name, and where that is written.
+pub(super) type Owners = HashMap<HostPattern, (Role, Span)>;
 
 /// Endpoints in the order of the file, and the certificates they name.
 pub(super) fn resolve(
@@ -22,13 +36,17 @@ pub(super) fn resolve(
     service: Option<&Service>,
     folder: &Path,
     faults: &mut Vec<Fault>,
-) -> (Vec<Endpoint>, Vec<CertificateUse>) {
+) -> Endpoints {
     let mut roles: HashMap<Role, Span> = HashMap::new();
-    let mut owners: HashMap<HostPattern, (Role, Span)> = HashMap::new();
-    let mut endpoints = Vec::new();
-    let mut certificates = Vec::new();
+    let mut owners = Owners::new();
+    let mut all = Endpoints::default();
     for written in file.endpoints.value().into_iter().flatten() {
         let role = required(&written.role, "endpoint.role", &written.at, faults).copied();
+        if written.is_passthrough() {
+            all.passthrough.extend(passthrough::resolve(written, role, service, &mut owners, faults));
+            continue;
+        }
+        passthrough::refuse_keys(written, faults);
         let certificate = certificate(written, folder, faults);
         let routes = routes::resolve(written, role, faults);
         let Some(role) = role else { continue };
@@ -41,16 +59,16 @@ pub(super) fn resolve(
         roles.insert(role, at.clone());
         let hosts = hosts(written, role, service, &at, &mut owners, faults);
         let Some((files, chain_at, key_at)) = certificate else { continue };
-        certificates.push(CertificateUse {
+        all.certificates.push(CertificateUse {
             role,
             hosts: hosts.clone(),
             files: files.clone(),
             chain_at,
             key_at,
         });
-        endpoints.push(Endpoint { role, hosts, certificate: files, routes });
+        all.endpoints.push(Endpoint { role, hosts, certificate: files, routes });
     }
-    (endpoints, certificates)
+    all
 }
 
 fn certificate(
@@ -70,17 +88,17 @@ fn certificate(
 }
 
 /// The default name first, then the custom ones; a name that leads elsewhere already is reported.
-fn hosts(
+pub(super) fn hosts(
     written: &file::Endpoint,
     role: Role,
     service: Option<&Service>,
     at: &Span,
-    owners: &mut HashMap<HostPattern, (Role, Span)>,
+    owners: &mut Owners,
     faults: &mut Vec<Fault>,
 ) -> Vec<HostPattern> {
     let custom = written.hosts.value().map_or(&[][..], Vec::as_slice);
     let mut hosts = Vec::new();
-    if written.default_host.value_or(true) {
+    if written.default_host.value_or(!written.is_passthrough()) {
         if let Some(default) = service.and_then(|service| default_host(role, service, at, faults)) {
             // Written out as a custom name as well, the default one stands for itself.
             let place =
@@ -95,7 +113,10 @@ fn hosts(
     } else if custom.is_empty() && !matches!(written.hosts, Key::Refused(_)) {
         let problem = Problem::new(Code::NoHost, format!("the endpoint `{role}` has no name"))
             .label("without its default name it needs others")
-            .help("add `hosts = [\"api.contoso.com\"]`, or remove `default_host = false`");
+            .help(match written.is_passthrough() {
+                true => "add `hosts = [\"api.contoso.com\"]`, or `default_host = true`",
+                false => "add `hosts = [\"api.contoso.com\"]`, or remove `default_host = false`",
+            });
         faults.push(problem.at(written.default_host.span().unwrap_or(at.clone())));
     }
     for host in custom {

@@ -5,6 +5,7 @@ mod balancer;
 mod endpoints;
 mod forwarding;
 mod instances;
+mod passthrough;
 mod probe;
 mod probe_vip;
 mod routes;
@@ -15,7 +16,7 @@ use std::path::Path;
 use super::{
     code::{Code, Severity},
     fault::{Fault, Problem, Span},
-    file::File,
+    file::{Endpoint, File},
     keys,
     read::Key,
 };
@@ -67,7 +68,8 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     let probe = probe::probe(file, faults);
     forwarding::check(file, &network, &vip, &probe, faults);
     snat(file, faults);
-    let (endpoints, certificates) = endpoints::resolve(file, service.as_ref(), folder, faults);
+    let endpoints::Endpoints { endpoints, passthrough, certificates } =
+        endpoints::resolve(file, service.as_ref(), folder, faults);
     let proxy = proxy(file, faults);
     let probe = probe_vip::complete(probe, file, (&vip, &instances), (&endpoints, &proxy), faults);
     warn(file, &vip, faults);
@@ -76,7 +78,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     let model = match (service, balancer) {
         (Some(service), Some(balancer)) if !faulty => {
             let instances = instances.into_iter().map(|i| i.instance).collect();
-            Some(Model { service, network, vip, balancer, instances, probe, endpoints, proxy })
+            Some(Model { service, network, vip, balancer, instances, probe, endpoints, passthrough, proxy })
         }
         _ => None,
     };
@@ -91,7 +93,7 @@ fn service(file: &File, faults: &mut Vec<Fault>) -> Option<Service> {
 
 fn proxy(file: &File, faults: &mut Vec<Fault>) -> Proxy {
     let no_sni = file.proxy.no_sni.value_or(NoSni::Reject);
-    let gateway = may_have(file, Role::Gateway);
+    let gateway = may_have(file, Role::Gateway, |endpoint| !endpoint.is_passthrough());
     if let (NoSni::DefaultCertificate, false, Some(at)) = (no_sni, gateway, file.proxy.no_sni.span()) {
         let problem = Problem::new(
             Code::DefaultCertificate,
@@ -101,7 +103,11 @@ fn proxy(file: &File, faults: &mut Vec<Fault>) -> Proxy {
         .help("add an `[[endpoint]]` with `role = \"gateway\"`, or write `\"reject\"`");
         faults.push(problem.at(at));
     }
-    Proxy { no_sni, redirect_http: file.proxy.redirect_http.value_or(true) }
+    Proxy {
+        no_sni,
+        redirect_http: file.proxy.redirect_http.value_or(true),
+        proxy_protocol_from: list(&file.proxy.proxy_protocol_from),
+    }
 }
 
 fn snat(file: &File, faults: &mut Vec<Fault>) {
@@ -123,7 +129,7 @@ fn warn(file: &File, vip: &Vips, faults: &mut Vec<Fault>) {
         faults.push(problem.at(file.endpoints.span().unwrap_or(file.end.clone())));
         return;
     }
-    let management = may_have(file, Role::Management);
+    let management = may_have(file, Role::Management, |_| true);
     if let (false, false, Some(at)) = (vip.public.is_empty(), management, file.vip.public.span()) {
         let problem = Problem::new(Code::NoManagement, "nothing will be reachable on the public VIP")
             .label("lets in TCP 3443 for the `management` endpoint only, and there is none")
@@ -133,10 +139,11 @@ fn warn(file: &File, vip: &Vips, faults: &mut Vec<Fault>) {
 }
 
 /// Whether an endpoint of that role is written, or something was refused that may have been meant as one.
-fn may_have(file: &File, role: Role) -> bool {
+fn may_have(file: &File, role: Role, is_one: fn(&Endpoint) -> bool) -> bool {
     let meant = |key: &Key<Role>| matches!(key, Key::Refused(_)) || key.value() == Some(&role);
     let endpoints = &file.endpoints;
-    matches!(endpoints, Key::Refused(_)) || endpoints.value().into_iter().flatten().any(|e| meant(&e.role))
+    matches!(endpoints, Key::Refused(_))
+        || endpoints.value().into_iter().flatten().any(|one| meant(&one.role) && is_one(one))
 }
 
 /// The value of a key that has to be there.

@@ -15,7 +15,10 @@ use crate::{
         file,
         read::Key,
     },
-    model::{Action, Backend, FieldChanges, Location, Prefix, Role, Route, Upstream, UpstreamLimits},
+    model::{
+        Action, Backend, FieldChanges, Location, Prefix, Role, Route, Upstream, UpstreamLimits,
+        UpstreamScheme,
+    },
 };
 
 /// A path whose routes are being put together.
@@ -53,6 +56,12 @@ pub(super) fn resolve(written: &file::Endpoint, role: Option<Role>, faults: &mut
             Some(_) => &[],
             None => required_list(&route.upstream, "endpoint.routes.upstream", &route.at, faults),
         };
+        for entry in upstream.iter().filter(|entry| entry.get_ref().scheme == UpstreamScheme::Tcp) {
+            let problem =
+                Problem::new(Code::EndpointMode, format!("`{}` is for passthrough", entry.get_ref()))
+                    .label("expected `http://IP:port` or `https://IP:port`");
+            faults.push(problem.at(entry.span()));
+        }
         let (Some(path), Some(at)) = (path, route.path.span()) else { continue };
         let known = paths.iter().position(|known| known.path == *path);
         if let Some(place) = known {

@@ -24,7 +24,8 @@ pub(super) fn refuse(file: &File, faults: &mut Vec<Fault>) {
     if file.dns.forward.value().is_some_and(|list| !list.is_empty()) {
         refuse_at(file.dns.forward.span(), &not_yet("forwarding DNS").help("remove it"), faults);
     }
-    for endpoint in file.endpoints.value().into_iter().flatten() {
+    let endpoints = file.endpoints.value().into_iter().flatten();
+    for endpoint in endpoints.filter(|endpoint| !endpoint.is_passthrough()) {
         let no_routes =
             matches!(&endpoint.routes, Key::Absent) || endpoint.routes.value().is_some_and(Vec::is_empty);
         if endpoint.role.value() == Some(&Role::Management) && no_routes {

@@ -605,6 +605,44 @@ fn probe() {
 }
 
 #[test]
+fn endpoints_that_are_passed_through() {
+    let endpoint =
+        |keys: &str| format!("[[endpoint]]\nrole = \"gateway\"\nmode = \"passthrough\"\n{keys}\n[proxy]");
+    let hosts = "hosts = [\"git.contoso.com\"]";
+    let upstream = "upstream = [\"tcp://10.0.1.40:443\"]";
+    let well = format!("{hosts}\n{upstream}\nproxy_protocol = \"v2\"");
+    finds_all(&[], PROXY, &endpoint(&well));
+    finds_all(
+        &[],
+        PROXY,
+        &endpoint(&format!(
+            "{well}\n[[endpoint]]\nrole = \"gateway\"\nmode = \"passthrough\"\nhosts = [\"other.contoso.com\"]\n{upstream}"
+        )),
+    );
+    finds(Code::NoHost, PROXY, &endpoint(upstream).replace("role = \"g", "role = «\"g"));
+    finds(Code::MissingKey, PROXY, &format!("«{}", endpoint(hosts)));
+    finds(Code::EndpointMode, PROXY, &endpoint(&format!("{well}\nroutes = «[]")));
+    finds(
+        Code::EndpointMode,
+        PROXY,
+        &endpoint(&format!("{well}\ncertificate = {{ chain = «\"c\", key = \"k\" }}")),
+    );
+    finds(Code::EndpointMode, PROXY, &endpoint(&format!("{hosts}\nupstream = [«\"https://10.0.1.40:443\"]")));
+    finds(
+        Code::GivenTwice,
+        PROXY,
+        &endpoint(&format!("{hosts}\nupstream = [\"tcp://10.0.1.40:443\", «\"tcp://10.0.1.40:443\"]")),
+    );
+    finds(Code::GivenTwice, PROXY, &endpoint(&format!("hosts = [«\"api.contoso.com\"]\n{upstream}")));
+    finds(Code::EndpointMode, SCM_ROUTES, &format!("{SCM_ROUTES}\nupstream = «[\"tcp://10.0.1.40:443\"]"));
+    finds(
+        Code::EndpointMode,
+        SCM_ROUTES,
+        "routes = [{ path = \"/\", upstream = [«\"tcp://10.0.1.24:8080\"] }]",
+    );
+}
+
+#[test]
 fn default_certificate_needs_a_gateway() {
     let marked =
         without_endpoint("gateway").replace("no_sni = \"reject\"", "no_sni = «\"default-certificate\"");

@@ -5,7 +5,7 @@ mod certificate;
 mod tickets;
 
 pub use self::{
-    accept::{Accepted, Hello, accept},
+    accept::{Accepted, Hello, Shown, accept},
     certificate::{CertificateError, Certificates, Served},
     tickets::{Secret, Tickets},
 };

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     maglev::hash,
-    model::{Backend, Balance},
+    model::{Backend, Balance, Upstream},
 };
 
 /// All upstreams of a route.
@@ -70,15 +70,23 @@ impl Cluster {
                 if let Some(tier) = tiers.last_mut() {
                     *tier = tier.with(members.len());
                 }
-                let seed = hash(&[upstream.to_string().as_bytes()]);
                 let standing = location.health.as_ref().map(|check| upstreams.standing(upstream, check));
                 let bound = location.limits.as_ref().map(|limits| upstreams.bound(upstream, limits));
-                members.push(Member { peer: upstreams.peer(upstream), standing, bound, seed });
+                members.push(Member { standing, bound, ..Member::new(upstream, upstreams) });
             }
         }
         members.truncate(Set::MOST);
         let shares = (0..upstreams.workers()).map(Share::new).collect();
         Self { members, tiers, balance: backend.balance.clone(), shares }
+    }
+
+    /// Of upstreams that are all as near, for connections of which nothing is known.
+    pub fn of(upstream: &[Upstream], upstreams: &Upstreams) -> Self {
+        let members: Vec<_> =
+            upstream.iter().take(Set::MOST).map(|one| Member::new(one, upstreams)).collect();
+        let tiers = vec![Set::first(members.len())];
+        let shares = (0..upstreams.workers()).map(Share::new).collect();
+        Self { members, tiers, balance: Balance::LeastLoaded, shares }
     }
 
     /// What this request is to be chosen by.
@@ -186,6 +194,14 @@ impl Cluster {
     }
 }
 
+impl Member {
+    /// Neither probed nor limited.
+    fn new(upstream: &Upstream, upstreams: &Upstreams) -> Self {
+        let seed = hash(&[upstream.to_string().as_bytes()]);
+        Self { peer: upstreams.peer(upstream), standing: None, bound: None, seed }
+    }
+}
+
 impl Choice {
     pub(super) fn added_to(self, tried: Set) -> Set {
         tried.with(self.0)
@@ -218,7 +234,7 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
 mod tests {
     use super::{super::eject::Record, *};
     use crate::{
-        model::{Location, Upstream, UpstreamScheme},
+        model::{Location, UpstreamScheme},
         proxy::limits::Limits,
     };
 

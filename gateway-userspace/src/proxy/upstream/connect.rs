@@ -41,7 +41,20 @@ impl Connector {
     }
 
     pub(super) async fn connect(&self, upstream: &Upstream) -> Result<Link, Fault> {
-        let outcome = timeout(self.limit, self.open(upstream)).await.unwrap_or(Err(Fault::ConnectTimeout));
+        self.in_time(upstream, self.open(upstream)).await
+    }
+
+    /// A bare connection, for what is passed through.
+    pub(super) async fn dial(&self, upstream: &Upstream) -> Result<TcpStream, Fault> {
+        self.in_time(upstream, tcp(upstream)).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        upstream: &Upstream,
+        connected: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let outcome = timeout(self.limit, connected).await.unwrap_or(Err(Fault::ConnectTimeout));
         // An upstream that is down fails every request.
         if let Err(error) = &outcome
             && let Some(suppressed) = self.failures.take()
@@ -52,10 +65,9 @@ impl Connector {
     }
 
     async fn open(&self, upstream: &Upstream) -> Result<Link, Fault> {
-        let stream = TcpStream::connect(upstream.address).await.map_err(Fault::Connect)?;
-        stream.set_nodelay(true).map_err(Fault::Connect)?;
+        let stream = tcp(upstream).await?;
         match upstream.scheme {
-            UpstreamScheme::Http => self.speak(stream).await,
+            UpstreamScheme::Http | UpstreamScheme::Tcp => self.speak(stream).await,
             UpstreamScheme::Https => {
                 let config = self.tls.clone().ok_or_else(|| {
                     Fault::Connect(io::Error::other("no trusted certificate authorities were loaded"))
@@ -85,4 +97,10 @@ impl Connector {
         });
         Ok(Link { sender, heard })
     }
+}
+
+async fn tcp(upstream: &Upstream) -> Result<TcpStream, Fault> {
+    let stream = TcpStream::connect(upstream.address).await.map_err(Fault::Connect)?;
+    stream.set_nodelay(true).map_err(Fault::Connect)?;
+    Ok(stream)
 }

@@ -4,6 +4,7 @@ mod budget;
 mod choose;
 mod cluster;
 mod connect;
+mod dial;
 mod eject;
 mod exchange;
 mod health;
@@ -15,6 +16,7 @@ mod peer;
 pub use self::{
     cluster::Cluster,
     connect::Connector,
+    dial::dial,
     exchange::{Fault, exchange},
     health::watch,
     kept::{Lease, Pool},

@@ -1,0 +1,58 @@
+//! A connection to one of a cluster's upstreams, for bytes of which nothing is known.
+
+use std::io;
+
+use http::HeaderMap;
+use tokio::net::TcpStream;
+
+use super::{
+    choose::Set,
+    cluster::{Choice, Cluster},
+    connect::Connector,
+    exchange::Fault,
+    kept::Pool,
+    limit::Busy,
+    peer::Flight,
+};
+
+/// A connection that counts as in flight while this is there.
+#[derive(Debug)]
+pub struct Dialled {
+    /// Itself.
+    pub stream: TcpStream,
+    choice: Choice,
+    _flight: Flight,
+}
+
+/// Connects to an upstream, and to the next one while they take no connection.
+///
+/// # Errors
+/// The last one's.
+pub async fn dial(cluster: &Cluster, pool: &Pool, connector: &Connector) -> Result<Dialled, Fault> {
+    let by = cluster.by(&HeaderMap::new(), pool);
+    let (mut tried, mut fault) = (Set::EMPTY, None);
+    while let Some(choice) = cluster.choose(by, tried, pool) {
+        let flight = cluster.enter(choice, pool).await.map_err(|Busy| Fault::Busy)?;
+        match connector.dial(&cluster.peer(choice).upstream).await {
+            Ok(stream) => return Ok(Dialled { stream, choice, _flight: flight }),
+            Err(failed) => {
+                cluster.note_failure(choice, pool);
+                fault = Some(failed);
+                tried = choice.added_to(tried);
+            }
+        }
+    }
+    Err(fault.unwrap_or_else(|| Fault::Connect(io::ErrorKind::AddrNotAvailable.into())))
+}
+
+impl Dialled {
+    /// The upstream has answered.
+    pub fn answered(&self, cluster: &Cluster, pool: &Pool) {
+        cluster.note_success(self.choice, pool);
+    }
+
+    /// It took the connection, and nothing came of it.
+    pub fn failed(&self, cluster: &Cluster, pool: &Pool) {
+        cluster.note_failure(self.choice, pool);
+    }
+}
