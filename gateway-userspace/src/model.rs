@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     fields::FieldChanges,
     passthrough::{Passthrough, ProxyProtocol},
-    probe::{AllDown, OnDown, Probe, ProbeKind, StatusCodes, Via},
+    probe::{AllDown, OnDown, Probe, ProbeKind, ProbeVersion, StatusCodes, Via},
     route::{
         Action, Backend, Balance, HealthCheck, Location, Prefix, Redirect, Rest, Route, Upstream,
         UpstreamLimits, UpstreamScheme,

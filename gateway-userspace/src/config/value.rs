@@ -285,7 +285,7 @@ pub(super) fn status_codes(text: &str) -> Parsed<StatusCodes> {
 pub(super) fn upstream(text: &str) -> Parsed<Upstream> {
     let problem = |reason: String| {
         Problem::new(Code::Upstream, format!("`{text}` cannot be an upstream: {reason}"))
-            .label("expected `http://IP:port` or `https://IP:port`")
+            .label("expected `http://IP:port` or `https://IP:port`, for HTTP/2 `h2c` or `h2`")
     };
     let not_yet = |what: &str| {
         Problem::new(Code::NotSupported, format!("{what} is not supported yet"))
@@ -296,6 +296,8 @@ pub(super) fn upstream(text: &str) -> Parsed<Upstream> {
         "http" => UpstreamScheme::Http,
         "https" => UpstreamScheme::Https,
         "tcp" => UpstreamScheme::Tcp,
+        "h2c" => UpstreamScheme::H2c,
+        "h2" => UpstreamScheme::H2,
         other => {
             let reason = if other.is_empty() {
                 "the scheme is missing".to_owned()
@@ -320,7 +322,7 @@ pub(super) fn upstream(text: &str) -> Parsed<Upstream> {
     }
     let bare = rest.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse::<IpAddr>() {
-        let port = if kind == UpstreamScheme::Https { 443 } else { 80 };
+        let port = if kind.is_tls() { 443 } else { 80 };
         return Err(problem("the port is missing".to_owned())
             .help(format!("for port {port}: `\"{scheme}://{}\"`", SocketAddr::new(address, port))));
     }

@@ -9,6 +9,8 @@ use super::HTTPS_PORT;
 pub struct Probe {
     /// What is asked.
     pub kind: ProbeKind,
+    /// In which version of HTTP.
+    pub version: ProbeVersion,
     /// Which way it goes.
     pub via: Via,
     /// Asked on the instance's DIP; the proxy answers there.
@@ -55,6 +57,7 @@ impl Default for Probe {
     fn default() -> Self {
         Self {
             kind: ProbeKind::Http,
+            version: ProbeVersion::Http11,
             via: Via::Instance,
             port: 8080,
             vip_port: HTTPS_PORT,
@@ -73,6 +76,15 @@ impl Default for Probe {
             availability: None,
         }
     }
+}
+
+/// How a probe's request is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeVersion {
+    /// HTTP/1.1
+    Http11,
+    /// HTTP/2
+    Http2,
 }
 
 /// R81

@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use http::{HeaderName, StatusCode};
 
-use super::{FieldChanges, Probe, ProbeKind, StatusCodes};
+use super::{FieldChanges, Probe, ProbeKind, ProbeVersion, StatusCodes};
 
 /// What becomes of requests below a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,12 +212,14 @@ impl HealthCheck {
     pub fn probe(&self, scheme: UpstreamScheme) -> Probe {
         let kind = match scheme {
             UpstreamScheme::Tcp => ProbeKind::Tcp,
-            UpstreamScheme::Http => ProbeKind::Http,
-            UpstreamScheme::Https => ProbeKind::Https,
+            UpstreamScheme::Http | UpstreamScheme::H2c => ProbeKind::Http,
+            UpstreamScheme::Https | UpstreamScheme::H2 => ProbeKind::Https,
         };
+        let version = if scheme.is_http2() { ProbeVersion::Http2 } else { ProbeVersion::Http11 };
         let Self { path, host, status, interval, timeout, rise, fall } = self.clone();
         Probe {
             kind,
+            version,
             path,
             host,
             status,
@@ -248,7 +250,7 @@ pub enum Balance {
 /// `http://10.0.1.20:8080`
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Upstream {
-    /// http or https.
+    /// http, https, h2c or h2.
     pub scheme: UpstreamScheme,
     /// Where to connect.
     pub address: SocketAddr,
@@ -257,12 +259,7 @@ pub struct Upstream {
 impl fmt::Display for Upstream {
     /// As written in the file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            UpstreamScheme::Tcp => "tcp",
-            UpstreamScheme::Http => "http",
-            UpstreamScheme::Https => "https",
-        };
-        write!(f, "{scheme}://{}", self.address)
+        write!(f, "{}://{}", self.scheme.as_str(), self.address)
     }
 }
 
@@ -275,4 +272,31 @@ pub enum UpstreamScheme {
     Http,
     /// HTTP/1.1 over TLS.
     Https,
+    /// Plain HTTP/2, by prior knowledge (RFC 9113, section 3.3).
+    H2c,
+    /// HTTP/2 over TLS.
+    H2,
+}
+
+impl UpstreamScheme {
+    /// As written in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::H2c => "h2c",
+            Self::H2 => "h2",
+        }
+    }
+
+    /// Whether it shows a certificate.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::H2)
+    }
+
+    /// Whether a connection is for many requests at once.
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::H2)
+    }
 }

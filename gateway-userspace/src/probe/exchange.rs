@@ -9,10 +9,10 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Target, failure::Failure, http, tls};
+use super::{Target, failure::Failure, http, http2, tls};
 use crate::{
     dataplane::Connections,
-    model::{Probe, ProbeKind},
+    model::{Probe, ProbeKind, ProbeVersion},
 };
 
 /// What all probes of a configuration share.
@@ -78,6 +78,9 @@ impl Asker {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        if self.probe.version == ProbeVersion::Http2 {
+            return self.judge(http2::ask(stream, &self.probe, target.address).await?);
+        }
         let failed = |error| Failure::of_exchange(&error);
         stream.write_all(&http::request(&self.probe, target.address)).await.map_err(failed)?;
         stream.flush().await.map_err(failed)?;
@@ -86,8 +89,7 @@ impl Asker {
         loop {
             let read = limited.read_buf(&mut response).await.map_err(failed)?;
             match http::status(&response)? {
-                Some(status) if self.probe.status.has(status) => return Ok(()),
-                Some(status) => return Err(Failure::Status(status)),
+                Some(status) => return self.judge(status),
                 None if read > 0 => {}
                 None if limited.limit() == 0 => {
                     return Err(Failure::NotHttp("interim responses without an end".to_owned()));
@@ -95,5 +97,9 @@ impl Asker {
                 None => return Err(Failure::Cut(String::new())),
             }
         }
+    }
+
+    fn judge(&self, status: u16) -> Result<(), Failure> {
+        if self.probe.status.has(status) { Ok(()) } else { Err(Failure::Status(status)) }
     }
 }

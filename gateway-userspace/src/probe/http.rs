@@ -10,18 +10,24 @@ pub(super) const MOST: usize = 8 * 1024;
 /// The longest status line.
 const LINE: usize = 1024;
 
+/// Who asks.
+pub(super) const USER_AGENT: &str = concat!("gateway-probe/", env!("CARGO_PKG_VERSION"));
+
 /// The request.
 pub(super) fn request(probe: &Probe, address: SocketAddr) -> Vec<u8> {
-    let host = probe.host.clone().unwrap_or_else(|| match address.port() {
-        80 | 443 => bracketed(address),
-        port => format!("{}:{port}", bracketed(address)),
-    });
+    let (path, host) = (&probe.path, host(probe, address));
     format!(
-        "GET {} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: gateway-probe/{}\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-        probe.path,
-        env!("CARGO_PKG_VERSION")
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     )
     .into_bytes()
+}
+
+/// Whom it asks for.
+pub(super) fn host(probe: &Probe, address: SocketAddr) -> String {
+    probe.host.clone().unwrap_or_else(|| match address.port() {
+        80 | 443 => bracketed(address),
+        port => format!("{}:{port}", bracketed(address)),
+    })
 }
 
 fn bracketed(address: SocketAddr) -> String {

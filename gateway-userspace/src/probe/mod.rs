@@ -16,6 +16,7 @@ mod way;
 
 mod exchange;
 mod http;
+mod http2;
 mod tls;
 
 use std::{

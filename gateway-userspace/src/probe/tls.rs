@@ -12,8 +12,11 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::failure::Failure;
-use crate::{model::Probe, trust};
+use super::{failure::Failure, http2};
+use crate::{
+    model::{Probe, ProbeVersion},
+    trust,
+};
 
 /// The client's side of a probe's TLS: each handshake is a whole one.
 pub(super) fn config(probe: &Probe) -> Result<Arc<ClientConfig>, Failure> {
@@ -31,7 +34,10 @@ pub(super) fn config(probe: &Probe) -> Result<Arc<ClientConfig>, Failure> {
         }
     };
     config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = match probe.version {
+        ProbeVersion::Http11 => vec![b"http/1.1".to_vec()],
+        ProbeVersion::Http2 => vec![http2::ALPN.to_vec()],
+    };
     Ok(Arc::new(config))
 }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{gate::Timer, streams, upstream::Lease};
+use super::{gate::Timer, headers, streams, upstream::Lease};
 
 /// How far a request's body has come.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ impl Upload {
     }
 }
 
-/// A request's body on its way to the upstream. Trailers are dropped: fields that came after routing are nobody's to trust.
+/// A request's body on its way to the upstream.
 #[derive(Debug)]
 pub enum RequestBody {
     /// None.
@@ -84,6 +84,15 @@ pub struct ClientBody {
     upload: Arc<Upload>,
     timer: Timer,
     stall: Option<Duration>,
+    trailers: Trailers,
+}
+
+/// What becomes of fields behind a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trailers {
+    /// Upstreams of HTTP/1.1 take them for fields of the head at times.
+    Dropped,
+    Passed,
 }
 
 /// Why a request's body broke off.
@@ -100,7 +109,12 @@ pub enum UploadError {
 impl ClientBody {
     /// `stall`: how long may nothing come, where nobody else sees to it.
     pub fn new(incoming: Incoming, stall: Option<Duration>) -> Self {
-        Self { incoming, upload: Arc::default(), timer: Timer::default(), stall }
+        Self { incoming, upload: Arc::default(), timer: Timer::default(), stall, trailers: Trailers::Dropped }
+    }
+
+    /// Trailers go on.
+    pub fn pass_trailers(&mut self) {
+        self.trailers = Trailers::Passed;
     }
 
     /// How far it has come.
@@ -133,6 +147,7 @@ impl Body for RequestBody {
         let Self::Client(body) = self.get_mut() else { return Poll::Ready(None) };
         let frame = match ready!(body.poll_incoming(cx)) {
             Some(Ok(frame)) if frame.is_data() => Some(Ok(frame)),
+            Some(Ok(frame)) if body.trailers == Trailers::Passed => with_trailers(frame).map(Ok),
             Some(Err(error)) => {
                 body.upload.note_fault(&error);
                 return Poll::Ready(Some(Err(error)));
@@ -140,7 +155,8 @@ impl Body for RequestBody {
             Some(Ok(_)) | None => None,
         };
         body.upload.frames.fetch_add(1, Ordering::Relaxed);
-        if frame.is_none() || body.incoming.is_end_stream() {
+        let is_last = frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers));
+        if is_last || body.incoming.is_end_stream() {
             body.upload.complete.store(true, Ordering::Relaxed);
         }
         Poll::Ready(frame)
@@ -159,6 +175,13 @@ impl Body for RequestBody {
             Self::Client(body) => body.incoming.size_hint(),
         }
     }
+}
+
+/// Trailers that may go on.
+fn with_trailers(frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+    let mut trailers = frame.into_trailers().ok()?;
+    headers::trailers(&mut trailers);
+    (!trailers.is_empty()).then(|| Frame::trailers(trailers))
 }
 
 /// An answer's body.
@@ -237,7 +260,11 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
-            Poll::Ready(Some(Ok(_)) | None) => {
+            Poll::Ready(Some(Ok(frame))) => {
+                body.release();
+                Poll::Ready(with_trailers(frame).map(Ok))
+            }
+            Poll::Ready(None) => {
                 body.release();
                 Poll::Ready(None)
             }

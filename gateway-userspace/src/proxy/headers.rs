@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
-    header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
+    header::{self, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
 };
 
 use super::gate::NO_UPGRADE;
@@ -16,7 +16,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
-    http::header::PROXY_AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
     TE,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -25,6 +25,26 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 
 /// Fields that a client cannot take away by naming them in Connection: they are what the message is.
 const KEPT: [HeaderName; 2] = [CONTENT_LENGTH, HOST];
+
+/// Fields that have no meaning behind a body, or a dangerous one.
+const NO_TRAILERS: [HeaderName; 16] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    COOKIE,
+    EXPECT,
+    HOST,
+    header::LOCATION,
+    header::MAX_FORWARDS,
+    header::RANGE,
+    header::SET_COOKIE,
+    header::TRAILER,
+    VIA,
+    header::WWW_AUTHENTICATE,
+];
 
 /// What the upstream is told about the client.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +73,12 @@ impl Via {
 
 /// Makes a client's request head one for the upstream. `host` is what the client asked for, as it wrote it.
 pub fn to_upstream(headers: &mut HeaderMap, host: HeaderValue, client: Client<'_>, received: Version) {
+    let trailers = takes_trailers(headers);
     drop_hop_by_hop(headers);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
     drop_untrusted(headers);
     // The body is asked for, and so "100 Continue" sent, by hyper once the upstream takes the request.
     headers.remove(EXPECT);
@@ -68,6 +93,22 @@ pub fn to_upstream(headers: &mut HeaderMap, host: HeaderValue, client: Client<'_
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
     headers.insert(X_FORWARDED_HOST, host.clone());
     headers.insert(HOST, host);
+}
+
+/// Whether the client reads what comes behind an answer's body (RFC 9110, section 10.1.4).
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    codings.into_iter().any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Leaves of trailers, in both directions, what may be one: nothing that says how a message is read, whom it is for or who sent it
+/// (RFC 9110, section 6.5.1), for whoever adds trailers to the head would take it for that.
+pub fn trailers(headers: &mut HeaderMap) {
+    drop_hop_by_hop(headers);
+    drop_untrusted(headers);
+    for name in &NO_TRAILERS {
+        headers.remove(name);
+    }
 }
 
 /// RFC 9113, section 8.2.3: HTTP/2 may send a cookie a field; in HTTP/1.1 there is one field for all.
@@ -85,7 +126,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// Makes an upstream's answer one for the client.
 pub fn to_client(headers: &mut HeaderMap) {
     drop_hop_by_hop(headers);
-    headers.remove(http::header::PROXY_AUTHENTICATE);
+    headers.remove(header::PROXY_AUTHENTICATE);
 }
 
 fn drop_hop_by_hop(headers: &mut HeaderMap) {
@@ -189,7 +230,11 @@ mod tests {
             ("content-length", "3"),
             ("authorization", "b"),
         ];
-        assert_eq!(forwarded(&fields), ["accept: a", "authorization: b", "content-length: 3"]);
+        assert_eq!(
+            forwarded(&fields),
+            ["accept: a", "authorization: b", "connection: te", "content-length: 3", "te: trailers"]
+        );
+        assert!(forwarded(&[("te", "gzip;q=0.5, deflate")]).is_empty());
     }
 
     #[test]
@@ -210,6 +255,22 @@ mod tests {
             ("via", "1.1 other"),
         ];
         assert_eq!(forwarded(&fields), ["via: 1.1 other", "x_mine: kept"]);
+    }
+
+    #[test]
+    fn trailers_say_nothing_of_who_sent_a_message_or_how_it_is_read() {
+        let mut fields = map(&[
+            ("grpc-status", "0"),
+            ("x-checksum", "1"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("content-length", "1"),
+            ("transfer-encoding", "chunked"),
+            ("host", "x"),
+            ("set-cookie", "a=b"),
+            ("authorization", "x"),
+        ]);
+        trailers(&mut fields);
+        assert_eq!(fields, map(&[("grpc-status", "0"), ("x-checksum", "1")]));
     }
 
     #[test]

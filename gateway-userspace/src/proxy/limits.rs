@@ -35,6 +35,9 @@ pub struct Limits {
     pub tunnel_idle: Duration,
     /// The same once one side has ended: the other has only to finish.
     pub tunnel_half_closed: Duration,
+    /// From one question whether an HTTP/2 connection with requests in flight still lives to the next, and for its answer: behind
+    /// it wait many.
+    pub upstream_ping: Duration,
     /// How long a connection that we close is still read from, so that unread bytes do not turn our FIN into a reset that
     /// destroys the answer on its way (RFC 9112, section 9.6).
     pub linger: Duration,
@@ -70,6 +73,10 @@ pub struct Limits {
     pub connections_per_source: usize,
     /// Unused connections kept to one upstream by a worker.
     pub upstream_idle_connections: usize,
+    /// Connections of HTTP/2 to one upstream by a worker …
+    pub upstream_connections: usize,
+    /// … and requests on each of them, if the upstream allows as many.
+    pub upstream_streams: usize,
 }
 
 /// Descriptors that are no client's: listeners, kept connections, files, epoll.
@@ -100,6 +107,7 @@ impl Default for Limits {
             upstream_idle: Duration::from_secs(30),
             tunnel_idle: Duration::from_secs(600),
             tunnel_half_closed: Duration::from_secs(60),
+            upstream_ping: Duration::from_secs(10),
             linger: Duration::from_secs(1),
             moment: Duration::from_secs(2),
             shutdown: Duration::from_secs(10),
@@ -116,6 +124,8 @@ impl Default for Limits {
             connections: 32_768,
             connections_per_source: 4_096,
             upstream_idle_connections: 256,
+            upstream_connections: 16,
+            upstream_streams: 100,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     tls::{CertificateError, Certificates, Served},
     upstream::{Connector, TrustError, Upstreams, client_config},
 };
-use crate::model::{Model, NoSni, Route, UpstreamScheme};
+use crate::model::{Model, NoSni, Route};
 
 /// Names, routes, certificates.
 pub struct State {
@@ -56,7 +56,7 @@ impl State {
         upstreams: &Arc<Upstreams>,
     ) -> Result<Self, StateError> {
         let mut used = model.endpoints.iter().flat_map(|e| &e.routes).flat_map(Route::upstreams);
-        let tls = used.any(|u| u.scheme == UpstreamScheme::Https).then(client_config).transpose()?;
+        let tls = used.any(|u| u.scheme.is_tls()).then(client_config).transpose()?;
         Ok(Self {
             routes: Routes::new(model, upstreams),
             certificates: Served::load(model, tickets)?,

@@ -53,8 +53,10 @@ async fn fields_are_set_replaced_and_dropped_on_the_wire() {
         [
             "",
             "GET /a HTTP/1.1",
+            "connection: te",
             "cookie: a=b",
             "host: api.contoso.com:8443",
+            "te: trailers",
             "via: 1.1 gw-1",
             "x-forwarded-for: 127.0.0.1",
             "x-forwarded-host: api.contoso.com:8443",

@@ -2,78 +2,22 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use gateway_userspace::proxy::{counters::Outcome, course::Course};
-use h2::{
-    Reason, RecvStream, SendStream,
-    client::{ResponseFuture, SendRequest},
-};
-use http::{HeaderMap, Request, Response, StatusCode};
+use h2::Reason;
+use http::{Request, StatusCode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
     time::timeout,
 };
 
-use crate::support::{API, LONG, MANAGEMENT, Recorder, Running, Setup, cut, rest, until};
+use crate::{
+    client::{Client, get, post, whole},
+    support::{API, LONG, MANAGEMENT, Recorder, Setup, cut, rest, until},
+};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const URI: &str = "https://api.contoso.com/";
-
-/// A client's connection.
-struct Client {
-    send: SendRequest<Bytes>,
-    /// How it ends.
-    end: JoinHandle<Result<(), h2::Error>>,
-}
-
-impl Client {
-    async fn connect(proxy: &Running, sni: &str) -> Self {
-        Self::with(proxy, sni, &mut h2::client::Builder::new()).await
-    }
-
-    async fn with(proxy: &Running, sni: &str, builder: &mut h2::client::Builder) -> Self {
-        let address = if sni == MANAGEMENT { proxy.management } else { proxy.https };
-        let stream = proxy.http2(address, sni).await;
-        let (send, connection) = builder.handshake(stream).await.unwrap();
-        Self { send, end: tokio::spawn(connection) }
-    }
-
-    async fn begin(&mut self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
-        std::future::poll_fn(|cx| self.send.poll_ready(cx)).await.unwrap();
-        self.send.send_request(request, false).unwrap()
-    }
-
-    async fn get(&mut self, request: Request<()>) -> Response<RecvStream> {
-        std::future::poll_fn(|cx| self.send.poll_ready(cx)).await.unwrap();
-        let (response, _) = self.send.send_request(request, true).unwrap();
-        timeout(LONG, response).await.unwrap().unwrap()
-    }
-
-    async fn status(&mut self, request: Request<()>) -> StatusCode {
-        self.get(request).await.status()
-    }
-}
-
-fn get(uri: &str) -> Request<()> {
-    Request::get(uri).body(()).unwrap()
-}
-
-fn post(uri: &str) -> Request<()> {
-    Request::post(uri).body(()).unwrap()
-}
-
-/// All of a body, and its trailers.
-async fn whole(mut body: RecvStream) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
-    let mut bytes = Vec::new();
-    while let Some(data) = timeout(LONG, body.data()).await.unwrap() {
-        let data = data?;
-        body.flow_control().release_capacity(data.len())?;
-        bytes.extend_from_slice(&data);
-    }
-    Ok((bytes, body.trailers().await?))
-}
 
 /// An upstream of which the test plays every part.
 async fn played() -> (TcpListener, Setup) {
@@ -116,8 +60,10 @@ async fn upstreams_see_what_they_see_of_http_1_1() {
         [
             "",
             "GET /a?b=c HTTP/1.1",
+            "connection: te",
             "cookie: a=b; c=d",
             "host: api.contoso.com:8443",
+            "te: trailers",
             "via: 2.0 gw-1",
             "x-forwarded-for: 127.0.0.1",
             "x-forwarded-host: api.contoso.com:8443",

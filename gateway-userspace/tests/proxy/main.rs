@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod client;
 mod drain;
 mod forwarding;
 mod gate;
 mod http2;
+mod multiplexed;
 mod names;
 mod passthrough;
 mod pools;

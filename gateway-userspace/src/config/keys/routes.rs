@@ -24,7 +24,7 @@ pub(super) const ROUTES: Table = Table {
             Texts("an upstream"),
             Described("required, unless there is a `redirect`"),
             r#"["http://10.0.1.20:8080", "http://10.0.1.21:8080"]"#,
-            "`http://IP:port` or `https://IP:port`; over https its certificate has to name the IP address and be trusted by the system \
+            "`http://IP:port` or `https://IP:port`, HTTP/2 by `h2c://` (plain, prior knowledge) and `h2://` (over TLS); over TLS its certificate has to name the IP address and be trusted by the system \
              (`SSL_CERT_FILE`: by that file). At most 64 for a path. DNS names are not supported yet.",
         ),
         key(

@@ -25,6 +25,7 @@ pub(super) fn probe(file: &File, faults: &mut Vec<Fault>) -> Probe {
     };
     let probe = Probe {
         kind: written.kind.value_or(kind),
+        version: default.version,
         via,
         port: written.port.value_or(default.port),
         vip_port: written.vip_port.value_or(default.vip_port),

@@ -1,21 +1,32 @@
 //! One new connection to an upstream.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::uri::Scheme;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{exchange::Fault, heard::Heard, kept::Link};
+use super::{
+    exchange::Fault,
+    heard::Heard,
+    kept::Link,
+    shared::{Shared, Streams},
+};
 use crate::{
     model::{Upstream, UpstreamScheme},
-    proxy::{limits::Limits, rate::Rate},
+    proxy::{http2 as towards_clients, limits::Limits, rate::Rate},
 };
 
 /// Connects to upstreams.
@@ -25,6 +36,10 @@ pub struct Connector {
     limit: Duration,
     stall: Duration,
     buffer: usize,
+    head: usize,
+    window: u32,
+    streams: usize,
+    ping: Duration,
     failures: Rate,
 }
 
@@ -36,12 +51,33 @@ impl Connector {
             limit: limits.upstream_connect,
             stall: limits.upstream_stall,
             buffer: limits.buffer_bytes,
+            head: limits.head_bytes,
+            window: limits.stream_window,
+            streams: limits.upstream_streams,
+            ping: limits.upstream_ping,
             failures: Rate::default(),
         }
     }
 
     pub(super) async fn connect(&self, upstream: &Upstream) -> Result<Link, Fault> {
-        self.in_time(upstream, self.open(upstream)).await
+        self.in_time(upstream, async {
+            match self.open(upstream).await? {
+                Stream::Plain(stream) => self.speak(stream).await,
+                Stream::Tls(stream) => self.speak(stream).await,
+            }
+        })
+        .await
+    }
+
+    /// To an upstream of HTTP/2.
+    pub(super) async fn connect_http2(&self, upstream: &Upstream) -> Result<Shared, Fault> {
+        self.in_time(upstream, async {
+            match self.open(upstream).await? {
+                Stream::Plain(stream) => self.share(stream, Scheme::HTTP).await,
+                Stream::Tls(stream) => self.share(stream, Scheme::HTTPS).await,
+            }
+        })
+        .await
     }
 
     /// A bare connection, for what is passed through.
@@ -64,19 +100,29 @@ impl Connector {
         outcome
     }
 
-    async fn open(&self, upstream: &Upstream) -> Result<Link, Fault> {
+    async fn open(&self, upstream: &Upstream) -> Result<Stream, Fault> {
         let stream = tcp(upstream).await?;
-        match upstream.scheme {
-            UpstreamScheme::Http | UpstreamScheme::Tcp => self.speak(stream).await,
-            UpstreamScheme::Https => {
-                let config = self.tls.clone().ok_or_else(|| {
-                    Fault::Connect(io::Error::other("no trusted certificate authorities were loaded"))
-                })?;
-                let name = ServerName::IpAddress(upstream.address.ip().into());
-                let stream = TlsConnector::from(config).connect(name, stream).await;
-                self.speak(stream.map_err(Fault::Connect)?).await
-            }
+        if !upstream.scheme.is_tls() {
+            return Ok(Stream::Plain(stream));
         }
+        let config = self.tls.clone().ok_or_else(|| {
+            Fault::Connect(io::Error::other("no trusted certificate authorities were loaded"))
+        })?;
+        let name = ServerName::IpAddress(upstream.address.ip().into());
+        let connector = TlsConnector::from(config);
+        let stream = match upstream.scheme {
+            UpstreamScheme::H2 => {
+                let alpn = vec![towards_clients::ALPN.to_vec()];
+                connector.with_alpn(alpn).connect(name, stream).await.and_then(|stream| {
+                    match stream.get_ref().1.alpn_protocol() {
+                        Some(towards_clients::ALPN) => Ok(stream),
+                        _ => Err(io::Error::other("it does not speak HTTP/2 over TLS: no h2 by ALPN")),
+                    }
+                })
+            }
+            _ => connector.connect(name, stream).await,
+        };
+        stream.map(|stream| Stream::Tls(Box::new(stream))).map_err(Fault::Connect)
     }
 
     async fn speak<S>(&self, stream: S) -> Result<Link, Fault>
@@ -97,6 +143,46 @@ impl Connector {
         });
         Ok(Link { sender, heard })
     }
+
+    async fn share<S>(&self, stream: S, scheme: Scheme) -> Result<Shared, Fault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (stream, _) = Heard::new(stream, self.stall);
+        // Of all streams together as much may wait here as of each: an answer that a client does not take holds up no other.
+        let all = u32::try_from(self.streams).unwrap_or(u32::MAX).saturating_mul(self.window);
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(self.window)
+            .initial_connection_window_size(all)
+            .max_send_buf_size(self.buffer)
+            .max_header_list_size(u32::try_from(self.head).unwrap_or(u32::MAX))
+            .keep_alive_interval(self.ping)
+            .keep_alive_timeout(self.ping)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(Fault::Exchange)?;
+        let streams = Streams::new(self.streams);
+        let allowed = Arc::clone(&streams);
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            let ended = std::future::poll_fn(|cx| {
+                let outcome = Pin::new(&mut connection).poll(cx);
+                allowed.allow(connection.current_max_send_streams());
+                outcome
+            });
+            if let Err(error) = ended.await {
+                log::debug!("upstream connection: {error}");
+            }
+        });
+        Ok(Shared { sender, streams, scheme })
+    }
+}
+
+/// A connection on which nothing was said yet.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 async fn tcp(upstream: &Upstream) -> Result<TcpStream, Fault> {

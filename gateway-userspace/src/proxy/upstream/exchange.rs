@@ -10,11 +10,15 @@ use super::{
     choose::Set,
     cluster::{Choice, Cluster},
     connect::Connector,
-    kept::{Lease, Link, Pool},
+    kept::{Lease, Pool, Way},
     limit::Busy,
     peer::Flight,
+    shared,
 };
-use crate::proxy::body::{BodyFault, RequestBody, Upload};
+use crate::{
+    model::Upstream,
+    proxy::body::{BodyFault, RequestBody, Upload},
+};
 
 /// Why there is no answer. What the client gets is decided by [`Fault::status`] alone.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,9 @@ pub enum Fault {
     /// An answer that nobody asked for.
     #[error("the upstream switched protocols unasked")]
     Unasked,
+    /// A name that no authority of HTTP/2 can be.
+    #[error("the request's Host cannot be sent over HTTP/2")]
+    Host,
     /// As many requests are in flight and wait as the upstream gets at once.
     #[error("as much is on its way to the upstream as it gets at once")]
     Busy,
@@ -43,18 +50,21 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// A stalled write ends the connection with the error of a timeout.
+    /// A stalled write ends the connection with the error of a timeout, as does a ping that is not answered.
     fn of(error: hyper::Error) -> Self {
-        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-        match source.map(io::Error::kind) {
+        let source = error.source();
+        let http2 = source.and_then(|source| source.downcast_ref::<h2::Error>()).and_then(h2::Error::get_io);
+        let io = http2.or_else(|| source.and_then(|source| source.downcast_ref()));
+        match io.map(io::Error::kind) {
             Some(io::ErrorKind::TimedOut) => Self::AnswerTimeout,
+            _ if error.is_timeout() => Self::AnswerTimeout,
             _ => Self::Exchange(error),
         }
     }
 
     /// Whether it tells something of the upstream.
     fn is_of_upstream(&self) -> bool {
-        !matches!(self, Self::Body(_) | Self::Busy)
+        !matches!(self, Self::Body(_) | Self::Busy | Self::Host)
     }
 
     /// Whether the upstream had no work with it.
@@ -68,7 +78,7 @@ impl Fault {
             Self::Connect(_) | Self::Exchange(_) | Self::Unasked => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::AnswerTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Body(BodyFault::Malformed | BodyFault::BrokenOff) => StatusCode::BAD_REQUEST,
+            Self::Host | Self::Body(BodyFault::Malformed | BodyFault::BrokenOff) => StatusCode::BAD_REQUEST,
             Self::Body(BodyFault::Stalled) => StatusCode::REQUEST_TIMEOUT,
         }
     }
@@ -76,6 +86,7 @@ impl Fault {
 
 /// What a request without a body is made from again.
 struct Again {
+    version: Version,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -147,23 +158,41 @@ async fn attempt(
     let enter = || async {
         cluster.enter(choice, pool).await.map_err(|Busy| Failed { fault: Fault::Busy, again: None })
     };
+    let upstream = &cluster.peer(choice).upstream;
     let mut flight = enter().await?;
+    if upstream.scheme.is_http2() {
+        return share(upstream, request, flight, connector, patience).await;
+    }
     if let Some(link) = flight.part().kept.take() {
-        match send(link, request, flight, patience).await {
+        match send(Way::Own(link), request, flight, patience).await {
             Err(Failed { again: Some(again), .. }) => request = *again,
             done => return done,
         }
         flight = enter().await?;
     }
-    match connector.connect(&cluster.peer(choice).upstream).await {
-        Ok(link) => send(link, request, flight, patience).await,
+    match connector.connect(upstream).await {
+        Ok(link) => send(Way::Own(link), request, flight, patience).await,
+        Err(fault) => Err(Failed { fault, again: Some(Box::new(request)) }),
+    }
+}
+
+/// An upstream's turn over HTTP/2.
+async fn share(
+    upstream: &Upstream,
+    request: Request<RequestBody>,
+    flight: Flight,
+    connector: &Connector,
+    patience: Duration,
+) -> Result<(Response<Incoming>, Lease), Failed> {
+    match flight.part().shared.place(connector.connect_http2(upstream)).await {
+        Ok(place) => send(Way::Shared(place), request, flight, patience).await,
         Err(fault) => Err(Failed { fault, again: Some(Box::new(request)) }),
     }
 }
 
 async fn send(
-    mut link: Link,
-    request: Request<RequestBody>,
+    mut way: Way,
+    mut request: Request<RequestBody>,
     flight: Flight,
     patience: Duration,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
@@ -171,10 +200,25 @@ async fn send(
         RequestBody::Empty => None,
         RequestBody::Client(body) => Some(Arc::clone(body.upload())),
     };
+    // It may have been tried elsewhere.
+    if request.version() == Version::HTTP_2 {
+        shared::from_http2(&mut request);
+    }
+    if let Way::Shared(place) = &way {
+        let converted = shared::to_http2(&mut request, &place.0.scheme);
+        converted.ok_or_else(|| Failed { fault: Fault::Host, again: None })?;
+    }
     let replay = Again::of(&request);
-    let before = link.heard.get();
-    let answer = link.sender.try_send_request(request);
-    let response = match within(patience, upload.as_deref(), answer).await {
+    let (before, answer) = match &mut way {
+        Way::Own(link) => {
+            let before = link.heard.get();
+            (before, within(patience, upload.as_deref(), link.sender.try_send_request(request)).await)
+        }
+        Way::Shared(place) => {
+            (0, within(patience, upload.as_deref(), place.0.sender.try_send_request(request)).await)
+        }
+    };
+    let response = match answer {
         Some(Ok(response)) => response,
         Some(Err(mut error)) => {
             let unsent = error.take_message();
@@ -182,8 +226,8 @@ async fn send(
                 Some(fault) => Fault::Body(fault),
                 None => Fault::of(error.into_error()),
             };
-            let unheard = matches!(fault, Fault::Exchange(_)) && link.heard.get() == before;
-            let again = unsent.or_else(|| replay.filter(|_| unheard).map(Again::request));
+            let again = unsent
+                .or_else(|| replay.filter(|replay| replay.is_safe(&way, &fault, before)).map(Again::request));
             return Err(Failed { fault, again: again.map(Box::new) });
         }
         None => return Err(Failed { fault: Fault::AnswerTimeout, again: None }),
@@ -191,7 +235,7 @@ async fn send(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failed { fault: Fault::Unasked, again: None });
     }
-    Ok((response, Lease { link, flight, upload }))
+    Ok((response, Lease { way, flight, upload }))
 }
 
 /// Waits for an answer for `patience` after the last byte of the request's body: a long upload is no stall.
@@ -213,17 +257,28 @@ async fn within<T>(
 
 impl Again {
     fn of(request: &Request<RequestBody>) -> Option<Self> {
-        let replayable = matches!(request.body(), RequestBody::Empty) && request.method().is_idempotent();
-        replayable.then(|| Self {
+        matches!(request.body(), RequestBody::Empty).then(|| Self {
+            version: request.version(),
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
         })
     }
 
+    /// Whether the upstream has done nothing yet for the request, by what it says, or that does not matter.
+    fn is_safe(&self, way: &Way, fault: &Fault, before: u64) -> bool {
+        let Fault::Exchange(error) = fault else { return false };
+        let unheard = match way {
+            Way::Own(link) => link.heard.get() == before,
+            Way::Shared(_) if shared::is_unprocessed(error) => return true,
+            Way::Shared(_) => !shared::is_reset(error),
+        };
+        unheard && self.method.is_idempotent()
+    }
+
     fn request(self) -> Request<RequestBody> {
         let mut request = Request::new(RequestBody::Empty);
-        *request.version_mut() = Version::HTTP_11;
+        *request.version_mut() = self.version;
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.headers_mut() = self.headers;

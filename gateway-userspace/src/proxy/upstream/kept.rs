@@ -1,4 +1,4 @@
-//! Connections that wait for their next request: each worker's apart, so that their lock is never waited for.
+//! Connections of HTTP/1.1 that wait for their next request: each worker's apart, so that their lock is never waited for.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{
     heard::Count,
     peer::{Flight, Upstreams},
+    shared::Place,
 };
 use crate::proxy::body::{RequestBody, Upload};
 
@@ -26,6 +27,10 @@ pub(super) struct Link {
 pub(super) struct Keep {
     pub(super) age: Duration,
     pub(super) most: usize,
+    /// Connections of HTTP/2 …
+    pub(super) lines: usize,
+    /// … and requests on each.
+    pub(super) streams: usize,
 }
 
 /// Connections of a worker to an upstream.
@@ -41,10 +46,19 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection in use. Dropped, it ends; released, it is kept.
+/// What a request goes by.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// A connection of its own.
+    Own(Link),
+    /// One that others use as well.
+    Shared(Place),
+}
+
+/// A connection in use, or a place on one. Dropped, it ends; released, it is kept.
 #[derive(Debug)]
 pub struct Lease {
-    pub(super) link: Link,
+    pub(super) way: Way,
     pub(super) flight: Flight,
     /// The request's body, if it has one.
     pub(super) upload: Option<Arc<Upload>>,
@@ -104,13 +118,17 @@ impl Pool {
     /// Ends connections that were not used for too long or that their upstream has ended.
     pub fn sweep(&self) {
         for peer in self.upstreams.living() {
-            peer.part(self.worker).kept.sweep();
+            let part = peer.part(self.worker);
+            part.kept.sweep();
+            part.shared.sweep();
         }
     }
 
     /// How many connections are kept.
     pub fn kept(&self) -> usize {
-        self.upstreams.living().iter().map(|peer| peer.part(self.worker).kept.lock().len()).sum()
+        let living = self.upstreams.living();
+        let parts = living.iter().map(|peer| peer.part(self.worker));
+        parts.map(|part| part.kept.lock().len() + part.shared.len()).sum()
     }
 
     /// What records go by.
@@ -123,9 +141,10 @@ impl Lease {
     /// The answer is whole. If the request is too, the connection is as good as new; an upstream that answered early may
     /// take the rest of a body for the next request.
     pub fn release(self) {
+        let Way::Own(link) = self.way else { return };
         let whole = self.upload.is_none_or(|upload| upload.is_complete());
-        if whole && !self.link.sender.is_closed() {
-            self.flight.part().kept.put(self.link);
+        if whole && !link.sender.is_closed() {
+            self.flight.part().kept.put(link);
         }
     }
 }

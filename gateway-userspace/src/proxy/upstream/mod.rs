@@ -12,6 +12,7 @@ mod heard;
 mod kept;
 mod limit;
 mod peer;
+mod shared;
 
 pub use self::{
     cluster::Cluster,

@@ -20,6 +20,7 @@ use super::{
     health::Standing,
     kept::{Keep, Kept},
     limit::Bound,
+    shared::Several,
 };
 use crate::{
     model::{HealthCheck, Upstream, UpstreamLimits},
@@ -56,6 +57,7 @@ pub(super) struct Peer {
 #[repr(align(128))]
 pub(super) struct Part {
     pub(super) kept: Kept,
+    pub(super) shared: Several,
     in_flight: AtomicU32,
     record: AtomicU64,
 }
@@ -77,7 +79,12 @@ impl Upstreams {
             bounds: Mutex::default(),
             workers: workers.max(1),
             joined: AtomicUsize::new(0),
-            keep: Keep { age: limits.upstream_idle, most: limits.upstream_idle_connections },
+            keep: Keep {
+                age: limits.upstream_idle,
+                most: limits.upstream_idle_connections,
+                lines: limits.upstream_connections,
+                streams: limits.upstream_streams,
+            },
             started: Instant::now(),
         })
     }
@@ -171,13 +178,19 @@ impl Peer {
     pub(super) fn forget(&self) {
         for part in &self.parts {
             part.kept.forget();
+            part.shared.forget();
         }
     }
 }
 
 impl Part {
     fn new(keep: Keep) -> Self {
-        Self { kept: Kept::new(keep), in_flight: AtomicU32::new(0), record: AtomicU64::new(0) }
+        Self {
+            kept: Kept::new(keep),
+            shared: Several::new(keep),
+            in_flight: AtomicU32::new(0),
+            record: AtomicU64::new(0),
+        }
     }
 
     /// Requests in flight.
