@@ -4,7 +4,7 @@
 //! packets are the kernel's own and outlive this process; those of probes begin with it.
 
 mod balancer;
-mod families;
+pub(crate) mod families;
 mod instance;
 mod traffic;
 

@@ -380,6 +380,30 @@ pub struct Proxy {
     pub redirect_http: bool,
     /// Whose connections begin with the PROXY protocol.
     pub proxy_protocol_from: Vec<IpNet>,
+    /// None: no line is written.
+    pub access_log: Option<AccessLog>,
+    /// Who may ask an instance for its metrics, besides its balancers.
+    pub metrics_sources: Vec<IpNet>,
+}
+
+/// `[proxy.access_log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The file.
+    pub path: PathBuf,
+    /// What a line looks like.
+    pub format: AccessLogFormat,
+    /// Whether query strings are written, which may have secrets in them.
+    pub query: bool,
+}
+
+/// What a line of the access log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// An object.
+    Json,
+    /// As Apache and nginx have it by that name.
+    Combined,
 }
 
 /// R40

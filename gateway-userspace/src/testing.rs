@@ -41,6 +41,12 @@ pub(crate) fn model(instances: &[&str]) -> Model {
         probe: Probe::default(),
         endpoints: vec![],
         passthrough: vec![],
-        proxy: Proxy { no_sni: NoSni::Reject, redirect_http: true, proxy_protocol_from: vec![] },
+        proxy: Proxy {
+            no_sni: NoSni::Reject,
+            redirect_http: true,
+            proxy_protocol_from: vec![],
+            access_log: None,
+            metrics_sources: Vec::new(),
+        },
     }
 }

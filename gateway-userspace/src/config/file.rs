@@ -13,8 +13,8 @@ use super::{
     value,
 };
 use crate::model::{
-    AdminState, Affinity, AllDown, Forwarding, HostPattern, InstanceName, Mode, NoSni, OnDown, ProbeKind,
-    ProxyProtocol, Role, StatusCodes, Upstream, Via,
+    AccessLogFormat, AdminState, Affinity, AllDown, Forwarding, HostPattern, InstanceName, Mode, NoSni,
+    OnDown, ProbeKind, ProxyProtocol, Role, StatusCodes, Upstream, Via,
 };
 
 pub(super) use self::route::{Fields, Health, Redirect, Route, UpstreamLimits};
@@ -375,6 +375,10 @@ pub(super) struct Proxy {
     pub redirect_http: Key<bool>,
     /// Who tells of clients.
     pub proxy_protocol_from: Key<List<IpNet>>,
+    /// None where the table is not written.
+    pub access_log: Option<AccessLog>,
+    /// Prometheus.
+    pub metrics_sources: Key<List<IpNet>>,
 }
 
 impl Proxy {
@@ -384,6 +388,33 @@ impl Proxy {
             no_sni: table.word("no_sni", &answers),
             redirect_http: table.switch("redirect_http"),
             proxy_protocol_from: table.texts("proxy_protocol_from", value::prefix),
+            access_log: table.has("access_log").then(|| AccessLog::read(table.inner("access_log"))),
+            metrics_sources: table.texts("metrics_sources", value::prefix),
+        }
+    }
+}
+
+/// `[proxy.access_log]`
+#[derive(Debug)]
+pub(super) struct AccessLog {
+    /// The table.
+    pub at: Span,
+    /// The file.
+    pub path: Key<String>,
+    /// Of a line.
+    pub format: Key<AccessLogFormat>,
+    /// Whether it has query strings.
+    pub query: Key<bool>,
+}
+
+impl AccessLog {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        let formats = [("json", AccessLogFormat::Json), ("combined", AccessLogFormat::Combined)];
+        Self {
+            at: table.at(),
+            path: table.text("path", value::file_path),
+            format: table.word("format", &formats),
+            query: table.switch("query"),
         }
     }
 }

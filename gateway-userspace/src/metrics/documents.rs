@@ -21,17 +21,25 @@ fn document(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
 }
 
-/// The labels of every metric of a full status, by its name as a query has it.
-fn metrics() -> BTreeMap<String, BTreeSet<String>> {
+/// The labels of every metric of a text, by its name as a query has it.
+fn metrics(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let text = text(&full());
     for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let (name, rest) = line.split_once('{').unwrap();
-        let (labels, _) = rest.rsplit_once('}').unwrap();
+        let (name, labels) = match line.split_once('{') {
+            Some((name, rest)) => (name, rest.rsplit_once('}').unwrap().0),
+            None => (line.split(' ').next().unwrap(), ""),
+        };
         let labels = labels.split("\",").filter_map(|label| Some(label.split_once("=\"")?.0.to_owned()));
         found.entry(name.to_owned()).or_default().extend(labels);
     }
     found
+}
+
+/// Of a balancer and of an instance's proxy.
+fn known() -> BTreeMap<String, BTreeSet<String>> {
+    let mut all = metrics(&text(&full()));
+    all.append(&mut metrics(&crate::proxy::testing::metrics()));
+    all
 }
 
 /// Words that begin with our prefix.
@@ -42,7 +50,7 @@ fn named(text: &str) -> BTreeSet<&str> {
 
 #[test]
 fn r84_the_dashboard_and_the_alert_rules_use_metrics_that_exist() {
-    let known = metrics();
+    let known = known();
     for name in [DASHBOARD, RULES] {
         let text = fs::read_to_string(document(name)).unwrap();
         let used = named(&text);
@@ -56,7 +64,7 @@ fn r84_the_dashboard_and_the_alert_rules_use_metrics_that_exist() {
 fn r84_the_queries_of_the_dashboard_name_labels_that_exist() {
     let text = fs::read_to_string(document(DASHBOARD)).unwrap();
     let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let known = metrics();
+    let known = known();
     let mut queries = 0;
     for panel in dashboard["panels"].as_array().unwrap() {
         for target in panel["targets"].as_array().into_iter().flatten() {
@@ -90,9 +98,24 @@ fn the_alert_rules_name_drop_reasons_that_exist() {
 
 #[test]
 fn metrics_md_has_every_metric() {
-    let labels = metrics();
+    let document = fs::read_to_string(document("metrics.md")).unwrap();
+    let balancer = with_table(&document, "metrics", &text(&full()));
+    let expected = with_table(&balancer, "metrics of the proxy", &crate::proxy::testing::metrics());
+    let path = self::document("metrics.md");
+    if env::var_os("GATEWAY_UPDATE_DOCS").is_some() {
+        fs::write(&path, &expected).unwrap();
+    } else {
+        assert!(
+            document == expected,
+            "docs/metrics.md: GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace metrics"
+        );
+    }
+}
+
+/// The document with a table of the metrics of `text` between the marks of that name.
+fn with_table(document: &str, mark: &str, text: &str) -> String {
+    let labels = metrics(text);
     let mut rows = String::new();
-    let text = text(&full());
     let mut kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE gateway_")?.split_once(' '));
     for line in text.lines() {
         let Some((name, help)) = line.strip_prefix("# HELP gateway_").and_then(|line| line.split_once(' '))
@@ -100,25 +123,19 @@ fn metrics_md_has_every_metric() {
             continue;
         };
         let (_, kind) = kinds.next().unwrap();
-        let name = format!("gateway_{name}{}", if kind == "counter" { "_total" } else { "" });
+        let suffix = match kind {
+            "counter" => "_total",
+            "histogram" => "_bucket",
+            _ => "",
+        };
+        let name = format!("gateway_{name}{suffix}");
         let labels: Vec<_> = labels[&name].iter().map(|label| format!("`{label}`")).collect();
         rows += &format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", "));
     }
-    let path = document("metrics.md");
-    let found = fs::read_to_string(&path).unwrap();
-    let (begin, end) = ("<!-- begin metrics -->\n", "<!-- end metrics -->");
-    let (before, rest) = found.split_once(begin).unwrap();
-    let (_, after) = rest.split_once(end).unwrap();
-    let expected =
-        format!("{before}{begin}| metric | type | labels | what |\n|---|---|---|---|\n{rows}{end}{after}");
-    if env::var_os("GATEWAY_UPDATE_DOCS").is_some() {
-        fs::write(&path, &expected).unwrap();
-    } else {
-        assert!(
-            found == expected,
-            "docs/metrics.md: GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace metrics"
-        );
-    }
+    let (begin, end) = (format!("<!-- begin {mark} -->\n"), format!("<!-- end {mark} -->"));
+    let (before, rest) = document.split_once(&begin).unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+    format!("{before}{begin}| metric | type | labels | what |\n|---|---|---|---|\n{rows}{end}{after}")
 }
 
 #[test]

@@ -3,24 +3,33 @@
 use std::fmt;
 
 use prometheus_client::{
-    encoding::{DescriptorEncoder, EncodeMetric as _},
+    encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Unit,
 };
 
 /// A label's name and value.
-pub(super) type Label<'a> = (&'static str, &'a str);
+pub(crate) type Label<'a> = (&'static str, &'a str);
+
+/// What was measured, by upper bound; the last one is infinity.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Histogram {
+    /// Of all.
+    pub(crate) sum: f64,
+    /// How many are up to the bound and above the one before.
+    pub(crate) buckets: Vec<(f64, u64)>,
+}
 
 /// The families written so far, and room for more.
-pub(super) struct Families<'e>(DescriptorEncoder<'e>);
+pub(crate) struct Families<'e>(DescriptorEncoder<'e>);
 
 impl<'e> Families<'e> {
-    pub(super) fn new(encoder: DescriptorEncoder<'e>) -> Self {
+    pub(crate) fn new(encoder: DescriptorEncoder<'e>) -> Self {
         Self(encoder)
     }
 
     /// What only grows; `_total` is put behind the name.
-    pub(super) fn counter<'a, const N: usize>(
+    pub(crate) fn counter<'a, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -30,7 +39,7 @@ impl<'e> Families<'e> {
     }
 
     /// The same in bytes, which is put behind the name before that.
-    pub(super) fn bytes<'a, const N: usize>(
+    pub(crate) fn bytes<'a, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -54,7 +63,7 @@ impl<'e> Families<'e> {
     }
 
     /// What goes up and down.
-    pub(super) fn gauge<'a, const N: usize>(
+    pub(crate) fn gauge<'a, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -63,8 +72,23 @@ impl<'e> Families<'e> {
         self.gauge_in(None, name, help, samples)
     }
 
+    /// Durations in seconds, which is put behind the name.
+    pub(crate) fn histogram<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = ([Label<'a>; N], Histogram)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        for (labels, Histogram { sum, buckets }) in samples {
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
     /// The same in seconds, which is put behind the name.
-    pub(super) fn seconds<'a, const N: usize>(
+    pub(crate) fn seconds<'a, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -89,6 +113,6 @@ impl<'e> Families<'e> {
 }
 
 /// 1 for yes.
-pub(super) fn flag(is_so: bool) -> f64 {
+pub(crate) fn flag(is_so: bool) -> f64 {
     f64::from(u8::from(is_so))
 }

@@ -20,14 +20,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let request = request(probe, address)?;
-    let (send, connection) = h2::client::handshake(stream).await.map_err(failed)?;
+    let (send, connection) = h2::client::handshake(stream).await.map_err(|error| failed(&error))?;
     let answer = async {
         let (answer, _) = send.ready().await?.send_request(request, true)?;
         answer.await
     };
     select! {
         biased;
-        answer = answer => Ok(answer.map_err(failed)?.status().as_u16()),
+        answer = answer => Ok(answer.map_err(|error| failed(&error))?.status().as_u16()),
         ended = connection => Err(ended.map_or_else(failed, |()| Failure::Cut(String::new()))),
     }
 }
@@ -44,7 +44,7 @@ fn request(probe: &Probe, address: SocketAddr) -> Result<Request<()>, Failure> {
     request.body(()).map_err(|error| own(&error))
 }
 
-fn failed(error: h2::Error) -> Failure {
+fn failed(error: &h2::Error) -> Failure {
     match error.get_io() {
         Some(io) => Failure::of_exchange(io),
         None => Failure::NotHttp(error.to_string()),

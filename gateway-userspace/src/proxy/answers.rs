@@ -11,7 +11,6 @@ use super::body::ResponseBody;
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// Seconds.
 const SOON: HeaderValue = HeaderValue::from_static("1");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// An answer after which the connection goes on.
@@ -39,20 +38,20 @@ pub fn last(status: StatusCode) -> Response<ResponseBody> {
 }
 
 /// 200 with a document.
-pub fn json(document: Bytes) -> Response<ResponseBody> {
+pub fn document(media_type: HeaderValue, document: Bytes) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::Document(Some(document)));
-    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
     response
 }
 
 /// The same as the last one of its connection.
-pub fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+pub fn closing<B>(mut response: Response<B>) -> Response<B> {
     response.headers_mut().insert(CONNECTION, CLOSE);
     response
 }
 
 /// The same over HTTP/2, where connections are no concern of an answer (RFC 9113, section 8.2.2).
-pub fn without_connection(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+pub fn without_connection<B>(mut response: Response<B>) -> Response<B> {
     response.headers_mut().remove(CONNECTION);
     response
 }

@@ -6,52 +6,60 @@ use std::{
 };
 
 macro_rules! outcomes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+    ($($(#[$doc:meta])* $name:ident = $word:literal $text:literal,)*) => {
         /// How a connection or a request ended.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Outcome { $($(#[$doc])* $name,)* }
 
         impl Outcome {
-            const ALL: &[(Self, &str)] = &[$((Self::$name, $text),)*];
+            /// Each, with its words for people.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$name, $text),)*];
+
+            /// For programs.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
         }
     };
 }
 
 outcomes! {
     /// A connection was accepted.
-    Connection = "connections",
+    Connection = "connection" "connections",
     /// A connection was closed at once: too many in all or of its source.
-    TooManyConnections = "over the connection limit",
+    TooManyConnections = "too_many_connections" "over the connection limit",
     /// A connection was cut, at the end of a drain or of the proxy.
-    Cut = "cut at the end",
+    Cut = "cut" "cut at the end",
     /// A source that has to begin with the PROXY protocol did not.
-    ProxyHeaderRefused = "without a PROXY protocol header",
+    ProxyHeaderRefused = "proxy_header_refused" "without a PROXY protocol header",
     /// The ClientHello had no name, or an unknown one.
-    NameRefused = "names refused in TLS",
+    NameRefused = "name_refused" "names refused in TLS",
     /// The handshake failed or took too long.
-    HandshakeFailed = "handshakes failed",
+    HandshakeFailed = "handshake_failed" "handshakes failed",
     /// The gate refused a request, or its body never became whole: 400, 405, 408, 414, 417, 431, 501, 505.
-    Refused = "requests refused",
+    Refused = "refused" "requests refused",
     /// 421
-    Misdirected = "misdirected requests",
+    Misdirected = "misdirected" "misdirected requests",
     /// The status path.
-    Status = "status requests",
+    Status = "status" "status requests",
     /// A balancer asked about flows.
-    Observed = "questions of balancers",
+    Observed = "observed" "questions of balancers",
     /// 308
-    Redirected = "redirects",
+    Redirected = "redirected" "redirects",
     /// 404: no route, or a probe for something else.
-    NotFound = "without a route",
+    NotFound = "not_found" "without a route",
     /// A connection was passed through to an upstream.
-    PassedThrough = "passed through",
+    PassedThrough = "passed_through" "passed through",
     /// An upstream's answer was passed on.
-    Forwarded = "forwarded",
+    Forwarded = "forwarded" "forwarded",
     /// 502
-    UpstreamFailed = "upstream failures",
+    UpstreamFailed = "upstream_failed" "upstream failures",
     /// 504
-    UpstreamTimeout = "upstream timeouts",
+    UpstreamTimeout = "upstream_timeout" "upstream timeouts",
     /// 503: an upstream's limits.
-    UpstreamBusy = "over an upstream's limits",
+    UpstreamBusy = "upstream_busy" "over an upstream's limits",
+    /// The client was gone, or its connection was cut, before there was an answer.
+    Unanswered = "unanswered" "ended before an answer",
 }
 
 /// One number an [`Outcome`].

@@ -39,7 +39,7 @@ where
         streams::noted(async move {
             let answer = match fields::check(&request, &asker.worker.limits) {
                 Ok(()) => asker.answer(request).await,
-                Err(refusal) => asker.refused(refusal.status()),
+                Err(refusal) => asker.refuse(&request, refusal.status()),
             };
             Ok::<_, Infallible>(answers::without_connection(answer))
         })

@@ -22,6 +22,9 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 /// Nothing has come for so long to a listener that is given up: a handshake that had begun is through.
 const QUIET: Duration = Duration::from_millis(500);
 
+/// How long a line of the access log may wait for others.
+const FLUSH: Duration = Duration::from_millis(250);
+
 /// A queue is not longer; who still comes would keep it full for ever.
 const MOST_WAITING: usize = 4096;
 
@@ -91,6 +94,17 @@ impl Accept {
             }
             Err(error) if is_of_one_connection(&error) => None,
             Err(error) => Some(error),
+        }
+    }
+}
+
+/// Hands lines of the access log over, for the life of the worker.
+pub async fn flush(worker: Arc<Worker>) {
+    let mut ticks = interval(FLUSH);
+    loop {
+        ticks.tick().await;
+        if let Some(log) = &worker.current.load().access_log {
+            log.flush(worker.pool.worker());
         }
     }
 }

@@ -19,8 +19,10 @@ mod http2;
 pub mod limits;
 pub mod linger;
 pub mod listen;
+mod metrics;
 pub mod moved;
 pub mod names;
+pub mod observe;
 pub mod passthrough;
 mod path;
 pub mod probe;
@@ -43,6 +45,14 @@ pub mod worker;
 mod workers;
 
 use std::path::PathBuf;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    /// The text of all metrics.
+    pub(crate) fn metrics() -> String {
+        super::metrics::testing::full().text()
+    }
+}
 
 /// What `gateway proxy` takes.
 #[derive(Debug, clap::Args)]

@@ -16,6 +16,10 @@ use super::{
     gate::Refusal,
     headers::{self, Client},
     host::{self, Asked},
+    observe::{
+        self, Notes, ObservedBody,
+        trace::{self, X_REQUEST_ID},
+    },
     probe,
     routes::{Decision, Door, Rule},
     state::State,
@@ -51,55 +55,63 @@ impl Asker {
         Self { worker, door, port, peer, address, shown: None }
     }
 
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ObservedBody> {
+        let mut seen = observe::Request::begin(&self.worker, &request, self.door, self.peer);
+        let answer = self.answer_and_note(request, seen.notes()).await;
+        seen.answered(answer)
+    }
+
+    async fn answer_and_note(&self, request: Request<Incoming>, notes: &mut Notes) -> Response<ResponseBody> {
         if let Some(status) = Refusal::of(request.method(), request.uri()) {
-            return self.refused(status);
+            return notes.with(Outcome::Refused, answers::last(status));
         }
         let state = self.worker.current.load_full();
         if self.door == Door::Probe {
             if state.routes.probed(request.method(), request.uri()) {
-                return self.counted(Outcome::Status, answers::empty(StatusCode::OK));
+                return notes.with(Outcome::Status, answers::empty(StatusCode::OK));
             }
-            return match probe::answer(&state.asked, &self.worker.port, self.peer, request).await {
-                Some(answer) => self.counted(Outcome::Observed, answer),
-                None => self.counted(Outcome::NotFound, answers::last(StatusCode::NOT_FOUND)),
+            return match probe::answer(&state, &self.worker.port, self.peer, request).await {
+                Some(answer) => notes.with(Outcome::Observed, answer),
+                None => notes.with(Outcome::NotFound, answers::last(StatusCode::NOT_FOUND)),
             };
         }
         let host = host_of(&request);
         let Ok(asked) = host::parse(host.as_bytes()) else {
-            return self.refused(StatusCode::BAD_REQUEST);
+            return notes.with(Outcome::Refused, answers::last(StatusCode::BAD_REQUEST));
         };
         let decision = match &asked {
-            Asked::Name(name) if self.may_ask_for(name) => state
-                .routes
-                .site(self.door, name)
-                .map(|site| site.decide(self.door, name, request.method(), request.uri())),
+            Asked::Name(name) if self.may_ask_for(name) => state.routes.site(self.door, name).map(|site| {
+                notes.host = Some(Arc::clone(&site.traffic));
+                site.decide(self.door, name, request.method(), request.uri())
+            }),
             _ => None,
         };
         match decision {
             None => {
                 let unknown = Unknown { asked: &asked, peer: self.peer, over: "HTTP", port: self.port };
                 self.worker.unknown.note(unknown, &state.routes);
-                self.counted(Outcome::Misdirected, answers::misdirected())
+                notes.with(Outcome::Misdirected, answers::misdirected())
             }
-            Some(Decision::Status) => self.counted(Outcome::Status, answers::empty(StatusCode::OK)),
+            Some(Decision::Status) => notes.with(Outcome::Status, answers::empty(StatusCode::OK)),
             Some(Decision::Redirect(location)) => {
-                self.counted(Outcome::Redirected, answers::redirect(&location))
+                notes.with(Outcome::Redirected, answers::redirect(&location))
             }
-            Some(Decision::NotFound) => {
-                self.counted(Outcome::NotFound, answers::empty(StatusCode::NOT_FOUND))
-            }
-            Some(Decision::Move(moved, rest)) => self.counted(Outcome::Redirected, moved.answer(&rest)),
+            Some(Decision::NotFound) => notes.with(Outcome::NotFound, answers::empty(StatusCode::NOT_FOUND)),
+            Some(Decision::Move(moved, rest)) => notes.with(Outcome::Redirected, moved.answer(&rest)),
             Some(Decision::Ambiguous) => {
-                self.counted(Outcome::Refused, answers::empty(StatusCode::BAD_REQUEST))
+                notes.with(Outcome::Refused, answers::empty(StatusCode::BAD_REQUEST))
             }
-            Some(Decision::Forward(rule, path)) => self.forward(&state, &rule, path, host, request).await,
+            Some(Decision::Forward(rule, path)) => {
+                self.forward(&state, &rule, path, host, request, notes).await
+            }
         }
     }
 
     /// The answer to what is not let in.
-    pub(super) fn refused(&self, status: StatusCode) -> Response<ResponseBody> {
-        self.counted(Outcome::Refused, answers::last(status))
+    pub(super) fn refuse<B>(&self, request: &Request<B>, status: StatusCode) -> Response<ObservedBody> {
+        let mut seen = observe::Request::begin(&self.worker, request, self.door, self.peer);
+        let answer = seen.notes().with(Outcome::Refused, answers::last(status));
+        seen.answered(answer)
     }
 
     /// R43: a request may leave its connection's SNI only for a name that the certificate shown there covers. A client that
@@ -116,20 +128,25 @@ impl Asker {
         rule: &Rule,
         path: Option<PathAndQuery>,
         host: HeaderValue,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
+        notes: &mut Notes,
     ) -> Response<ResponseBody> {
         let Worker { limits, pool, .. } = &*self.worker;
+        let id = trace::identify(request.headers_mut(), &self.worker.ids);
         let request = self.to_upstream(rule, path, request, host);
+        notes.id = Some(id.clone());
         match exchange(&rule.cluster, request, pool, &state.connector, limits.upstream_answer).await {
             Ok((response, lease)) => {
                 let (mut head, body) = response.into_parts();
                 headers::to_client(&mut head.headers);
+                head.headers.entry(X_REQUEST_ID).or_insert(id);
                 rule.response_fields.apply(&mut head.headers);
+                notes.upstream = Some(lease.upstream());
                 head.version = Version::HTTP_11;
                 let body = UpstreamBody::new(body, lease, limits.upstream_stall);
-                self.counted(Outcome::Forwarded, Response::from_parts(head, ResponseBody::Upstream(body)))
+                notes.with(Outcome::Forwarded, Response::from_parts(head, ResponseBody::Upstream(body)))
             }
-            Err(fault) => self.failed(rule, &fault),
+            Err(fault) => self.failed(rule, &fault, notes),
         }
     }
 
@@ -162,22 +179,17 @@ impl Asker {
         Request::from_parts(head, body)
     }
 
-    fn failed(&self, rule: &Rule, fault: &Fault) -> Response<ResponseBody> {
+    fn failed(&self, rule: &Rule, fault: &Fault, notes: &mut Notes) -> Response<ResponseBody> {
         let status = fault.status();
         let outcome = match status {
             StatusCode::GATEWAY_TIMEOUT => Outcome::UpstreamTimeout,
             StatusCode::BAD_GATEWAY => Outcome::UpstreamFailed,
-            StatusCode::SERVICE_UNAVAILABLE => return self.counted(Outcome::UpstreamBusy, answers::busy()),
-            _ => return self.refused(status),
+            StatusCode::SERVICE_UNAVAILABLE => return notes.with(Outcome::UpstreamBusy, answers::busy()),
+            _ => return notes.with(Outcome::Refused, answers::last(status)),
         };
         log::debug!("route {}: {fault}", rule.path);
         // The client's connection is as good as before; if its body was not read to the end, hyper ends it.
-        self.counted(outcome, answers::empty(status))
-    }
-
-    fn counted(&self, outcome: Outcome, response: Response<ResponseBody>) -> Response<ResponseBody> {
-        self.worker.counters.count(outcome);
-        response
+        notes.with(outcome, answers::empty(status))
     }
 }
 

@@ -7,11 +7,12 @@ use http::{HeaderName, HeaderValue, Method, Uri, uri::PathAndQuery};
 use super::{
     moved::Moved,
     names::Names,
+    observe::{HostTraffic, Traffic},
     passthrough::Through,
     path,
     upstream::{Cluster, Upstreams},
 };
-use crate::model::{Action, Backend, Endpoint, FieldChanges, Model, Prefix, Role, Route};
+use crate::model::{Action, Backend, Endpoint, FieldChanges, HostPattern, Model, Prefix, Role, Route};
 
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
@@ -46,13 +47,17 @@ struct Name {
     through: Option<Arc<Through>>,
 }
 
-/// A role's routes.
+/// Paths and what becomes of requests below them, the longest first.
+type Rules = Arc<[(String, Then)]>;
+
+/// A name of a role, and the role's routes.
 #[derive(Debug)]
 pub struct Site {
     /// Whose names these are.
     pub role: Role,
-    /// Path and what becomes of requests below it, the longest first.
-    rules: Vec<(String, Then)>,
+    /// What is asked of the name.
+    pub traffic: Arc<HostTraffic>,
+    rules: Rules,
 }
 
 /// What becomes of requests below a path.
@@ -95,19 +100,21 @@ pub enum Decision {
 
 impl Routes {
     /// Of a configuration, to these upstreams.
-    pub fn new(model: &Model, upstreams: &Upstreams) -> Self {
-        let sites = model.endpoints.iter().map(|endpoint| {
-            let name = Name { site: Arc::new(Site::new(endpoint, upstreams)), through: None };
-            (&endpoint.hosts, name)
-        });
-        let through = model.passthrough.iter().map(|endpoint| {
-            let site = Arc::new(Site { role: endpoint.role, rules: Vec::new() });
-            (&endpoint.hosts, Name { site, through: Some(Arc::new(Through::new(endpoint, upstreams))) })
-        });
-        let names = sites
-            .chain(through)
-            .flat_map(|(hosts, name)| hosts.iter().map(move |host| (host.clone(), name.clone())))
-            .collect();
+    pub fn new(model: &Model, upstreams: &Upstreams, traffic: &Traffic) -> Self {
+        let mut names = Vec::new();
+        let mut add = |role, host: &HostPattern, rules: &Rules, through: Option<&Arc<Through>>| {
+            let site = Site { role, traffic: traffic.host(role, host), rules: Arc::clone(rules) };
+            names.push((host.clone(), Name { site: Arc::new(site), through: through.cloned() }));
+        };
+        for endpoint in &model.endpoints {
+            let rules = rules(endpoint, upstreams);
+            endpoint.hosts.iter().for_each(|host| add(endpoint.role, host, &rules, None));
+        }
+        for endpoint in &model.passthrough {
+            let (none, through) = (Rules::default(), Arc::new(Through::new(endpoint, upstreams)));
+            endpoint.hosts.iter().for_each(|host| add(endpoint.role, host, &none, Some(&through)));
+        }
+        let names = names.into_iter().collect();
         Self { names, probe_path: model.probe.path.clone() }
     }
 
@@ -143,18 +150,17 @@ impl Routes {
     }
 }
 
-impl Site {
-    fn new(endpoint: &Endpoint, upstreams: &Upstreams) -> Self {
-        let then = |route: &Route| match &route.action {
-            Action::Forward(backend) => Then::Forward(Arc::new(Rule::new(route, backend, upstreams))),
-            Action::Redirect(redirect) => Then::Move(Arc::new(Moved::new(redirect, &route.response_headers))),
-        };
-        let mut rules: Vec<_> =
-            endpoint.routes.iter().map(|route| (route.path.clone(), then(route))).collect();
-        rules.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
-        Self { role: endpoint.role, rules }
-    }
+fn rules(endpoint: &Endpoint, upstreams: &Upstreams) -> Rules {
+    let then = |route: &Route| match &route.action {
+        Action::Forward(backend) => Then::Forward(Arc::new(Rule::new(route, backend, upstreams))),
+        Action::Redirect(redirect) => Then::Move(Arc::new(Moved::new(redirect, &route.response_headers))),
+    };
+    let mut rules: Vec<_> = endpoint.routes.iter().map(|route| (route.path.clone(), then(route))).collect();
+    rules.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+    rules.into()
+}
 
+impl Site {
     /// What becomes of a request for `name`, one of this site's.
     pub fn decide(&self, door: Door, name: &str, method: &Method, uri: &Uri) -> Decision {
         if door == Door::Redirect {
@@ -225,14 +231,15 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{CertificateFiles, Redirect, Rest},
+        model::{CertificateFiles, HostPattern, Redirect, Rest},
         proxy::limits::Limits,
     };
 
     fn site_of(role: Role, routes: Vec<Route>) -> Site {
         let certificate = CertificateFiles { chain: "chain".into(), key: "key".into() };
         let endpoint = Endpoint { role, hosts: vec![], certificate, routes };
-        Site::new(&endpoint, &Upstreams::new(1, &Limits::default()))
+        let traffic = Traffic::new(1).host(role, &HostPattern::Exact("api.contoso.com".into()));
+        Site { role, traffic, rules: rules(&endpoint, &Upstreams::new(1, &Limits::default())) }
     }
 
     fn route(path: &str, action: Action) -> Route {

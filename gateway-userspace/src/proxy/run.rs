@@ -23,10 +23,9 @@ use super::{
     probe::{self, BalancerAt},
     serve::Service,
     signals::Signals,
-    state::State,
+    state::{Known, State},
     tls::Tickets,
     upgrade::Upgrade,
-    upstream::Upstreams,
     worker::Current,
 };
 use crate::{
@@ -79,8 +78,8 @@ pub(super) fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
     };
     let tickets = Arc::new(tickets.context("cannot make keys for session tickets")?);
     let keys: Arc<dyn ProducesTickets> = Arc::<Tickets>::clone(&tickets);
-    let upstreams = Upstreams::new(workers, &limits);
-    let state = State::load(&model, probe::Asked::of(&model, me, balancer), &keys, &limits, &upstreams)?;
+    let known = Known::nothing(workers, &limits);
+    let state = State::load(&model, probe::Asked::of(&model, me, balancer), &keys, &limits, &known)?;
     let addresses = bind::addresses(&model, me);
     let proxy = Proxy {
         config: args.config.clone(),
@@ -161,8 +160,8 @@ impl Proxy {
         let me = find(&model, &self.instance)?;
         let keys: Arc<dyn ProducesTickets> = Arc::<Tickets>::clone(&self.tickets);
         let asked = probe::Asked::of(&model, me, self.balancer);
-        let upstreams = Arc::clone(&self.current.load().upstreams);
-        let state = State::load(&model, asked, &keys, &self.limits, &upstreams)?;
+        let known = self.current.load().known.clone();
+        let state = State::load(&model, asked, &keys, &self.limits, &known)?;
         let addresses = bind::addresses(&model, me);
         if addresses != self.addresses {
             log::warn!(
@@ -174,6 +173,7 @@ impl Proxy {
         }
         life.file(drain(&model, me), Instant::now());
         self.current.store(Arc::new(state));
+        known.traffic.forget_what_is_gone();
         Ok(())
     }
 }

@@ -86,8 +86,9 @@ impl Service {
             let (current, limits) = (Arc::clone(&proxy.current), Arc::clone(&proxy.limits));
             Arc::new(Worker::new(current, limits, proxy.via.clone(), Arc::clone(&port)))
         };
-        let workers = (0..proxy.workers).map(|_| worker()).collect();
-        tokio::spawn(upstream::watch(Arc::clone(&proxy.current.load().upstreams)));
+        let workers: Vec<_> = (0..proxy.workers).map(|_| worker()).collect();
+        port.tell_of(&workers);
+        tokio::spawn(upstream::watch(Arc::clone(&proxy.current.load().known.upstreams)));
         let workers = Workers::start(workers, bound, &orders).await?;
         if let Some(predecessor) = predecessor {
             predecessor.serving().context("cannot take over")?;

@@ -1,18 +1,23 @@
 //! What a configuration comes to: built whole, then swapped in, so that no request ever sees half of it.
 
-use std::sync::Arc;
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
 use rustls::server::ProducesTickets;
 
 use super::{
     arrival::Arrivals,
     limits::Limits,
+    observe::{AccessLog, Traffic},
     probe::Asked,
     routes::Routes,
     tls::{CertificateError, Certificates, Served},
     upstream::{Connector, TrustError, Upstreams, client_config},
 };
-use crate::model::{Model, NoSni, Route};
+use crate::model::{self, Model, NoSni, Route};
 
 /// Names, routes, certificates.
 pub struct State {
@@ -28,8 +33,45 @@ pub struct State {
     pub asked: Asked,
     /// The way to upstreams.
     pub connector: Connector,
-    /// What is known of them, for all configurations of the process.
+    /// Where requests are written to, if anywhere.
+    pub access_log: Option<Arc<AccessLog>>,
+    /// What is known for all configurations of the process.
+    pub known: Known,
+}
+
+/// What outlives a configuration.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Of upstreams.
     pub upstreams: Arc<Upstreams>,
+    /// Of names.
+    pub traffic: Arc<Traffic>,
+    access_log: Arc<Mutex<Weak<AccessLog>>>,
+    workers: usize,
+}
+
+impl Known {
+    /// Nothing yet.
+    pub fn nothing(workers: usize, limits: &Limits) -> Self {
+        Self {
+            upstreams: Upstreams::new(workers, limits),
+            traffic: Arc::new(Traffic::new(workers)),
+            access_log: Arc::default(),
+            workers,
+        }
+    }
+
+    /// The one that is open, if it is as the configuration has it, else a new one.
+    fn access_log(&self, settings: &model::AccessLog) -> Result<Arc<AccessLog>, StateError> {
+        let mut open = self.access_log.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = open.upgrade().filter(|open| open.is_as(settings)) {
+            return Ok(open);
+        }
+        let failed = |source| StateError::AccessLog { path: settings.path.clone(), source };
+        let new = AccessLog::open(settings, self.workers).map_err(failed)?;
+        *open = Arc::downgrade(&new);
+        Ok(new)
+    }
 }
 
 /// Why a configuration cannot be served.
@@ -41,30 +83,40 @@ pub enum StateError {
     /// Towards upstreams.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The log.
+    #[error("cannot open the access log {path}")]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl State {
     /// Reads the certificates and makes everything else from the configuration.
     ///
     /// # Errors
-    /// A certificate that cannot be used.
+    /// A certificate that cannot be used, an access log that cannot be opened.
     pub fn load(
         model: &Model,
         asked: Asked,
         tickets: &Arc<dyn ProducesTickets>,
         limits: &Limits,
-        upstreams: &Arc<Upstreams>,
+        known: &Known,
     ) -> Result<Self, StateError> {
         let mut used = model.endpoints.iter().flat_map(|e| &e.routes).flat_map(Route::upstreams);
         let tls = used.any(|u| u.scheme.is_tls()).then(client_config).transpose()?;
         Ok(Self {
-            routes: Routes::new(model, upstreams),
+            routes: Routes::new(model, &known.upstreams, &known.traffic),
             certificates: Served::load(model, tickets)?,
             arrivals: Arrivals::new(model),
             asked,
             no_sni: model.proxy.no_sni,
             connector: Connector::new(tls, limits),
-            upstreams: Arc::clone(upstreams),
+            access_log: model.proxy.access_log.as_ref().map(|log| known.access_log(log)).transpose()?,
+            known: known.clone(),
         })
     }
 }

@@ -6,8 +6,8 @@ use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 
 use super::{
-    counters::Counters, headers::Via, limits::Limits, probe::Port, sources::Sources, state::State,
-    unknown::UnknownLog, upstream::Pool,
+    counters::Counters, headers::Via, limits::Limits, observe::trace, probe::Port, sources::Sources,
+    state::State, unknown::UnknownLog, upstream::Pool,
 };
 
 /// The configuration that is served now.
@@ -25,6 +25,8 @@ pub struct Worker {
     pub(super) port: Arc<Port>,
     pub(super) counters: Counters,
     pub(super) unknown: UnknownLog,
+    /// Of requests' identifiers.
+    pub(super) ids: trace::Source,
     pub(super) http: http1::Builder,
 }
 
@@ -41,10 +43,11 @@ impl Worker {
         Self {
             via,
             port,
-            pool: Pool::new(Arc::clone(&current.load().upstreams)),
+            pool: Pool::new(Arc::clone(&current.load().known.upstreams)),
             sources: Arc::new(Sources::new(limits.connections, limits.connections_per_source)),
             counters: Counters::default(),
             unknown: UnknownLog::default(),
+            ids: trace::Source::default(),
             http,
             limits,
             current,

@@ -127,6 +127,7 @@ fn work(
         }
         drop(alive);
         tokio::spawn(listen::sweep(Arc::clone(worker)));
+        tokio::spawn(listen::flush(Arc::clone(worker)));
         tokio::spawn(async move { pulse.beat().await });
         let Signs { serves, _ends } = signs;
         serves.send(()).await.context("the proxy ended while a worker started")?;

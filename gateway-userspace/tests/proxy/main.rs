@@ -9,6 +9,7 @@ mod gate;
 mod http2;
 mod multiplexed;
 mod names;
+mod observe;
 mod passthrough;
 mod pools;
 mod proxy_protocol;

@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     client::{Client, get, post, whole},
-    support::{API, LONG, Recorder, Setup, until},
+    support::{API, LONG, Recorder, Setup, until, without_ids},
 };
 
 const URI: &str = "https://api.contoso.com/";
@@ -102,6 +102,7 @@ async fn clients_of_both_versions_share_a_connection() {
     assert_eq!(request.uri(), "http://api.contoso.com:8443/a?b");
     let mut seen: Vec<_> =
         request.headers().iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
+    seen.retain(|field| !without_ids(field).is_empty());
     seen.sort();
     let expected = [
         "via: 2.0 gw-1",

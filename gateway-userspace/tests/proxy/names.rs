@@ -1,6 +1,6 @@
 //! Who is answered, over TLS and over HTTP, and what everybody else gets.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use gateway_userspace::{
     model::{HostPattern, NoSni, Role},
@@ -253,14 +253,14 @@ async fn a_key_that_does_not_fit_is_refused_with_both_files_named() {
     let mut model = proxy.model.clone();
     model.endpoints[0].certificate.key = model.endpoints[1].certificate.key.clone();
     let limits = gateway_userspace::proxy::limits::Limits::default();
-    let upstreams = Arc::clone(&proxy.current.load().upstreams);
-    let error = State::load(&model, asked(&model), &proxy.tickets, &limits, &upstreams)
+    let known = proxy.current.load().known.clone();
+    let error = State::load(&model, asked(&model), &proxy.tickets, &limits, &known)
         .err()
         .expect("a wrong key must not load")
         .to_string();
     assert!(error.contains("gateway.pem") && error.contains("portal.key"), "{error}");
     model.endpoints[0].certificate.chain = "/nonexistent/chain.pem".into();
-    let error = State::load(&model, asked(&model), &proxy.tickets, &limits, &upstreams)
+    let error = State::load(&model, asked(&model), &proxy.tickets, &limits, &known)
         .err()
         .expect("a missing file must not load")
         .to_string();

@@ -6,7 +6,7 @@ use gateway_userspace::{
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::support::{Recorder, Running, Setup};
+use crate::support::{Recorder, Running, Setup, without_ids};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: theirs\r\nX-Kept: 1\r\n\r\nok";
 
@@ -33,7 +33,7 @@ async fn with(upstream: &Recorder, change: impl Fn(&mut Route, &mut Backend)) ->
 }
 
 fn lines(text: &str) -> Vec<String> {
-    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let mut lines: Vec<_> = without_ids(text).lines().map(str::to_owned).collect();
     lines.sort();
     lines
 }

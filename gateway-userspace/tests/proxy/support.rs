@@ -9,21 +9,21 @@ use std::{
 use arc_swap::ArcSwap;
 use gateway_userspace::{
     model::{
-        Action, AdminState, Affinity, Backend, Balance, Balancer, CertificateFiles, Endpoint, FieldChanges,
-        Forwarding, HealthCheck, HostPattern, Instance, InstanceName, Interfaces, Location, Mode, Model,
-        Network, NoSni, Passthrough, Probe, Proxy, Role, Route, Service, Upstream, UpstreamLimits,
-        UpstreamScheme, Vips,
+        AccessLog, AccessLogFormat, Action, AdminState, Affinity, Backend, Balance, Balancer,
+        CertificateFiles, Endpoint, FieldChanges, Forwarding, HealthCheck, HostPattern, Instance,
+        InstanceName, Interfaces, Location, Mode, Model, Network, NoSni, Passthrough, Probe, Proxy, Role,
+        Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
     },
     proxy::{
         course::Course,
         headers::Via,
         limits::Limits,
-        listen::listen,
+        listen::{flush, listen},
         probe::{Asked, BalancerAt, Port, Told},
         routes::Door,
-        state::State,
+        state::{Known, State},
         tls::Tickets,
-        upstream::{self, Connector, Upstreams},
+        upstream::{self, Connector},
         worker::{Current, Worker},
     },
 };
@@ -84,6 +84,8 @@ pub(crate) struct Setup {
     pub(crate) passthrough: Vec<Passthrough>,
     /// Whose connections begin with the PROXY protocol.
     pub(crate) proxy_protocol_from: Vec<IpNet>,
+    /// Whether one is written, to `access.log` in the folder.
+    pub(crate) access_log: bool,
 }
 
 impl Setup {
@@ -98,6 +100,7 @@ impl Setup {
             upstream_scheme: UpstreamScheme::Http,
             passthrough: vec![],
             proxy_protocol_from: vec![],
+            access_log: false,
             gateway_hosts: vec![
                 HostPattern::Exact(API.into()),
                 HostPattern::Wildcard("api.contoso.com".into()),
@@ -117,17 +120,19 @@ impl Setup {
         let model = self.model(&folder, &issuer);
 
         let tickets: Arc<dyn ProducesTickets> = Arc::new(Tickets::new().unwrap());
-        let upstreams = Upstreams::new(1, &self.limits);
-        tokio::spawn(upstream::watch(Arc::clone(&upstreams)));
-        let mut state = State::load(&model, asked(&model), &tickets, &self.limits, &upstreams).unwrap();
+        let known = Known::nothing(1, &self.limits);
+        tokio::spawn(upstream::watch(Arc::clone(&known.upstreams)));
+        let mut state = State::load(&model, asked(&model), &tickets, &self.limits, &known).unwrap();
         let trust = Arc::new(client_config(ca.der()));
         state.connector = Connector::new(Some(trust), &self.limits);
         let current = Arc::new(ArcSwap::from_pointee(state));
         let via = Via::new("gw-1").unwrap();
         let (tell, told) = mpsc::channel(4);
         let port = Arc::new(Port::new(tell));
-        let worker = Worker::new(Arc::clone(&current), Arc::new(self.limits), via, port);
+        let worker = Worker::new(Arc::clone(&current), Arc::new(self.limits), via, Arc::clone(&port));
         let worker = Arc::new(worker);
+        port.tell_of(&[Arc::clone(&worker)]);
+        tokio::spawn(flush(Arc::clone(&worker)));
         let (stop, stopped) = watch::channel(Course::default());
         let (alive_here, alive) = mpsc::channel(1);
         let mut addresses = Vec::new();
@@ -218,6 +223,12 @@ impl Setup {
                 no_sni: self.no_sni,
                 redirect_http: true,
                 proxy_protocol_from: self.proxy_protocol_from.clone(),
+                access_log: self.access_log.then(|| AccessLog {
+                    path: folder.path().join("access.log"),
+                    format: AccessLogFormat::Json,
+                    query: false,
+                }),
+                metrics_sources: vec!["127.0.0.0/8".parse().unwrap()],
             },
         }
     }
@@ -255,8 +266,8 @@ impl Running {
 
     /// As SIGHUP does with a changed file.
     pub(crate) fn reload(&self, model: &Model) {
-        let upstreams = Arc::clone(&self.current.load().upstreams);
-        let state = State::load(model, asked(model), &self.tickets, &Limits::default(), &upstreams).unwrap();
+        let known = self.current.load().known.clone();
+        let state = State::load(model, asked(model), &self.tickets, &Limits::default(), &known).unwrap();
         self.current.store(Arc::new(state));
     }
 
@@ -507,6 +518,13 @@ fn request_end(bytes: &[u8]) -> Option<usize> {
     }
     let end = head + length.map_or(0, Result::unwrap);
     (bytes.len() >= end).then_some(end)
+}
+
+/// Without the fields that are other for each request.
+pub(crate) fn without_ids(message: &str) -> String {
+    let fields = ["x-request-id: ", "traceparent: "];
+    let is_one = |line: &&str| fields.iter().any(|field| line.starts_with(field));
+    message.split_inclusive("\r\n").filter(|line| !is_one(line)).collect()
 }
 
 pub(crate) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

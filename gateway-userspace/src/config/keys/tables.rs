@@ -467,6 +467,50 @@ pub const TABLES: &[Table] = &[
                 r#"["10.0.3.0/28"]"#,
                 "Proxies whose connections begin with the PROXY protocol, version 1 or 2: the client that they name counts as the client. From these it is required, from others it is never read. Not for the probe's port.",
             ),
+            key(
+                "access_log",
+                Inner("proxy.access_log"),
+                Described("none is written"),
+                r#"{ path = "/var/log/gateway/access.log" }"#,
+                "A line for each request.",
+            ),
+            key(
+                "metrics_sources",
+                Texts("a prefix"),
+                Written("[]"),
+                r#"["10.0.3.0/24"]"#,
+                "Who may read an instance's metrics, `http://DIP:probe.port/metrics`, besides its balancers (`balancer.address`, or where \
+                 that is empty `network.subnet`).",
+            ),
+        ],
+    },
+    Table {
+        name: "proxy.access_log",
+        heading: "[proxy.access_log]",
+        meaning: "Lines are written some at a time, within a second; where the disk is slower than requests come, lines are lost and \
+                  counted, and no request waits. A file that was put away (logrotate) is made anew within a second, without a signal.",
+        keys: &[
+            key(
+                "path",
+                Text("a path"),
+                Required,
+                r#""/var/log/gateway/access.log""#,
+                "The file, mode 0640 where it is made. Relative to this file's folder.",
+            ),
+            key(
+                "format",
+                Word(&["json", "combined"]),
+                Written(r#""json""#),
+                r#""combined""#,
+                "An object a line, or what Apache and nginx call combined.",
+            ),
+            key(
+                "query",
+                Switch,
+                Written("false"),
+                "true",
+                "Whether query strings are written, also those of `Referer`. They may have secrets in them.",
+            ),
         ],
     },
     Table {

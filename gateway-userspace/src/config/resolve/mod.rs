@@ -16,11 +16,14 @@ use std::path::Path;
 use super::{
     code::{Code, Severity},
     fault::{Fault, Problem, Span},
-    file::{Endpoint, File},
+    file::{self, Endpoint, File},
     keys,
     read::Key,
 };
-use crate::model::{CertificateFiles, HostPattern, Mode, Model, Network, NoSni, Proxy, Role, Service, Vips};
+use crate::model::{
+    AccessLog, AccessLogFormat, CertificateFiles, HostPattern, Mode, Model, Network, NoSni, Proxy, Role,
+    Service, Vips,
+};
 
 /// What a file comes to.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     snat(file, faults);
     let endpoints::Endpoints { endpoints, passthrough, certificates } =
         endpoints::resolve(file, service.as_ref(), folder, faults);
-    let proxy = proxy(file, faults);
+    let proxy = proxy(file, folder, faults);
     let probe = probe_vip::complete(probe, file, (&vip, &instances), (&endpoints, &proxy), faults);
     warn(file, &vip, faults);
 
@@ -91,7 +94,7 @@ fn service(file: &File, faults: &mut Vec<Fault>) -> Option<Service> {
     Some(Service { name, suffix, mode: file.service.mode.value_or(Mode::Internal) })
 }
 
-fn proxy(file: &File, faults: &mut Vec<Fault>) -> Proxy {
+fn proxy(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Proxy {
     let no_sni = file.proxy.no_sni.value_or(NoSni::Reject);
     let gateway = may_have(file, Role::Gateway, |endpoint| !endpoint.is_passthrough());
     if let (NoSni::DefaultCertificate, false, Some(at)) = (no_sni, gateway, file.proxy.no_sni.span()) {
@@ -107,7 +110,17 @@ fn proxy(file: &File, faults: &mut Vec<Fault>) -> Proxy {
         no_sni,
         redirect_http: file.proxy.redirect_http.value_or(true),
         proxy_protocol_from: list(&file.proxy.proxy_protocol_from),
+        access_log: file.proxy.access_log.as_ref().and_then(|log| access_log(log, folder, faults)),
+        metrics_sources: list(&file.proxy.metrics_sources),
     }
+}
+
+fn access_log(log: &file::AccessLog, folder: &Path, faults: &mut Vec<Fault>) -> Option<AccessLog> {
+    Some(AccessLog {
+        path: folder.join(required(&log.path, "proxy.access_log.path", &log.at, faults)?),
+        format: log.format.value_or(AccessLogFormat::Json),
+        query: log.query.value_or(false),
+    })
 }
 
 fn snat(file: &File, faults: &mut Vec<Fault>) {

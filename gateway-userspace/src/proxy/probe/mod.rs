@@ -3,20 +3,26 @@
 mod drain;
 mod flows;
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock, Weak},
+};
 
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 pub use self::drain::Told;
 use self::flows::Flows;
-use super::{answers, body::ResponseBody};
+use super::{answers, body::ResponseBody, metrics::Snapshot, state::State, worker::Worker};
 use crate::{
     model::{Instance, InstanceName, Model},
     plan::Served,
 };
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const OPENMETRICS: HeaderValue = HeaderValue::from_static(crate::metrics::CONTENT_TYPE);
 
 /// What of a configuration the answers here depend on.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub struct Asked {
     balancers: Vec<IpAddr>,
     /// Who may ask for flows.
     observers: Vec<IpNet>,
+    /// Who may ask for metrics besides.
+    scrapers: Vec<IpNet>,
 }
 
 /// Whether the balancer runs on the instance's own host, from whose addresses it asks then.
@@ -53,11 +61,16 @@ impl Asked {
                 hosts.collect()
             },
             balancers,
+            scrapers: model.proxy.metrics_sources.clone(),
         }
     }
 
     fn may_observe(&self, peer: IpAddr) -> bool {
         self.observers.iter().any(|network| network.contains(&peer))
+    }
+
+    fn may_scrape(&self, peer: IpAddr) -> bool {
+        self.may_observe(peer) || self.scrapers.iter().any(|network| network.contains(&peer))
     }
 }
 
@@ -66,12 +79,26 @@ impl Asked {
 pub struct Port {
     flows: Flows,
     told: mpsc::Sender<Told>,
+    /// All of them, for metrics.
+    workers: OnceLock<Vec<Weak<Worker>>>,
 }
 
 impl Port {
     /// What balancers say of drains goes to `told`.
     pub fn new(told: mpsc::Sender<Told>) -> Self {
-        Self { flows: Flows::default(), told }
+        Self { flows: Flows::default(), told, workers: OnceLock::new() }
+    }
+}
+
+impl Port {
+    /// Whose counts are told. The first word counts.
+    pub fn tell_of(&self, workers: &[Arc<Worker>]) {
+        self.workers.get_or_init(|| workers.iter().map(Arc::downgrade).collect());
+    }
+
+    fn metrics(&self, state: &State) -> String {
+        let workers: Vec<_> = self.workers.get().into_iter().flatten().filter_map(Weak::upgrade).collect();
+        Snapshot::of(&workers, state).text()
     }
 }
 
@@ -80,12 +107,14 @@ impl Port {
 enum Question<'a> {
     Flows(Option<&'a str>),
     Drain,
+    Metrics,
 }
 
 impl<'a> Question<'a> {
     fn of(method: &Method, uri: &'a Uri) -> Option<Self> {
         match (method, uri.path()) {
             (&Method::GET, "/flows") => Some(Self::Flows(uri.query())),
+            (&Method::GET, "/metrics") => Some(Self::Metrics),
             (&Method::PUT | &Method::DELETE, "/drain") => Some(Self::Drain),
             _ => None,
         }
@@ -94,18 +123,19 @@ impl<'a> Question<'a> {
 
 /// The answer to `peer`. None: there is no such path for it.
 pub(super) async fn answer(
-    asked: &Asked,
+    state: &State,
     port: &Port,
     peer: IpAddr,
     request: Request<Incoming>,
 ) -> Option<Response<ResponseBody>> {
+    let asked = &state.asked;
     let (head, body) = request.into_parts();
     let bad = || Some(answers::last(StatusCode::BAD_REQUEST));
     match Question::of(&head.method, &head.uri)? {
         Question::Flows(query) if asked.may_observe(peer) => {
             let Some(affinity) = flows::affinity(query) else { return bad() };
             Some(match port.flows.report(&asked.name, &asked.served, affinity).await {
-                Ok(report) => answers::json(report),
+                Ok(report) => answers::document(JSON, report),
                 Err(error) => {
                     log::warn!("cannot report living flows: {:#}", anyhow::Error::from(error));
                     answers::empty(StatusCode::SERVICE_UNAVAILABLE)
@@ -118,7 +148,10 @@ pub(super) async fn answer(
             let _gone = port.told.send(order).await;
             Some(answers::empty(StatusCode::NO_CONTENT))
         }
-        Question::Flows(_) | Question::Drain => None,
+        Question::Metrics if asked.may_scrape(peer) => {
+            Some(answers::document(OPENMETRICS, port.metrics(state).into()))
+        }
+        Question::Flows(_) | Question::Drain | Question::Metrics => None,
     }
 }
 
@@ -153,6 +186,7 @@ mod tests {
     fn a_question_is_a_method_and_a_path() {
         let of = |method, uri: &str| Question::of(&method, &uri.parse().unwrap()).is_some();
         assert!(of(Method::GET, "/flows?affinity=five-tuple"));
+        assert!(of(Method::GET, "/metrics") && !of(Method::POST, "/metrics"));
         assert!(!of(Method::POST, "/flows"));
         assert!(!of(Method::GET, "/flows/"));
         assert!(of(Method::PUT, "/drain") && of(Method::DELETE, "/drain"));

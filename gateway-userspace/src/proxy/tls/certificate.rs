@@ -28,6 +28,7 @@ pub struct Served {
     /// For the handshake.
     pub config: Arc<ServerConfig>,
     covers: Names<()>,
+    expires_at: i64,
 }
 
 /// The certificate of every role that has an endpoint.
@@ -87,6 +88,11 @@ pub enum CertificateError {
 }
 
 impl Served {
+    /// Unix seconds.
+    pub fn expires_at(&self) -> i64 {
+        self.expires_at
+    }
+
     /// Whether the certificate is good for `name`: then a request for it may come on this connection (RFC 9113, section 9.1.1).
     pub fn covers(&self, name: &str) -> bool {
         self.covers.get(name).is_some()
@@ -126,6 +132,7 @@ impl Served {
             .map_err(|_| CertificateError::X509 { role, path: chain.clone() })?;
         let covers = names(&parsed);
         warn(endpoint, &parsed, &covers);
+        let expires_at = parsed.validity().not_after.timestamp();
 
         let provider = Arc::new(aws_lc_rs::default_provider());
         let certified = CertifiedKey::from_der(certificates, private, &provider).map_err(|source| {
@@ -139,7 +146,7 @@ impl Served {
         config.ticketer = Arc::clone(tickets);
         // Its sessions would be lost with each reload; tickets are not.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config), covers })
+        Ok(Self { config: Arc::new(config), covers, expires_at })
     }
 }
 

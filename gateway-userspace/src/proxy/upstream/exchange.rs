@@ -117,6 +117,7 @@ pub async fn exchange(
         }
         match attempt(cluster, choice, request, pool, connector, patience).await {
             Ok((response, lease)) => {
+                lease.flight.part().count_answer(response.status());
                 match response.status().is_server_error() {
                     true => cluster.note_failure(choice, pool),
                     false => cluster.note_success(choice, pool),
@@ -125,6 +126,7 @@ pub async fn exchange(
             }
             Err(failed) => {
                 if failed.fault.is_of_upstream() {
+                    cluster.part(choice, pool).count_failure();
                     cluster.note_failure(choice, pool);
                 }
                 match failed.again {

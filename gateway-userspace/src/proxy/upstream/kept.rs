@@ -131,6 +131,11 @@ impl Pool {
         parts.map(|part| part.kept.lock().len() + part.shared.len()).sum()
     }
 
+    /// Which of the workers it is.
+    pub fn worker(&self) -> usize {
+        self.worker
+    }
+
     /// What records go by.
     pub(super) fn now(&self) -> Duration {
         self.upstreams.now()
@@ -138,6 +143,11 @@ impl Pool {
 }
 
 impl Lease {
+    /// Whom it is with, for people.
+    pub fn upstream(&self) -> Arc<str> {
+        Arc::clone(self.flight.part().name())
+    }
+
     /// The answer is whole. If the request is too, the connection is as good as new; an upstream that answered early may
     /// take the rest of a body for the next request.
     pub fn release(self) {

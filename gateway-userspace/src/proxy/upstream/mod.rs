@@ -21,6 +21,6 @@ pub use self::{
     exchange::{Fault, exchange},
     health::watch,
     kept::{Lease, Pool},
-    peer::Upstreams,
+    peer::{UpstreamSeen, Upstreams},
 };
 pub use crate::trust::{TrustError, client_config};

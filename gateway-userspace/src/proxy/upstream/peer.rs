@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit},
     time::Instant,
@@ -24,7 +25,10 @@ use super::{
 };
 use crate::{
     model::{HealthCheck, Upstream, UpstreamLimits},
-    proxy::limits::Limits,
+    proxy::{
+        limits::Limits,
+        observe::{CLASSES, class},
+    },
 };
 
 /// All of them.
@@ -60,6 +64,10 @@ pub(super) struct Part {
     pub(super) shared: Several,
     in_flight: AtomicU32,
     record: AtomicU64,
+    /// Answers by class of status.
+    answers: [AtomicU64; CLASSES.len()],
+    failures: AtomicU64,
+    name: Arc<str>,
 }
 
 /// A request in flight, and its place where these are limited.
@@ -110,7 +118,8 @@ impl Upstreams {
         if let Some(peer) = peers.get(upstream).and_then(Weak::upgrade) {
             return peer;
         }
-        let parts = (0..self.workers).map(|_| Arc::new(Part::new(self.keep))).collect();
+        let name: Arc<str> = upstream.to_string().into();
+        let parts = (0..self.workers).map(|_| Arc::new(Part::new(self.keep, &name))).collect();
         let peer = Arc::new(Peer { upstream: upstream.clone(), parts });
         peers.retain(|_, peer| peer.strong_count() > 0);
         peers.insert(upstream.clone(), Arc::downgrade(&peer));
@@ -184,13 +193,31 @@ impl Peer {
 }
 
 impl Part {
-    fn new(keep: Keep) -> Self {
+    fn new(keep: Keep, name: &Arc<str>) -> Self {
         Self {
             kept: Kept::new(keep),
             shared: Several::new(keep),
             in_flight: AtomicU32::new(0),
             record: AtomicU64::new(0),
+            answers: Default::default(),
+            failures: AtomicU64::new(0),
+            name: Arc::clone(name),
         }
+    }
+
+    /// The upstream, for people.
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// An answer has come.
+    pub(super) fn count_answer(&self, status: StatusCode) {
+        self.answers[class(status)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// There will be none.
+    pub(super) fn count_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Requests in flight.
@@ -205,6 +232,43 @@ impl Part {
     /// Only its own worker does so: no update is lost.
     pub(super) fn set_record(&self, record: Record) {
         self.record.store(record.to_bits(), Ordering::Relaxed);
+    }
+}
+
+/// What metrics tell of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamSeen {
+    /// `http://10.0.1.20:8080`
+    pub name: Arc<str>,
+    /// Answers by class of status.
+    pub answers: [u64; CLASSES.len()],
+    /// Requests without an answer.
+    pub failures: u64,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Some worker leaves it out after failures.
+    pub is_left_out: bool,
+}
+
+impl Upstreams {
+    /// All that are in use, by name.
+    pub fn seen(&self) -> Vec<UpstreamSeen> {
+        let mut seen: Vec<_> = self.living().iter().map(|peer| peer.seen(self.now())).collect();
+        seen.sort_by(|one, other| one.name.cmp(&other.name));
+        seen
+    }
+}
+
+impl Peer {
+    fn seen(&self, now: Duration) -> UpstreamSeen {
+        let sum = |of: &dyn Fn(&Part) -> u64| self.parts.iter().map(|part| of(part)).sum();
+        UpstreamSeen {
+            name: self.upstream.to_string().into(),
+            answers: std::array::from_fn(|class| sum(&|part| part.answers[class].load(Ordering::Relaxed))),
+            failures: sum(&|part| part.failures.load(Ordering::Relaxed)),
+            in_flight: sum(&|part| part.load().into()),
+            is_left_out: self.parts.iter().any(|part| part.record().is_out(now)),
+        }
     }
 }
 

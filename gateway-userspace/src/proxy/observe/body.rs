@@ -1,0 +1,56 @@
+//! An answer's body on its way to the client: at its end the request is over, and counted and logged.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+
+use super::Request;
+use crate::proxy::body::{BodyError, ResponseBody};
+
+/// A body that is watched.
+pub struct ObservedBody {
+    body: ResponseBody,
+    /// Dropped, it is told that the answer ended there.
+    request: Request,
+}
+
+impl ObservedBody {
+    pub(super) fn new(body: ResponseBody, mut request: Request) -> Self {
+        request.is_whole = body.is_end_stream();
+        Self { body, request }
+    }
+}
+
+impl Body for ObservedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { body, request } = self.get_mut();
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                request.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
+                request.is_whole = body.is_end_stream();
+            }
+            Some(Err(_)) => {}
+            None => request.is_whole = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

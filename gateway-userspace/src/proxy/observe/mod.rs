@@ -1,0 +1,93 @@
+//! What is seen of requests: identifiers, counts, the access log.
+
+mod body;
+mod line;
+mod log;
+mod notes;
+pub mod trace;
+mod traffic;
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use http::{Response, StatusCode};
+
+use self::line::Answered;
+pub use self::{
+    body::ObservedBody,
+    line::Asked,
+    log::AccessLog,
+    notes::Notes,
+    traffic::{BOUNDS, CLASSES, HostTraffic, Sum, Traffic, class},
+};
+use super::{body::ResponseBody, counters::Outcome, routes::Door, worker::Worker};
+
+/// What stands for a status where there was none, as nginx has it.
+const UNANSWERED: u16 = 499;
+
+/// A request from its head to its answer's end. Dropped, it is over.
+pub struct Request {
+    worker: Arc<Worker>,
+    began: Instant,
+    /// Kept for the access log, and where that is.
+    logged: Option<Box<(Arc<AccessLog>, Asked)>>,
+    notes: Notes,
+    /// None before there is an answer.
+    status: Option<StatusCode>,
+    sent: u64,
+    is_whole: bool,
+}
+
+impl Request {
+    /// At its head.
+    pub fn begin<B>(worker: &Arc<Worker>, request: &http::Request<B>, door: Door, client: IpAddr) -> Self {
+        // What balancers ask all the time is no news.
+        let log = if door == Door::Probe { None } else { worker.current.load().access_log.clone() };
+        let asked = |log| {
+            let (method, uri, version) = (request.method(), request.uri(), request.version());
+            Box::new((log, Asked::of(method, uri, version, request.headers(), client)))
+        };
+        Self {
+            worker: Arc::clone(worker),
+            began: Instant::now(),
+            logged: log.map(asked),
+            notes: Notes::default(),
+            status: None,
+            sent: 0,
+            is_whole: false,
+        }
+    }
+
+    /// To be filled in.
+    pub fn notes(&mut self) -> &mut Notes {
+        &mut self.notes
+    }
+
+    /// With its answer, which it goes with.
+    pub fn answered(mut self, response: Response<ResponseBody>) -> Response<ObservedBody> {
+        self.status = Some(response.status());
+        if let Some(outcome) = self.notes.outcome {
+            self.worker.counters.count(outcome);
+        }
+        response.map(|body| ObservedBody::new(body, self))
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        let worker = self.worker.pool.worker();
+        let status = self.status.unwrap_or_else(|| {
+            self.notes.outcome = Some(Outcome::Unanswered);
+            self.worker.counters.count(Outcome::Unanswered);
+            StatusCode::from_u16(UNANSWERED).unwrap_or(StatusCode::BAD_REQUEST)
+        });
+        if let Some(host) = &self.notes.host {
+            host.count(worker, status, took, self.sent);
+        }
+        if let Some(logged) = &self.logged {
+            let (log, asked) = &**logged;
+            let answered = Answered { status, sent: self.sent, is_whole: self.is_whole, took };
+            log.note(worker, asked, answered, &self.notes);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Identifiers of a request: `traceparent` (W3C Trace Context, level 1) is kept or begun, and `X-Request-Id` likewise. Pure.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The identifier that logs and people go by.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// `00-`, 32 digits, `-`, 16 digits, `-`, 2 digits.
+const LENGTH: usize = 55;
+/// The trace's identifier in it.
+const TRACE_ID: std::ops::Range<usize> = 3..35;
+/// The longest identifier of a client's that is kept.
+const LONGEST: usize = 64;
+
+/// Where new identifiers come from: no two alike, of whatever process.
+#[derive(Debug, Default)]
+pub struct Source {
+    keys: RandomState,
+    turn: AtomicU64,
+}
+
+impl Source {
+    fn next(&self) -> u64 {
+        // Zero stands for "none" in Trace Context.
+        self.keys.hash_one(self.turn.fetch_add(1, Ordering::Relaxed)).max(1)
+    }
+}
+
+/// Gives a request's head both fields where they are not there or cannot be right, and says the request's identifier: the client's
+/// own if it may stand in a log, else the trace's.
+pub fn identify(headers: &mut HeaderMap, source: &Source) -> HeaderValue {
+    let own = only(headers, &X_REQUEST_ID).filter(|value| is_request_id(value.as_bytes())).cloned();
+    let trace = match only(headers, &TRACEPARENT).filter(|value| is_traceparent(value.as_bytes())) {
+        Some(trace) => trace.clone(),
+        None => {
+            let trace = begun(source);
+            headers.insert(TRACEPARENT, trace.clone());
+            // It belongs to what was not to be understood.
+            headers.remove(TRACESTATE);
+            trace
+        }
+    };
+    let id = own.unwrap_or_else(|| {
+        let id = trace.as_bytes().get(TRACE_ID).and_then(|id| HeaderValue::from_bytes(id).ok());
+        id.unwrap_or(trace)
+    });
+    headers.insert(X_REQUEST_ID, id.clone());
+    id
+}
+
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut all = headers.get_all(name).iter();
+    all.next().filter(|_| all.next().is_none())
+}
+
+fn is_request_id(value: &[u8]) -> bool {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+/=".contains(byte);
+    !value.is_empty() && value.len() <= LONGEST && value.iter().all(fits)
+}
+
+/// Section 3.2. Later versions may be longer; `ff` is none.
+fn is_traceparent(value: &[u8]) -> bool {
+    let digits = |range: std::ops::Range<usize>| {
+        value[range].iter().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte))
+    };
+    let named = |range: std::ops::Range<usize>| value[range].iter().any(|byte| *byte != b'0');
+    let longer = value.len() > LENGTH && !value.starts_with(b"00") && value[LENGTH] == b'-';
+    (value.len() == LENGTH || longer)
+        && [2, 35, 52].iter().all(|at| value[*at] == b'-')
+        && [0..2, 3..35, 36..52, 53..55].into_iter().all(digits)
+        && !value.starts_with(b"ff")
+        && named(3..35)
+        && named(36..52)
+}
+
+/// Not sampled: whether a trace is recorded is for those to decide who record it.
+fn begun(source: &Source) -> HeaderValue {
+    let text = format!("00-{:016x}{:016x}-{:016x}-00", source.next(), source.next(), source.next());
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn what_is_right_is_kept() {
+        let mut headers = map(&[("traceparent", GOOD), ("tracestate", "a=b"), ("x-request-id", "a-1")]);
+        let before = headers.clone();
+        assert_eq!(identify(&mut headers, &Source::default()), "a-1");
+        assert_eq!(headers, before);
+    }
+
+    #[test]
+    fn without_one_the_trace_is_the_requests_identifier() {
+        let mut headers = map(&[("traceparent", GOOD)]);
+        assert_eq!(identify(&mut headers, &Source::default()), GOOD[3..35]);
+        let source = Source::default();
+        let (mut one, mut other) = (HeaderMap::new(), HeaderMap::new());
+        let (first, second) = (identify(&mut one, &source), identify(&mut other, &source));
+        assert_ne!(first, second);
+        for (headers, id) in [(one, first), (other, second)] {
+            let trace = headers[TRACEPARENT].to_str().unwrap();
+            assert!(is_traceparent(trace.as_bytes()), "{trace}");
+            assert_eq!((&trace[3..35], &headers[X_REQUEST_ID]), (id.to_str().unwrap(), &id));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_begun_anew() {
+        let long = "a".repeat(LONGEST + 1);
+        for (name, value) in [
+            ("x-request-id", ""),
+            ("x-request-id", "a b"),
+            ("x-request-id", "\"a"),
+            ("x-request-id", long.as_str()),
+            ("traceparent", ""),
+            ("traceparent", &GOOD[..54]),
+            ("traceparent", &GOOD.replace('4', "G")),
+            ("traceparent", &GOOD.replace('f', "F")),
+            ("traceparent", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+            ("traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"),
+            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"),
+            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x"),
+        ] {
+            let mut headers = map(&[(name, value), ("tracestate", "a=b")]);
+            identify(&mut headers, &Source::default());
+            assert_ne!(headers[name], value, "{name}");
+            assert!(name != "traceparent" || !headers.contains_key(TRACESTATE), "{value}");
+        }
+        let mut twice = map(&[("traceparent", GOOD), ("traceparent", GOOD)]);
+        identify(&mut twice, &Source::default());
+        assert_eq!(twice.get_all(TRACEPARENT).iter().count(), 1);
+        let later = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
+        assert_eq!(identify(&mut map(&[("traceparent", later)]), &Source::default()), later[3..35]);
+    }
+}
