@@ -28,7 +28,7 @@ where
     select! {
         biased;
         answer = answer => Ok(answer.map_err(|error| failed(&error))?.status().as_u16()),
-        ended = connection => Err(ended.map_or_else(failed, |()| Failure::Cut(String::new()))),
+        ended = connection => Err(ended.map_or_else(|error| failed(&error), |()| Failure::Cut(String::new()))),
     }
 }
 
