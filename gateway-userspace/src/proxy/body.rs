@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{gate::Timer, headers, streams, upstream::Lease};
+use super::{gate::Timer, headers, streams, tunnel::Tunnel, upstream::Lease};
 
 /// How far a request's body has come.
 #[derive(Debug, Default)]
@@ -193,6 +193,8 @@ pub enum ResponseBody {
     Document(Option<Bytes>),
     /// As it comes from the upstream.
     Upstream(UpstreamBody),
+    /// None, and the connection becomes this behind the head.
+    Tunnel(Box<Tunnel>),
 }
 
 /// What an upstream sends, and the connection it comes on, which goes back to the pool when all has come.
@@ -236,6 +238,19 @@ impl UpstreamBody {
     }
 }
 
+impl ResponseBody {
+    /// What the connection becomes, if it does; nothing is left of it.
+    pub fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        if !matches!(self, Self::Tunnel(_)) {
+            return None;
+        }
+        match std::mem::replace(self, Self::Empty) {
+            Self::Tunnel(tunnel) => Some(tunnel),
+            _ => None,
+        }
+    }
+}
+
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -245,7 +260,7 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let body = match self.get_mut() {
-            Self::Empty => return Poll::Ready(None),
+            Self::Empty | Self::Tunnel(_) => return Poll::Ready(None),
             Self::Document(document) => {
                 return Poll::Ready(document.take().map(|bytes| Ok(Frame::data(bytes))));
             }
@@ -273,7 +288,7 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty => true,
+            Self::Empty | Self::Tunnel(_) => true,
             Self::Document(document) => document.is_none(),
             Self::Upstream(body) => body.incoming.is_end_stream(),
         }
@@ -281,7 +296,7 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty => SizeHint::with_exact(0),
+            Self::Empty | Self::Tunnel(_) => SizeHint::with_exact(0),
             Self::Document(document) => SizeHint::with_exact(document.as_ref().map_or(0, Bytes::len) as u64),
             Self::Upstream(body) => body.incoming.size_hint(),
         }

@@ -16,6 +16,8 @@ use super::{
     linger::linger,
     request::Asker,
     routes::Door,
+    tunnel::Switch,
+    websocket,
 };
 
 /// Serves until one side ends the connection.
@@ -26,16 +28,25 @@ where
     let worker = Arc::clone(&asker.worker);
     let limits = Arc::clone(&worker.limits);
     let (door, orders) = (asker.door, told.orders.clone());
+    let switch = Arc::new(Switch::default());
+    let switches = Arc::clone(&switch);
     let service = service_fn(move |request| {
-        let (asker, orders) = (Arc::clone(&asker), orders.clone());
+        let (asker, orders, switch) = (Arc::clone(&asker), orders.clone(), Arc::clone(&switches));
         async move {
-            let answer = asker.answer(request).await;
+            let upgrades = websocket::is_asked(&request);
+            let mut answer = asker.answer(request).await;
+            if let Some(tunnel) = answer.body_mut().take_tunnel() {
+                switch.set(*tunnel);
+                return Ok(answer);
+            }
             let course = *orders.borrow();
             let is_last = if door == Door::Probe { !course.accepts } else { course.closes };
+            // What may have come behind the request is none.
+            let is_last = is_last || upgrades;
             Ok::<_, Infallible>(if is_last { answers::closing(answer) } else { answer })
         }
     });
-    let gate = Gate::new(stream, Arc::clone(&limits));
+    let gate = Gate::new(stream, Arc::clone(&limits), Arc::clone(&switch));
     let mut connection = worker.http.serve_connection(TokioIo::new(gate), service);
     let outcome = tokio::select! {
         biased;
@@ -47,7 +58,11 @@ where
     };
     match outcome {
         Ok(()) => {
-            if let Some(stream) = connection.into_parts().io.into_inner().into_unended() {
+            let gate = connection.into_parts().io.into_inner();
+            if let Some(tunnel) = switch.take() {
+                let (stream, early) = gate.into_upgraded();
+                tunnel.run(stream, early, &limits).await;
+            } else if let Some(stream) = gate.into_unended() {
                 linger(stream, limits.linger).await;
             }
         }

@@ -38,9 +38,11 @@ pub mod state;
 pub mod store;
 mod streams;
 pub mod tls;
+pub mod tunnel;
 pub mod unknown;
 mod upgrade;
 pub mod upstream;
+mod websocket;
 pub mod worker;
 mod workers;
 

@@ -24,8 +24,10 @@ use super::{
     routes::{Decision, Door, Rule},
     state::State,
     tls::Served,
+    tunnel::Tunnel,
     unknown::Unknown,
     upstream::{Fault, exchange},
+    websocket,
     worker::Worker,
 };
 
@@ -136,15 +138,23 @@ impl Asker {
         let request = self.to_upstream(rule, path, request, host);
         notes.id = Some(id.clone());
         match exchange(&rule.cluster, request, pool, &state.connector, limits.upstream_answer).await {
-            Ok((response, lease)) => {
+            Ok((mut response, lease)) => {
+                let tunnel = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
+                    .then(|| hyper::upgrade::on(&mut response));
                 let (mut head, body) = response.into_parts();
                 headers::to_client(&mut head.headers);
                 head.headers.entry(X_REQUEST_ID).or_insert(id);
                 rule.response_fields.apply(&mut head.headers);
                 notes.upstream = Some(lease.upstream());
                 head.version = Version::HTTP_11;
-                let body = UpstreamBody::new(body, lease, limits.upstream_stall);
-                notes.with(Outcome::Forwarded, Response::from_parts(head, ResponseBody::Upstream(body)))
+                let body = match tunnel {
+                    Some(upgraded) => {
+                        websocket::put(&mut head.headers);
+                        ResponseBody::Tunnel(Box::new(Tunnel::new(upgraded, lease)))
+                    }
+                    None => ResponseBody::Upstream(UpstreamBody::new(body, lease, limits.upstream_stall)),
+                };
+                notes.with(Outcome::Forwarded, Response::from_parts(head, body))
             }
             Err(fault) => self.failed(rule, &fault, notes),
         }
@@ -157,10 +167,14 @@ impl Asker {
         request: Request<Incoming>,
         host: HeaderValue,
     ) -> Request<RequestBody> {
+        let upgrades = websocket::is_asked(&request);
         let (mut head, body) = request.into_parts();
         let client = Client { address: &self.address, via: &self.worker.via };
         headers::to_upstream(&mut head.headers, host, client, head.version);
         rule.request_fields.apply(&mut head.headers);
+        if upgrades {
+            websocket::put(&mut head.headers);
+        }
         head.uri = path.map_or_else(|| origin_form(&head.uri), Uri::from);
         let received = head.version;
         head.version = Version::HTTP_11;

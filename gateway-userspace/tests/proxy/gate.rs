@@ -50,7 +50,7 @@ const ROWS: &[Row] = &[
         &["transfer-encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n"],
     ),
     (
-        "GET / HTTP/1.1\r\nHost: api.contoso.com\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nGET /2 HTTP/1.1\r\nHost: api.contoso.com\r\nUPGRADE: h2c\r\nupgrade: x\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: api.contoso.com\r\nUpgrade: tls\r\nConnection: upgrade\r\n\r\nGET /2 HTTP/1.1\r\nHost: api.contoso.com\r\nUPGRADE: h2c\r\nupgrade: x\r\nConnection: close\r\n\r\n",
         &["HTTP/1.1 200 OK", "HTTP/1.1 200 OK"],
         &["GET / ", "GET /2 "],
     ),

@@ -16,3 +16,4 @@ mod proxy_protocol;
 mod routes;
 mod support;
 mod timers;
+mod upgrades;

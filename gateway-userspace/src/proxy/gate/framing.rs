@@ -13,6 +13,8 @@ pub(super) enum Framing {
     Head(Head),
     Length(u64),
     Chunked(Chunked),
+    /// Behind a head that asks for another protocol: never read as a request.
+    Upgrade,
     /// Behind a refused head: never read as a request.
     Refused,
     /// In a body whose end cannot be found.
@@ -50,6 +52,7 @@ impl Framing {
                             Body::Length(0) => Self::new(),
                             Body::Length(length) => Self::Length(length),
                             Body::Chunked => Self::Chunked(Chunked::new()),
+                            Body::Upgrade => Self::Upgrade,
                         };
                     }
                     Err(reason) => {
@@ -74,7 +77,7 @@ impl Framing {
                         *self = Self::new();
                     }
                 }
-                Self::Refused | Self::Broken => break,
+                Self::Upgrade | Self::Refused | Self::Broken => break,
             }
         }
         Checked { passed, refusal }

@@ -4,7 +4,7 @@
 //! upstream that forgives otherwise would see another request than we do.
 
 use super::{
-    super::{host, limits::Limits},
+    super::{host, limits::Limits, websocket},
     refusal::Refusal,
 };
 
@@ -19,6 +19,8 @@ pub(super) enum Body {
     Length(u64),
     /// In chunks.
     Chunked,
+    /// None, and what follows is WebSocket's if the upstream agrees, and nobody's if it does not.
+    Upgrade,
 }
 
 /// A head that is complete and right.
@@ -50,6 +52,10 @@ pub(super) struct Head {
     length: Option<u64>,
     chunked: bool,
     expectation: bool,
+    get: bool,
+    upgrades: usize,
+    websocket: bool,
+    upgrade: bool,
 }
 
 impl Head {
@@ -71,7 +77,10 @@ impl Head {
                         return Err(Refusal::BadRequest);
                     }
                 }
-                (false, None) => self.version = Some(request_line(line, limits)?),
+                (false, None) => {
+                    self.version = Some(request_line(line, limits)?);
+                    self.get = line.starts_with(b"GET ");
+                }
                 (false, Some(_)) => self.field(line, limits)?,
                 (true, Some(version)) => {
                     return self.finish(version).map(|body| Some(Complete { length: end + 1, body }));
@@ -105,7 +114,12 @@ impl Head {
                 self.expectation |= !value.eq_ignore_ascii_case(b"100-continue");
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.upgrades += 1;
+                self.websocket = value.eq_ignore_ascii_case(b"websocket");
                 line[..7].copy_from_slice(NO_UPGRADE.as_bytes());
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                self.upgrade |= websocket::lists_upgrade(value);
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.length.is_some() {
@@ -131,6 +145,11 @@ impl Head {
         }
         if self.expectation && version == Version::Http11 {
             return Err(Refusal::Expectation);
+        }
+        let is_bare =
+            self.get && !self.chunked && self.length.unwrap_or(0) == 0 && version == Version::Http11;
+        if is_bare && self.upgrade && self.websocket && self.upgrades == 1 {
+            return Ok(Body::Upgrade);
         }
         Ok(if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) })
     }

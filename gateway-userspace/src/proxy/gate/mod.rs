@@ -24,7 +24,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::framing::{Checked, Framing};
-use super::limits::Limits;
+use super::{limits::Limits, tunnel::Switch};
 
 pub(super) use self::head::NO_UPGRADE;
 pub use self::http2::Http2Gate;
@@ -39,6 +39,7 @@ const PIECE: usize = 4096;
 pub struct Gate<S> {
     inner: S,
     limits: Arc<Limits>,
+    switch: Arc<Switch>,
     framing: Framing,
     /// `passed` bytes that hyper may have, and behind them a piece of a head.
     held: Vec<u8>,
@@ -53,10 +54,11 @@ pub struct Gate<S> {
 
 impl<S> Gate<S> {
     /// At the beginning of a connection.
-    pub fn new(inner: S, limits: Arc<Limits>) -> Self {
+    pub fn new(inner: S, limits: Arc<Limits>, switch: Arc<Switch>) -> Self {
         Self {
             inner,
             limits,
+            switch,
             framing: Framing::new(),
             held: Vec::new(),
             passed: 0,
@@ -70,6 +72,11 @@ impl<S> Gate<S> {
     /// The connection itself, unless the client has ended its side: it may still be sending.
     pub fn into_unended(self) -> Option<S> {
         (!self.ended).then_some(self.inner)
+    }
+
+    /// The connection, and what came on it behind the head that asked for another protocol.
+    pub fn into_upgraded(self) -> (S, Vec<u8>) {
+        (self.inner, self.held)
     }
 
     /// Hands over what has passed the gate.
@@ -139,7 +146,7 @@ impl<S: AsyncRead + Unpin> Gate<S> {
         let Checked { passed, refusal } = self.framing.check(new, &self.limits);
         match (refusal, &self.framing) {
             (Some(refusal), _) => self.refuse(refusal),
-            (None, Framing::Head(_)) => self.held.extend_from_slice(&new[passed..]),
+            (None, Framing::Head(_) | Framing::Upgrade) => self.held.extend_from_slice(&new[passed..]),
             _ => {}
         }
         buf.set_filled(before + passed);
@@ -185,7 +192,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
                 continue;
             }
             let read = match gate.framing {
-                Framing::Refused => Read::End,
+                Framing::Refused | Framing::Upgrade => Read::End,
                 Framing::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
                 _ if gate.held.is_empty() => ready!(gate.read_through(cx, buf))?,
                 _ => ready!(gate.read_on(cx))?,
@@ -227,6 +234,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
+        // hyper is done with it, others are not.
+        if gate.switch.is_set() {
+            return Poll::Ready(Ok(()));
+        }
         let outcome = Pin::new(&mut gate.inner).poll_shutdown(cx);
         gate.written(cx, outcome)
     }

@@ -9,7 +9,10 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::Request;
-use crate::proxy::body::{BodyError, ResponseBody};
+use crate::proxy::{
+    body::{BodyError, ResponseBody},
+    tunnel::Tunnel,
+};
 
 /// A body that is watched.
 pub struct ObservedBody {
@@ -22,6 +25,11 @@ impl ObservedBody {
     pub(super) fn new(body: ResponseBody, mut request: Request) -> Self {
         request.is_whole = body.is_end_stream();
         Self { body, request }
+    }
+
+    /// What the connection becomes, if it does.
+    pub fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        self.body.take_tunnel()
     }
 }
 

@@ -137,7 +137,7 @@ impl Connector {
             .map_err(Fault::Exchange)?;
         // A connection's end is the concern of the exchange on it, which gets the same error.
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 log::debug!("upstream connection: {error}");
             }
         });

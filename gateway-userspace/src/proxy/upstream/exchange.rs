@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     model::Upstream,
-    proxy::body::{BodyFault, RequestBody, Upload},
+    proxy::{
+        body::{BodyFault, RequestBody, Upload},
+        websocket,
+    },
 };
 
 /// Why there is no answer. What the client gets is decided by [`Fault::status`] alone.
@@ -210,6 +213,7 @@ async fn send(
         let converted = shared::to_http2(&mut request, &place.0.scheme);
         converted.ok_or_else(|| Failed { fault: Fault::Host, again: None })?;
     }
+    let asks = websocket::goes_on(request.headers());
     let replay = Again::of(&request);
     let (before, answer) = match &mut way {
         Way::Own(link) => {
@@ -234,7 +238,8 @@ async fn send(
         }
         None => return Err(Failed { fault: Fault::AnswerTimeout, again: None }),
     };
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if switches && !(asks && websocket::is_agreed(response.headers())) {
         return Err(Failed { fault: Fault::Unasked, again: None });
     }
     Ok((response, Lease { way, flight, upload }))

@@ -1,0 +1,129 @@
+//! What a connection becomes once client and upstream have agreed on another protocol: bytes both ways, each side's end passed on.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional},
+    select,
+    time::sleep,
+};
+
+use super::{limits::Limits, upstream::Lease};
+
+/// The upstream's side, which counts as a request in flight until it ends.
+#[derive(Debug)]
+pub struct Tunnel {
+    upgraded: OnUpgrade,
+    _lease: Lease,
+}
+
+/// How a connection learns that it becomes a tunnel: whoever answers sets it, before hyper is done with the answer.
+#[derive(Debug, Default)]
+pub struct Switch {
+    is_set: AtomicBool,
+    tunnel: Mutex<Option<Tunnel>>,
+}
+
+impl Switch {
+    pub(super) fn set(&self, tunnel: Tunnel) {
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+        self.is_set.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take(&self) -> Option<Tunnel> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Tunnel {
+    pub(super) fn new(upgraded: OnUpgrade, lease: Lease) -> Self {
+        Self { upgraded, _lease: lease }
+    }
+
+    /// Passes bytes until both sides have ended, or none came either way for too long. `early`: what the client sent while it
+    /// waited.
+    pub(super) async fn run<S>(self, client: S, early: Vec<u8>, limits: &Limits)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Ok(upgraded) = self.upgraded.await else { return };
+        let mut upstream = TokioIo::new(upgraded);
+        let moved = AtomicU64::new(0);
+        let mut client = Counted { inner: client, moved: &moved };
+        let pass = async {
+            upstream.write_all(&early).await?;
+            drop(early);
+            copy_bidirectional(&mut client, &mut upstream).await.map(|_| ())
+        };
+        let outcome = select! {
+            outcome = pass => outcome,
+            () = unused(&moved, limits.tunnel_idle) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        if let Err(error) = outcome {
+            log::debug!("upgraded connection: {error}");
+        }
+    }
+}
+
+/// Waits until nothing has moved for `limit`, or up to a quarter more: so nothing has to be done with each byte.
+async fn unused(moved: &AtomicU64, limit: Duration) {
+    let (mut quiet, mut before) = (0, 0);
+    while quiet < 5 {
+        sleep(limit / 4).await;
+        let now = moved.load(Ordering::Relaxed);
+        quiet = if now == before { quiet + 1 } else { 0 };
+        before = now;
+    }
+}
+
+/// A side of which is counted what goes in and out.
+struct Counted<'m, S> {
+    inner: S,
+    moved: &'m AtomicU64,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let outcome = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.moved.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        outcome
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(count)) = outcome {
+            self.moved.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
