@@ -76,7 +76,8 @@ async fn an_upstream_that_does_not_agree_answers_and_nothing_behind_the_request_
     let proxy = Setup::to(upstream.address).start().await;
     let smuggled = [ASK, "GET /smuggled HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n"].concat();
     let answer = String::from_utf8(proxy.ask(smuggled.as_bytes()).await).unwrap();
-    assert_eq!(answer, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+    assert!(answer.contains("\r\nconnection: close\r\n") && answer.ends_with("\r\n\r\nok"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     assert_eq!(upstream.requests(), 1);
     // An upstream that switches to something else, or unasked.
     for (ask, agree) in [
