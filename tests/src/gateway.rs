@@ -183,6 +183,11 @@ impl Gateway {
         self.process.ended()
     }
 
+    /// Whether it has.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.ended(), Ok(None))
+    }
+
     /// Sends a signal and waits for nothing.
     ///
     /// # Errors

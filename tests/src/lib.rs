@@ -50,6 +50,7 @@ pub mod scan;
 pub mod segments;
 pub mod service;
 pub mod snapshot;
+pub mod strace;
 pub mod tls;
 pub mod topology;
 pub mod transfer;

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+#[path = "restart/faults.rs"]
+mod faults;
 #[path = "restart/kernel.rs"]
 mod kernel;
 #[path = "restart/next.rs"]

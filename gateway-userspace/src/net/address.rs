@@ -63,7 +63,7 @@ impl Netlink {
     /// The kernel refuses.
     pub async fn addresses(&self) -> Result<Vec<Address>, Error> {
         let messages: Vec<_> = self
-            .handle
+            .handle()
             .address()
             .get()
             .execute()
@@ -78,7 +78,7 @@ impl Netlink {
     /// # Errors
     /// It is there already, the interface is gone, no CAP_NET_ADMIN.
     pub async fn add_address(&self, link: u32, name: &str, ip: IpAddr) -> Result<(), Error> {
-        let mut request = self.handle.address().add(link, ip, host_prefix_len(ip));
+        let mut request = self.handle().address().add(link, ip, host_prefix_len(ip));
         if ip.is_ipv6() {
             let attributes = &mut request.message_mut().attributes;
             // A /128 needs no prefix route beside the local one; without this flag the kernel makes one.
@@ -109,7 +109,7 @@ impl Netlink {
         message.header.prefix_len = host_prefix_len(ip);
         message.header.family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         message.attributes.push(AddressAttribute::Local(ip));
-        match self.handle.address().del(message).execute().await.map_err(to_io) {
+        match self.handle().address().del(message).execute().await.map_err(to_io) {
             Ok(()) => Ok(()),
             Err(e) if is_gone(&e) => Ok(()),
             Err(e) => Err(Error::netlink(format!("remove {ip} from {name}"), e)),

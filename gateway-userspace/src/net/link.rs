@@ -71,7 +71,7 @@ impl Netlink {
     /// The kernel refuses.
     pub async fn links(&self) -> Result<Vec<Link>, Error> {
         let messages: Vec<_> = self
-            .handle
+            .handle()
             .link()
             .get()
             .execute()
@@ -86,7 +86,7 @@ impl Netlink {
     /// # Errors
     /// There is none; the error names those there are.
     pub async fn link(&self, name: &str) -> Result<Link, Error> {
-        let request = self.handle.link().get().match_name(name);
+        let request = self.handle().link().get().match_name(name);
         match request.execute().try_next().await.map_err(to_io) {
             Ok(Some(message)) => Ok(Link::parse(&message)),
             Err(e) if e.raw_os_error() != Some(libc::ENODEV) => {
@@ -106,7 +106,7 @@ impl Netlink {
     /// # Errors
     /// The kernel refuses.
     pub async fn link_at(&self, index: u32) -> Result<Option<Link>, Error> {
-        let request = self.handle.link().get().match_index(index);
+        let request = self.handle().link().get().match_index(index);
         match request.execute().try_next().await.map_err(to_io) {
             Ok(message) => Ok(message.as_ref().map(Link::parse)),
             Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(None),

@@ -22,7 +22,12 @@ mod sysctl;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{
+    io,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use rtnetlink::Handle;
 use tokio::task::JoinHandle;
@@ -179,9 +184,13 @@ pub fn mac_text(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// A route netlink socket of this thread's network namespace. Its driver is a task of the current runtime.
+/// A route netlink socket of this thread's network namespace. One that broke is replaced by another for the next request.
 #[derive(Debug)]
-pub struct Netlink {
+pub struct Netlink(Mutex<Socket>);
+
+/// Its driver is a task of the current runtime.
+#[derive(Debug)]
+struct Socket {
     handle: Handle,
     driver: JoinHandle<()>,
 }
@@ -192,14 +201,55 @@ impl Netlink {
     /// # Errors
     /// The kernel gives no socket.
     pub fn open() -> Result<Self, Error> {
+        Ok(Self(Mutex::new(Socket::open()?)))
+    }
+
+    /// By which requests are made.
+    fn handle(&self) -> Handle {
+        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // It ends where the kernel has no memory for what is sent, and never otherwise.
+        if socket.driver.is_finished() {
+            match Socket::open() {
+                Ok(next) => *socket = next,
+                Err(error) => log::error!("{:#}", anyhow::Error::from(error)),
+            }
+        }
+        socket.handle.clone()
+    }
+}
+
+impl Socket {
+    fn open() -> Result<Self, Error> {
         let (connection, handle, _) = rtnetlink::new_connection()
             .map_err(|source| Error::Kernel { action: "open a netlink socket".into(), source })?;
         Ok(Self { handle, driver: tokio::spawn(connection) })
     }
 }
 
-impl Drop for Netlink {
+impl Drop for Socket {
     fn drop(&mut self) {
         self.driver.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Namespace;
+
+    #[test]
+    fn a_socket_that_broke_is_replaced() {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.run(async |netlink| {
+            netlink.add_pair("eth0", "peer").await;
+            let ended = {
+                let socket = netlink.0.lock().unwrap();
+                socket.driver.abort();
+                socket.driver.abort_handle()
+            };
+            while !ended.is_finished() {
+                tokio::task::yield_now().await;
+            }
+            assert!(netlink.links().await.unwrap().iter().any(|link| link.name == "eth0"));
+        });
     }
 }

@@ -69,7 +69,7 @@ impl Netlink {
     /// The kernel refuses.
     pub async fn neighbours(&self, link: u32) -> Result<Vec<Neighbour>, Error> {
         let messages: Vec<_> = self
-            .handle
+            .handle()
             .neighbours()
             .get()
             .execute()
@@ -85,7 +85,7 @@ impl Netlink {
     /// # Errors
     /// No CAP_NET_ADMIN; the interface is gone or down.
     pub async fn resolve(&self, link: u32, ip: IpAddr) -> Result<(), Error> {
-        self.handle
+        self.handle()
             .neighbours()
             .add(link, ip)
             .state(NeighbourState::None)
@@ -105,7 +105,7 @@ impl Netlink {
         message.header.family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         message.header.ifindex = link;
         message.attributes.push(NeighbourAttribute::Destination(ip.into()));
-        match self.handle.neighbours().del(message).execute().await.map_err(to_io) {
+        match self.handle().neighbours().del(message).execute().await.map_err(to_io) {
             Ok(()) => Ok(()),
             Err(e) if is_gone(&e) => Ok(()),
             Err(e) => Err(Error::netlink(format!("forget the MAC of {ip}"), e)),

@@ -118,7 +118,7 @@ fn what(port: Option<u16>) -> String {
 
 impl Netlink {
     pub(super) async fn add_route_back(&self, link: u32, through: IpAddr) -> Result<(), Error> {
-        let request = self.handle.route().add(route(link, through));
+        let request = self.handle().route().add(route(link, through));
         let action =
             || format!("add a default route via {through} to table {TABLE}, which has to be unused before");
         request.execute().await.map_err(|e| Error::netlink(action(), to_io(e)))
@@ -126,7 +126,7 @@ impl Netlink {
 
     /// Adds it once more if it is gone, as it is after its interface was down. True if it was.
     pub(super) async fn restore_route_back(&self, link: u32, through: IpAddr) -> Result<bool, Error> {
-        match self.handle.route().add(route(link, through)).execute().await.map_err(to_io) {
+        match self.handle().route().add(route(link, through)).execute().await.map_err(to_io) {
             Ok(()) => Ok(true),
             Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(false),
             // It is down still, or its address is not back yet.
@@ -139,7 +139,7 @@ impl Netlink {
 
     /// It is no error if it or its interface is gone.
     pub(super) async fn remove_route_back(&self, link: u32, through: IpAddr) -> Result<(), Error> {
-        match self.handle.route().del(route(link, through)).execute().await.map_err(to_io) {
+        match self.handle().route().del(route(link, through)).execute().await.map_err(to_io) {
             Ok(()) => Ok(()),
             Err(e) if is_gone(&e) || e.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             Err(e) => Err(Error::netlink(format!("remove the route via {through} from table {TABLE}"), e)),
@@ -147,7 +147,7 @@ impl Netlink {
     }
 
     pub(super) async fn add_reply_rule(&self, from: IpAddr, port: Option<u16>) -> Result<(), Error> {
-        let mut request = self.handle.rule().add();
+        let mut request = self.handle().rule().add();
         *request.message_mut() = rule(from, port);
         let action =
             || format!("add a rule that sends what comes from {from} {} by table {TABLE}", what(port));
@@ -156,7 +156,7 @@ impl Netlink {
 
     /// It is no error if it is gone.
     pub(super) async fn remove_reply_rule(&self, from: IpAddr, port: Option<u16>) -> Result<(), Error> {
-        match self.handle.rule().del(rule(from, port)).execute().await.map_err(to_io) {
+        match self.handle().rule().del(rule(from, port)).execute().await.map_err(to_io) {
             Ok(()) => Ok(()),
             Err(e) if is_gone(&e) => Ok(()),
             Err(e) => Err(Error::netlink(format!("remove the rule for {from} {}", what(port)), e)),
@@ -207,7 +207,7 @@ mod tests {
             RouteAttribute::IpProto(libc::IPPROTO_TCP as u8),
         ];
         message.attributes.extend(flow);
-        let answer = netlink.handle.route().get(message).execute().try_next().await.unwrap().unwrap();
+        let answer = netlink.handle().route().get(message).execute().try_next().await.unwrap().unwrap();
         match Way::parse(&answer) {
             Way::Out(route) => route.gateway,
             other => panic!("{other:?}"),

@@ -81,7 +81,7 @@ impl Netlink {
             if destination.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         message.header.destination_prefix_length = host_prefix_len(destination);
         message.attributes.push(RouteAttribute::Destination(destination.into()));
-        match self.handle.route().get(message).execute().try_next().await.map_err(to_io) {
+        match self.handle().route().get(message).execute().try_next().await.map_err(to_io) {
             Ok(answer) => Ok(answer.as_ref().map_or(Way::None, Way::parse)),
             Err(e)
                 if matches!(

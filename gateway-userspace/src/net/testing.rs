@@ -45,7 +45,7 @@ impl Namespace {
             netlink.add_pair(here, there).await;
             let index = netlink.link(there).await.unwrap().index;
             let request = LinkUnspec::new_with_index(index).setns_by_fd(other.file.as_raw_fd()).build();
-            netlink.handle.link().set(request).execute().await.unwrap();
+            netlink.handle().link().set(request).execute().await.unwrap();
         });
         other.run(async |netlink| netlink.set_up(there).await);
     }
@@ -67,25 +67,25 @@ impl Netlink {
     pub(crate) async fn set_up(&self, name: &str) {
         let index = self.link(name).await.unwrap().index;
         let request = LinkUnspec::new_with_index(index).up().build();
-        self.handle.link().set(request).execute().await.unwrap();
+        self.handle().link().set(request).execute().await.unwrap();
     }
 
     pub(crate) async fn set_down(&self, name: &str) {
         let index = self.link(name).await.unwrap().index;
         let request = LinkUnspec::new_with_index(index).down().build();
-        self.handle.link().set(request).execute().await.unwrap();
+        self.handle().link().set(request).execute().await.unwrap();
     }
 
     /// An address with its subnet, usable at once.
     pub(crate) async fn add_subnet(&self, link: u32, ip: &str, prefix_len: u8) {
-        let mut request = self.handle.address().add(link, ip.parse().unwrap(), prefix_len);
+        let mut request = self.handle().address().add(link, ip.parse().unwrap(), prefix_len);
         request.message_mut().header.flags = AddressHeaderFlags::Nodad;
         request.execute().await.unwrap();
     }
 
     pub(crate) async fn add_default_route(&self, gateway: Ipv4Addr) {
         let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build();
-        self.handle.route().add(route).execute().await.unwrap();
+        self.handle().route().add(route).execute().await.unwrap();
     }
 
     /// A /24 on the link, with an MTU of its own.
@@ -95,12 +95,12 @@ impl Netlink {
             .output_interface(link)
             .scope(RouteScope::Link);
         route.get_mut().attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]));
-        self.handle.route().add(route.build()).execute().await.unwrap();
+        self.handle().route().add(route.build()).execute().await.unwrap();
     }
 
     /// A pair of connected interfaces, both up, both in this namespace.
     pub(crate) async fn add_pair(&self, one: &str, other: &str) -> (Link, Link) {
-        self.handle.link().add(LinkVeth::new(one, other).build()).execute().await.unwrap();
+        self.handle().link().add(LinkVeth::new(one, other).build()).execute().await.unwrap();
         self.set_up(one).await;
         self.set_up(other).await;
         (self.link(one).await.unwrap(), self.link(other).await.unwrap())

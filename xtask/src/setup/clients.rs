@@ -27,6 +27,7 @@ const CLIENTS: &[Client] = &[
         package: "nghttp2-client",
         what_for: "busy clients while a proxy is restarted",
     },
+    Client { program: "strace", package: "strace", what_for: "faults in the middle of an apply" },
 ];
 
 /// What gateway is compared with; only `cargo xtask bench forwarding` brings it.

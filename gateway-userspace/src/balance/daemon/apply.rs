@@ -109,8 +109,8 @@ impl Daemon<'_> {
 
     /// The ways to its instances, or why this process cannot go over to it.
     pub(super) async fn can_take_up(&self, new: &Model) -> Result<Hops, Refused> {
-        let conflict = |error: &dyn std::error::Error| Refused::Conflict(error.to_string());
-        reload::check(self.state.model(), new).map_err(|error| conflict(&error))?;
+        let conflict = |error: anyhow::Error| Refused::Conflict(format!("{error:#}"));
+        reload::check(self.state.model(), new).map_err(|error| conflict(error.into()))?;
         if let Some(local) = self.local.as_ref().filter(|name| new.instance(&name.0).is_none()) {
             return Err(Refused::Conflict(format!(
                 "{local} runs on this host and is no longer in the file; stop `gateway run` to remove it"
@@ -129,8 +129,8 @@ impl Daemon<'_> {
             !is_known
         });
         let found = preflight::hops(&self.netlink, &unknown, &links, self.local.as_ref()).await;
-        hops.extend(found.map_err(|error| conflict(&error))?);
-        data_path::check(new, &hops, self.local.as_ref()).map_err(|error| conflict(&error))?;
+        hops.extend(found.map_err(|error| conflict(error.into()))?);
+        data_path::check(new, &hops, self.local.as_ref()).map_err(|error| conflict(error.into()))?;
         Ok(hops)
     }
 
