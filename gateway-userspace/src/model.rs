@@ -6,6 +6,7 @@ mod fields;
 mod passthrough;
 mod probe;
 mod route;
+mod upstream;
 
 use std::{collections::BTreeSet, fmt, net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -18,9 +19,10 @@ pub use self::{
     passthrough::{Passthrough, ProxyProtocol},
     probe::{AllDown, OnDown, Probe, ProbeKind, ProbeVersion, StatusCodes, Via},
     route::{
-        Action, Backend, Balance, HealthCheck, Location, Prefix, Redirect, Rest, Route, Upstream,
-        UpstreamLimits, UpstreamScheme,
+        Action, Backend, Balance, HealthCheck, Location, Prefix, Redirect, Rest, Route, UpstreamLimits,
+        UpstreamScheme,
     },
+    upstream::{Upstream, UpstreamAddress, UpstreamTls},
 };
 
 /// The TCP port of the management endpoint, the one door of the public VIP in internal mode (R20).
@@ -363,7 +365,7 @@ impl fmt::Display for HostPattern {
 }
 
 /// PEM files; relative paths in the file are relative to the file's folder, here they are resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CertificateFiles {
     /// Leaf first.
     pub chain: PathBuf,
@@ -380,6 +382,8 @@ pub struct Proxy {
     pub redirect_http: bool,
     /// Whose connections begin with the PROXY protocol.
     pub proxy_protocol_from: Vec<IpNet>,
+    /// Who is asked for the addresses of upstreams that have names; empty: whom the system asks.
+    pub resolver: Vec<SocketAddr>,
     /// None: no line is written.
     pub access_log: Option<AccessLog>,
     /// Who may ask an instance for its metrics, besides its balancers.

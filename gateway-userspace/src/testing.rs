@@ -47,6 +47,7 @@ pub(crate) fn model(instances: &[&str]) -> Model {
             proxy_protocol_from: vec![],
             access_log: None,
             metrics_sources: Vec::new(),
+            resolver: vec![],
         },
     }
 }

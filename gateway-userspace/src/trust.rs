@@ -1,15 +1,25 @@
-//! Whose certificates upstreams and verified probes over https may show: the system's trust store.
+//! Whose certificates upstreams and verified probes over https may show, and what they are shown: the system's trust store, or
+//! what the file says.
 
-use std::{env, io, path::PathBuf, sync::Arc};
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use rustls::{ClientConfig, RootCertStore, client::WantsClientCert};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{self, PemObject},
+};
+
+use crate::model::{CertificateFiles, UpstreamTls};
 
 /// Where the common distributions keep the store as one file; OpenSSL's variable goes first.
 const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// Why nobody's certificate can be verified.
+/// Why nobody's certificate can be verified, or none can be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// Nothing there.
@@ -18,7 +28,7 @@ pub enum TrustError {
     )]
     NoStore,
     /// Not readable.
-    #[error("cannot read the trusted certificates in {path}")]
+    #[error("cannot read {path}, which a client of TLS needs")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -29,30 +39,86 @@ pub enum TrustError {
     /// No certificate in it.
     #[error("{0} has no usable certificate")]
     Empty(PathBuf),
+    /// Not what it should be.
+    #[error("{path} is not PEM, or not what upstreams are to be shown")]
+    NotPem {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: pem::Error,
+    },
+    /// They do not fit.
+    #[error("{chain} and {key} cannot be shown to an upstream")]
+    Pair {
+        /// The certificate.
+        chain: PathBuf,
+        /// Its key.
+        key: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
     /// The library refused.
     #[error("TLS of a client cannot be set up")]
     Tls(#[from] rustls::Error),
 }
 
-/// A client's side of TLS that trusts what this system trusts.
+/// A client's side of TLS as the file says, or as the system has it.
 ///
 /// # Errors
 /// See [`TrustError`].
-pub fn client_config() -> Result<Arc<ClientConfig>, TrustError> {
-    let path = env::var_os("SSL_CERT_FILE")
+pub(crate) fn client_config(tls: Option<&UpstreamTls>) -> Result<Arc<ClientConfig>, TrustError> {
+    let ca = match tls.and_then(|tls| tls.ca.clone()) {
+        Some(ca) => ca,
+        None => system()?,
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca)?);
+    let config = match tls.and_then(|tls| tls.certificate.as_ref()) {
+        Some(files) => with_certificate(builder, files)?,
+        None => builder.with_no_client_auth(),
+    };
+    Ok(Arc::new(config))
+}
+
+fn system() -> Result<PathBuf, TrustError> {
+    env::var_os("SSL_CERT_FILE")
         .map(PathBuf::from)
         .or_else(|| BUNDLES.iter().map(PathBuf::from).find(|path| path.exists()))
-        .ok_or(TrustError::NoStore)?;
-    let pem = std::fs::read(&path).map_err(|source| TrustError::Unreadable { path: path.clone(), source })?;
+        .ok_or(TrustError::NoStore)
+}
+
+fn roots(path: PathBuf) -> Result<RootCertStore, TrustError> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-    if roots.is_empty() {
-        return Err(TrustError::Empty(path));
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&read(&path)?).flatten());
+    if roots.is_empty() { Err(TrustError::Empty(path)) } else { Ok(roots) }
+}
+
+fn with_certificate(
+    builder: rustls::ConfigBuilder<ClientConfig, WantsClientCert>,
+    files: &CertificateFiles,
+) -> Result<ClientConfig, TrustError> {
+    let not_pem = |path: &Path| {
+        let path = path.to_owned();
+        |source| TrustError::NotPem { path, source }
+    };
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(&files.chain)?)
+        .collect::<Result<_, _>>()
+        .map_err(not_pem(&files.chain))?;
+    if chain.is_empty() {
+        return Err(TrustError::Empty(files.chain.clone()));
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?).map_err(not_pem(&files.key))?;
+    builder.with_client_auth_cert(chain, key).map_err(|source| TrustError::Pair {
+        chain: files.chain.clone(),
+        key: files.key.clone(),
+        source,
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
+    std::fs::read(path).map_err(|source| TrustError::Unreadable { path: path.to_owned(), source })
 }

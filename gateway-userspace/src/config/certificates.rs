@@ -1,44 +1,81 @@
-//! Whether certificate files are what their endpoint needs: readable, a pair, in date, covering its names (R45). Only
-//! `gateway check` asks: `load` runs on balancers too, which have no certificates.
+//! Whether certificate files are what their endpoint needs: readable, a pair, in date, covering its names (R45); and whether those
+//! of TLS to upstreams can be used. Only `gateway check` asks: `load` runs on balancers too, which have no certificates.
 
 use std::{
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use rustls::{crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey};
+use rustls::{RootCertStore, crypto::aws_lc_rs::sign::any_supported_type, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use x509_parser::{extensions::GeneralName, prelude::X509Certificate, time::ASN1Time};
 
 use super::{
     code::Code,
-    fault::{Fault, Problem},
-    resolve::CertificateUse,
+    fault::{Fault, Problem, Span},
+    resolve::{CertificateUse, UpstreamTlsUse},
 };
-use crate::model::HostPattern;
+use crate::model::{CertificateFiles, HostPattern};
 
 /// Reads the files of every endpoint and reports what does not fit, at its place in the configuration.
 pub(super) fn check(uses: &[CertificateUse], now: SystemTime) -> Vec<Fault> {
-    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    uses.iter().flat_map(|one| check_one(one, i64::try_from(seconds).unwrap_or(i64::MAX))).collect()
+    let now = seconds(now);
+    let check_one = |one: &CertificateUse| pair(&one.files, (&one.chain_at, &one.key_at), &one.hosts, now);
+    uses.iter().flat_map(check_one).collect()
 }
 
-fn check_one(one: &CertificateUse, now: i64) -> Vec<Fault> {
+/// The same for TLS to upstreams.
+pub(super) fn check_upstreams(uses: &[UpstreamTlsUse], now: SystemTime) -> Vec<Fault> {
+    let now = seconds(now);
+    let check_one = |one: &UpstreamTlsUse| {
+        let ca = one.ca.as_ref().and_then(|(path, at)| {
+            let problem = file(path).and_then(|pem| authorities(&pem)).err()?;
+            Some(problem.at(at.clone()))
+        });
+        let shown = one.certificate.as_ref();
+        let shown = shown.map(|(files, chain_at, key_at)| pair(files, (chain_at, key_at), &[], now));
+        ca.into_iter().chain(shown.into_iter().flatten()).collect::<Vec<_>>()
+    };
+    uses.iter().flat_map(check_one).collect()
+}
+
+fn seconds(now: SystemTime) -> i64 {
+    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+/// A certificate for these names and its key, each with its place in the configuration.
+fn pair(
+    files: &CertificateFiles,
+    (chain_at, key_at): (&Span, &Span),
+    hosts: &[HostPattern],
+    now: i64,
+) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let mut keep = |problem: Problem, span: &super::fault::Span| faults.push(problem.at(span.clone()));
-    let chain = file(&one.files.chain).and_then(|pem| chain(&pem)).map_err(|p| keep(p, &one.chain_at)).ok();
+    let mut keep = |problem: Problem, span: &Span| faults.push(problem.at(span.clone()));
+    let chain = file(&files.chain).and_then(|pem| chain(&pem)).map_err(|p| keep(p, chain_at)).ok();
     if let Some(leaf) = chain.as_ref().and_then(|chain| chain.first()) {
-        for problem in leaf_problems(leaf, &one.hosts, now) {
-            keep(problem, &one.chain_at);
+        for problem in leaf_problems(leaf, hosts, now) {
+            keep(problem, chain_at);
         }
     }
-    let key = file(&one.files.key).and_then(|pem| key(&pem)).map_err(|p| keep(p, &one.key_at)).ok();
+    let key = file(&files.key).and_then(|pem| key(&pem)).map_err(|p| keep(p, key_at)).ok();
     if let (Some(chain), Some(key)) = (chain, key)
         && let Some(problem) = pair_problem(chain, &key)
     {
-        keep(problem, &one.key_at);
+        keep(problem, key_at);
     }
     faults
+}
+
+/// Certificates that can be trusted, at least one.
+fn authorities(pem: &[u8]) -> Result<(), Problem> {
+    let (usable, _) = RootCertStore::empty().add_parsable_certificates(chain(pem)?);
+    match usable {
+        0 => Err(Problem::new(Code::CertificateNotPem, "there is no usable certificate in the file")
+            .label("expected the certificates of those who issue the upstreams'")),
+        _ => Ok(()),
+    }
 }
 
 fn file(path: &Path) -> Result<Vec<u8>, Problem> {

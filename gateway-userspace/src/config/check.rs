@@ -35,7 +35,9 @@ pub struct Args {
 /// [`Faults`]; warnings, where they are denied.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (resolved, report) = super::read(&args.config);
-    let report = report.extend(certificates::check(&resolved.certificates, SystemTime::now()));
+    let now = SystemTime::now();
+    let report = report.extend(certificates::check(&resolved.certificates, now));
+    let report = report.extend(certificates::check_upstreams(&resolved.upstream_tls, now));
     let mut out = io::stdout().lock();
     let rendering = if args.json {
         writeln!(out, "{:#}", report.json()).context("the report could not be written to stdout")?;

@@ -103,7 +103,7 @@ codes! {
     RoutePath = 29, Fault, "route path",
         "It begins with `/` and has no `?`, `#`, spaces, empty segments or dot segments.";
     Upstream = 30, Fault, "upstream",
-        "Write `http://IP:port`, an IPv6 address in brackets, without a path: the request's path is kept.";
+        "Write `http://HOST:PORT`, HOST being an IP address (IPv6 in brackets) or a DNS name, without a path: the request's path is kept.";
     ProbePort = 31, Fault, "probe port taken",
         "Ports 80, 443 and 3443 serve clients, and so do those that stand for them with `nat`; probes need one of their own.";
     ProbePath = 32, Fault, "probe path",
@@ -135,7 +135,7 @@ codes! {
     ProbeVip = 45, Fault, "probe through the VIP",
         "It goes to a port of the private VIPs, as a client's connection would: `https` to 443 or 3443 with a `host` that is served there, `http` to 80, `tcp` to any of them. And each instance needs a DIP of each address family that private VIPs have.";
     EndpointMode = 46, Fault, "key of another mode of endpoint",
-        "With `mode = \"passthrough\"` TLS ends at the upstream: the endpoint has `upstream` (`tcp://IP:port`) and `proxy_protocol`, and neither certificate nor routes, which an endpoint without it has.";
+        "With `mode = \"passthrough\"` TLS ends at the upstream: the endpoint has `upstream` (`tcp://HOST:PORT`) and `proxy_protocol`, and neither certificate nor routes, which an endpoint without it has.";
     FieldName = 50, Fault, "name of a field or cookie",
         "Letters, digits and ``!#$%&'*+-.^_`|~`` (a token of RFC 9110, section 5.6.2).";
     LaterRoute = 51, Fault, "key of a path at a later route",
@@ -148,6 +148,8 @@ codes! {
         "A whole URL of http or https, without a user's name or a fragment; with `append = true` without a query too.";
     RouteKeys = 55, Fault, "keys of a route that do not go together",
         "A route with `redirect` has no upstream and nothing that is said of one, and its path is given once. `strip_prefix` needs a path to strip.";
+    UpstreamTls = 56, Fault, "TLS of an upstream without TLS",
+        "What `tls` says would not be done for an upstream that is `http`: write `https`, or remove it.";
     NoEndpoint = 61, Warning, "no endpoint",
         "Without an `[[endpoint]]` the instances answer to no name at all.";
     NoManagement = 62, Warning, "public VIP without a management endpoint",

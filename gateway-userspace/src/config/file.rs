@@ -17,7 +17,7 @@ use crate::model::{
     OnDown, ProbeKind, ProxyProtocol, Role, StatusCodes, Upstream, Via,
 };
 
-pub(super) use self::route::{Fields, Health, Redirect, Route, UpstreamLimits};
+pub(super) use self::route::{Fields, Health, Redirect, Route, UpstreamLimits, UpstreamTls};
 
 /// All of it.
 #[derive(Debug)]
@@ -375,6 +375,8 @@ pub(super) struct Proxy {
     pub redirect_http: Key<bool>,
     /// Who tells of clients.
     pub proxy_protocol_from: Key<List<IpNet>>,
+    /// Who knows the addresses of names.
+    pub resolver: Key<List<SocketAddr>>,
     /// None where the table is not written.
     pub access_log: Option<AccessLog>,
     /// Prometheus.
@@ -388,6 +390,7 @@ impl Proxy {
             no_sni: table.word("no_sni", &answers),
             redirect_http: table.switch("redirect_http"),
             proxy_protocol_from: table.texts("proxy_protocol_from", value::prefix),
+            resolver: table.texts("resolver", value::name_server),
             access_log: table.has("access_log").then(|| AccessLog::read(table.inner("access_log"))),
             metrics_sources: table.texts("metrics_sources", value::prefix),
         }

@@ -1,6 +1,7 @@
 //! Single values as written in the file, parsed: text in, value or [`Problem`] out.
 
 pub(super) mod field;
+mod upstream;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,7 +12,9 @@ use http::{HeaderName, Uri, uri::Scheme};
 use ipnet::IpNet;
 
 use super::{code::Code, fault::Problem};
-use crate::model::{Balance, HostPattern, InstanceName, StatusCodes, Upstream, UpstreamScheme};
+use crate::model::{Balance, HostPattern, InstanceName, StatusCodes};
+
+pub(super) use self::upstream::{name_server, upstream};
 
 /// What a parser gives.
 pub(super) type Parsed<T> = Result<T, Problem>;
@@ -279,62 +282,6 @@ pub(super) fn status_codes(text: &str) -> Parsed<StatusCodes> {
             .label("expected codes and ranges from 100 to 599, separated by commas")
             .help("for example `\"200-399\"` or `\"200-299, 401\"`")
     })
-}
-
-/// `http://10.0.1.20:8080`
-pub(super) fn upstream(text: &str) -> Parsed<Upstream> {
-    let problem = |reason: String| {
-        Problem::new(Code::Upstream, format!("`{text}` cannot be an upstream: {reason}"))
-            .label("expected `http://IP:port` or `https://IP:port`, for HTTP/2 `h2c` or `h2`")
-    };
-    let not_yet = |what: &str| {
-        Problem::new(Code::NotSupported, format!("{what} is not supported yet"))
-            .label("`http://IP:port` or `https://IP:port` is what this version can do")
-    };
-    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
-    let kind = match scheme {
-        "http" => UpstreamScheme::Http,
-        "https" => UpstreamScheme::Https,
-        "tcp" => UpstreamScheme::Tcp,
-        "h2c" => UpstreamScheme::H2c,
-        "h2" => UpstreamScheme::H2,
-        other => {
-            let reason = if other.is_empty() {
-                "the scheme is missing".to_owned()
-            } else {
-                format!("`{other}` is unknown")
-            };
-            return Err(problem(reason).help(format!("did you mean `\"http://{rest}\"`?")));
-        }
-    };
-    if let Some((authority, _)) = rest.split_once(['/', '?', '#']) {
-        return Err(problem("it has a path; the request's own path is kept".to_owned())
-            .help(format!("without it: `\"{scheme}://{authority}\"`")));
-    }
-    if let Ok(address) = rest.parse::<SocketAddr>() {
-        if address.port() == 0 {
-            return Err(problem("port 0 cannot be connected to".to_owned()));
-        }
-        if address.ip().is_unspecified() || address.ip().is_multicast() {
-            return Err(problem(format!("{} cannot be connected to", address.ip())));
-        }
-        return Ok(Upstream { scheme: kind, address });
-    }
-    let bare = rest.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        let port = if kind.is_tls() { 443 } else { 80 };
-        return Err(problem("the port is missing".to_owned())
-            .help(format!("for port {port}: `\"{scheme}://{}\"`", SocketAddr::new(address, port))));
-    }
-    match rest.rsplit_once(':') {
-        Some((host, port)) if host_name(host).is_ok() && port.parse::<u16>().is_ok() => {
-            Err(not_yet("an upstream by DNS name").help("write its IP address"))
-        }
-        None if host_name(rest).is_ok() => {
-            Err(not_yet("an upstream by DNS name").help("write its IP address and port"))
-        }
-        _ => Err(problem("it is not `IP:port`".to_owned())),
-    }
 }
 
 /// `https://www.contoso.com/new`

@@ -1,10 +1,10 @@
 //! `[[endpoint]] routes`
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, time::Duration};
 
 use http::{HeaderName, StatusCode};
 
-use super::{FieldChanges, Probe, ProbeKind, ProbeVersion, StatusCodes};
+use super::{FieldChanges, Probe, ProbeKind, ProbeVersion, StatusCodes, Upstream};
 
 /// What becomes of requests below a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +137,9 @@ impl fmt::Display for Location {
         if self.priority != 1 {
             write!(f, " priority {}", self.priority)?;
         }
+        if let Some(tls) = self.upstream.iter().find_map(|upstream| upstream.tls.as_ref()) {
+            write!(f, "{tls}")?;
+        }
         if let Some(check) = &self.health {
             let every = humantime::format_duration(check.interval);
             write!(f, " probed at {} every {every}", check.path)?;
@@ -193,7 +196,8 @@ pub struct UpstreamLimits {
 pub struct HealthCheck {
     /// What is asked for.
     pub path: String,
-    /// The request's `Host`, and over https the name that the certificate has to have; the upstream's address where there is none.
+    /// The request's `Host`; where there is none the upstream's name, or its address. Over https also the name that the
+    /// certificate has to have, unless the upstream's TLS has one of its own.
     pub host: Option<String>,
     /// Which answers are good.
     pub status: StatusCodes,
@@ -208,20 +212,20 @@ pub struct HealthCheck {
 }
 
 impl HealthCheck {
-    /// As a probe of an upstream that is spoken to in this way.
-    pub fn probe(&self, scheme: UpstreamScheme) -> Probe {
-        let kind = match scheme {
+    /// As a probe of an upstream.
+    pub fn probe(&self, upstream: &Upstream) -> Probe {
+        let kind = match upstream.scheme {
             UpstreamScheme::Tcp => ProbeKind::Tcp,
             UpstreamScheme::Http | UpstreamScheme::H2c => ProbeKind::Http,
             UpstreamScheme::Https | UpstreamScheme::H2 => ProbeKind::Https,
         };
-        let version = if scheme.is_http2() { ProbeVersion::Http2 } else { ProbeVersion::Http11 };
+        let version = if upstream.scheme.is_http2() { ProbeVersion::Http2 } else { ProbeVersion::Http11 };
         let Self { path, host, status, interval, timeout, rise, fall } = self.clone();
         Probe {
             kind,
             version,
             path,
-            host,
+            host: host.or_else(|| upstream.host().map(str::to_owned)),
             status,
             verify: kind == ProbeKind::Https,
             interval,
@@ -245,22 +249,6 @@ pub enum Balance {
     HashHeader(HeaderName),
     /// The same one for the same value of a cookie.
     HashCookie(String),
-}
-
-/// `http://10.0.1.20:8080`
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Upstream {
-    /// http, https, h2c or h2.
-    pub scheme: UpstreamScheme,
-    /// Where to connect.
-    pub address: SocketAddr,
-}
-
-impl fmt::Display for Upstream {
-    /// As written in the file.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme.as_str(), self.address)
-    }
 }
 
 /// How an upstream is spoken to.

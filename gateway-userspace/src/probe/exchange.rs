@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use super::{Target, failure::Failure, http, http2, tls};
 use crate::{
     dataplane::Connections,
-    model::{Probe, ProbeKind, ProbeVersion},
+    model::{HealthCheck, Probe, ProbeKind, ProbeVersion, Upstream},
 };
 
 /// What all probes of a configuration share.
@@ -21,6 +21,8 @@ pub struct Asker {
     probe: Probe,
     /// Set up with the first probe over https; why it cannot be, otherwise.
     tls: Option<Result<Arc<ClientConfig>, Failure>>,
+    /// What is asked for in TLS; None: the address.
+    name: Option<String>,
     /// For ways that need it.
     connections: Option<Connections>,
 }
@@ -29,7 +31,17 @@ impl Asker {
     /// For probes of this kind.
     pub fn new(probe: Probe) -> Self {
         let tls = (probe.kind == ProbeKind::Https).then(|| tls::config(&probe));
-        Self { probe, tls, connections: None }
+        Self { name: probe.host.clone(), probe, tls, connections: None }
+    }
+
+    /// For probes of an upstream, which are verified as its requests are.
+    pub fn of_upstream(check: &HealthCheck, upstream: &Upstream) -> Self {
+        let probe = check.probe(upstream);
+        let tls =
+            (probe.kind == ProbeKind::Https).then(|| tls::config_for(upstream.tls.as_deref(), probe.version));
+        let own = upstream.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        let name = own.or(check.host.as_deref()).or(upstream.host()).map(str::to_owned);
+        Self { probe, tls, name, connections: None }
     }
 
     /// With the table that ways through the data path need.
@@ -63,7 +75,7 @@ impl Asker {
                 }
                 None => self.converse(stream, target).await,
                 Some(config) => {
-                    let name = tls::name(&self.probe, target.address)?;
+                    let name = tls::name(self.name.as_deref(), target.address)?;
                     let connector = TlsConnector::from(config.clone()?);
                     let shaken = connector.connect(name, stream).await;
                     self.converse(shaken.map_err(|error| Failure::Tls(error.to_string()))?, target).await

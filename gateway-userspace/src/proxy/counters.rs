@@ -56,8 +56,8 @@ outcomes! {
     UpstreamFailed = "upstream_failed" "upstream failures",
     /// 504
     UpstreamTimeout = "upstream_timeout" "upstream timeouts",
-    /// 503: an upstream's limits.
-    UpstreamBusy = "upstream_busy" "over an upstream's limits",
+    /// 503: an upstream's limits, or no address of it is known.
+    UpstreamBusy = "upstream_busy" "over an upstream's limits or without its address",
     /// The client was gone, or its connection was cut, before there was an answer.
     Unanswered = "unanswered" "ended before an answer",
 }

@@ -15,7 +15,7 @@ use super::{
     probe::Asked,
     routes::Routes,
     tls::{CertificateError, Certificates, Served},
-    upstream::{Connector, TrustError, Upstreams, client_config},
+    upstream::{Connector, TlsConfigs, TrustError, Upstreams},
 };
 use crate::model::{self, Model, NoSni, Route};
 
@@ -106,8 +106,9 @@ impl State {
         limits: &Limits,
         known: &Known,
     ) -> Result<Self, StateError> {
-        let mut used = model.endpoints.iter().flat_map(|e| &e.routes).flat_map(Route::upstreams);
-        let tls = used.any(|u| u.scheme.is_tls()).then(client_config).transpose()?;
+        let used = model.endpoints.iter().flat_map(|e| &e.routes).flat_map(Route::upstreams);
+        let tls = TlsConfigs::load(used)?;
+        known.upstreams.resolve_by(&model.proxy.resolver);
         Ok(Self {
             routes: Routes::new(model, &known.upstreams, &known.traffic),
             certificates: Served::load(model, tickets)?,

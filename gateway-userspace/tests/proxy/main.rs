@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod client;
+mod dns;
 mod drain;
 mod forwarding;
 mod gate;
@@ -17,3 +18,4 @@ mod routes;
 mod support;
 mod timers;
 mod upgrades;
+mod upstream_tls;

@@ -20,7 +20,7 @@ const GIT: &str = "git.api.contoso.com";
 const ALERT: &[u8] = &[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70];
 
 fn endpoint(role: Role, host: &str, upstream: &[SocketAddr]) -> Passthrough {
-    let of = |address: &SocketAddr| Upstream { scheme: UpstreamScheme::Tcp, address: *address };
+    let of = |address: &SocketAddr| Upstream::at(UpstreamScheme::Tcp, *address);
     Passthrough {
         role,
         hosts: vec![HostPattern::Exact(host.into())],

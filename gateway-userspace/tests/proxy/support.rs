@@ -23,13 +23,13 @@ use gateway_userspace::{
         routes::Door,
         state::{Known, State},
         tls::Tickets,
-        upstream::{self, Connector},
+        upstream::{self, Connector, TlsConfigs},
         worker::{Current, Worker},
     },
 };
 use ipnet::IpNet;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::server::ProducesTickets;
+use rustls::server::{NoClientAuth, ProducesTickets, danger::ClientCertVerifier};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tempfile::TempDir;
 use tokio::{
@@ -124,7 +124,7 @@ impl Setup {
         tokio::spawn(upstream::watch(Arc::clone(&known.upstreams)));
         let mut state = State::load(&model, asked(&model), &tickets, &self.limits, &known).unwrap();
         let trust = Arc::new(client_config(ca.der()));
-        state.connector = Connector::new(Some(trust), &self.limits);
+        state.connector = Connector::new(TlsConfigs::default().with_system(trust), &self.limits);
         let current = Arc::new(ArcSwap::from_pointee(state));
         let via = Via::new("gw-1").unwrap();
         let (tell, told) = mpsc::channel(4);
@@ -167,10 +167,7 @@ impl Setup {
             name: None,
             health: self.health.clone(),
             limits: self.upstream_limits.clone(),
-            upstream: upstreams
-                .iter()
-                .map(|a| Upstream { scheme: self.upstream_scheme, address: *a })
-                .collect(),
+            upstream: upstreams.iter().map(|a| Upstream::at(self.upstream_scheme, *a)).collect(),
         };
         let route = |(path, locations): &(&str, Vec<Vec<SocketAddr>>)| Route {
             path: (*path).into(),
@@ -229,6 +226,7 @@ impl Setup {
                     query: false,
                 }),
                 metrics_sources: vec!["127.0.0.0/8".parse().unwrap()],
+                resolver: vec![],
             },
         }
     }
@@ -286,8 +284,30 @@ impl Running {
         path
     }
 
+    /// As [`Self::reload`], of a configuration that may be refused: why.
+    pub(crate) fn try_reload(&self, model: &Model) -> Result<(), String> {
+        let known = self.current.load().known.clone();
+        State::load(model, asked(model), &self.tickets, &Limits::default(), &known)
+            .map(|state| self.current.store(Arc::new(state)))
+            .map_err(|error| error.to_string())
+    }
+
+    /// Files with a certificate for that name and its key.
+    pub(crate) fn certificate(&self, name: &str) -> CertificateFiles {
+        certificate(&self.folder, &self.issuer, name, &[HostPattern::Exact(name.to_owned())])
+    }
+
     /// For an upstream with these names.
     pub(crate) fn server_config(&self, names: &[&str]) -> rustls::ServerConfig {
+        self.server_config_with(names, Arc::new(NoClientAuth))
+    }
+
+    /// For an upstream with these names that asks for certificates in this way.
+    pub(crate) fn server_config_with(
+        &self,
+        names: &[&str],
+        verifier: Arc<dyn ClientCertVerifier>,
+    ) -> rustls::ServerConfig {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
@@ -295,7 +315,7 @@ impl Running {
         rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![certificate.der().clone()], key.into())
             .unwrap()
     }
@@ -450,7 +470,11 @@ impl Recorder {
 
     /// As [`Self::start`], at an address that was free a moment ago.
     pub(crate) async fn start_at(address: SocketAddr, answer: &'static [u8]) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+        Self::on(TcpListener::bind(address).await.unwrap(), answer)
+    }
+
+    /// As [`Self::start`], on this socket.
+    pub(crate) fn on(listener: TcpListener, answer: &'static [u8]) -> Self {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&connections);

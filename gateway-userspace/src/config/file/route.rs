@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use toml::Spanned;
 
+use super::Certificate;
 use crate::{
     config::{
         fault::Span,
@@ -33,6 +34,8 @@ pub(in crate::config) struct Route {
     pub limits: Option<UpstreamLimits>,
     /// Of the path.
     pub balance: Key<Balance>,
+    /// None where the table is not written.
+    pub tls: Option<UpstreamTls>,
     /// Of the path.
     pub strip_prefix: Key<bool>,
     /// Of the path. None where the table is not written.
@@ -56,6 +59,7 @@ impl Route {
             health: table.has("health").then(|| Health::read(table.inner("health"))),
             limits: table.has("limits").then(|| UpstreamLimits::read(table.inner("limits"))),
             balance: table.text("balance", value::balance),
+            tls: table.has("tls").then(|| UpstreamTls::read(table.inner("tls"))),
             strip_prefix: table.switch("strip_prefix"),
             request_headers: table.has("request_headers").then(|| requests(table.inner("request_headers"))),
             response_headers: table.has("response_headers").then(|| answers(table.inner("response_headers"))),
@@ -84,6 +88,30 @@ impl UpstreamLimits {
             requests: table.whole("requests"),
             pending: table.whole("pending"),
             wait: table.duration("wait"),
+        }
+    }
+}
+
+/// `tls = { … }`
+#[derive(Debug)]
+pub(in crate::config) struct UpstreamTls {
+    /// The table.
+    pub at: Span,
+    /// A path.
+    pub ca: Key<String>,
+    /// SNI, and what is verified.
+    pub server_name: Key<String>,
+    /// What upstreams are shown. None where the table is not written.
+    pub certificate: Option<Certificate>,
+}
+
+impl UpstreamTls {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        Self {
+            at: table.at(),
+            ca: table.text("ca", value::file_path),
+            server_name: table.text("server_name", value::host_name),
+            certificate: table.has("certificate").then(|| Certificate::read(table.inner("certificate"))),
         }
     }
 }

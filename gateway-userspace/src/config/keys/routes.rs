@@ -24,8 +24,9 @@ pub(super) const ROUTES: Table = Table {
             Texts("an upstream"),
             Described("required, unless there is a `redirect`"),
             r#"["http://10.0.1.20:8080", "http://10.0.1.21:8080"]"#,
-            "`http://IP:port` or `https://IP:port`, HTTP/2 by `h2c://` (plain, prior knowledge) and `h2://` (over TLS); over TLS its certificate has to name the IP address and be trusted by the system \
-             (`SSL_CERT_FILE`: by that file). At most 64 for a path. DNS names are not supported yet.",
+            "`http://HOST:PORT` or `https://HOST:PORT`, HTTP/2 by `h2c://` (plain, prior knowledge) and `h2://` (over TLS); HOST is an IP address or a DNS name. \
+             A name stands for each address that it has (A and AAAA), and is followed as these change. Over TLS the upstream's certificate has to name HOST and be trusted by the system \
+             (`SSL_CERT_FILE`: by that file), unless `tls` says otherwise. At most 64 for a path.",
         ),
         key(
             "location",
@@ -54,6 +55,13 @@ pub(super) const ROUTES: Table = Table {
             Described("none"),
             "{ requests = 200 }",
             "What each of this route's upstreams gets at once from an instance.",
+        ),
+        key(
+            "tls",
+            Inner("endpoint.routes.tls"),
+            Described("what the system trusts, HOST as name, no certificate shown"),
+            r#"{ ca = "tls/internal-ca.pem", server_name = "orders.internal" }"#,
+            "How TLS is spoken to this route's upstreams, which are `https` then. Connections are shared among routes that say the same.",
         ),
         key(
             "balance",
@@ -152,6 +160,53 @@ pub(super) const LIMITS: Table = Table {
             "Requests that wait for one in flight to end.",
         ),
         key("wait", Duration(0, HOUR), Written(r#""1s""#), r#""1s""#, "How long they wait at most."),
+    ],
+};
+
+/// TLS to upstreams.
+pub(super) const TLS: Table = Table {
+    name: "endpoint.routes.tls",
+    heading: "[[endpoint]] routes.tls",
+    meaning: "TLS towards upstreams, and in their probes. `gateway check` reads the files; a reload takes up changed ones for new connections.",
+    keys: &[
+        key(
+            "ca",
+            Text("a path"),
+            Described("what the system trusts"),
+            r#""tls/internal-ca.pem""#,
+            "PEM certificates of those who may have issued an upstream's, in place of the system's.",
+        ),
+        key(
+            "server_name",
+            Text("a host name"),
+            Described("the upstream's HOST"),
+            r#""orders.internal""#,
+            "The name that is asked for (SNI) and that the certificate has to have.",
+        ),
+        key(
+            "certificate",
+            Inner("endpoint.routes.tls.certificate"),
+            Described("none"),
+            r#"{ chain = "tls/client.pem", key = "tls/client.key" }"#,
+            "What upstreams are shown that ask for a certificate (mTLS).",
+        ),
+    ],
+};
+
+/// What upstreams are shown.
+pub(super) const TLS_CERTIFICATE: Table = Table {
+    name: "endpoint.routes.tls.certificate",
+    heading: "[[endpoint]] routes.tls.certificate",
+    meaning: "PEM files. Relative paths are relative to the folder of the configuration file.",
+    keys: &[
+        key(
+            "chain",
+            Text("a path"),
+            Required,
+            r#""tls/client.pem""#,
+            "The leaf first, then the intermediate certificates.",
+        ),
+        key("key", Text("a path"), Required, r#""tls/client.key""#, "PKCS#8, PKCS#1 or SEC1, not encrypted."),
     ],
 };
 

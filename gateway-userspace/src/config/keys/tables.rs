@@ -403,7 +403,7 @@ pub const TABLES: &[Table] = &[
                 Texts("an upstream"),
                 Described("required with `passthrough`"),
                 r#"["tcp://10.0.1.40:443", "tcp://10.0.1.41:443"]"#,
-                "With `passthrough`: where connections go, `tcp://IP:port`. Of two taken at random the one with fewer connections; if it takes none, another one. At most 64.",
+                "With `passthrough`: where connections go, `tcp://HOST:PORT`. Of two taken at random the one with fewer connections; if it takes none, another one. At most 64.",
             ),
             key(
                 "proxy_protocol",
@@ -438,6 +438,8 @@ pub const TABLES: &[Table] = &[
     routes::ROUTES,
     routes::HEALTH,
     routes::LIMITS,
+    routes::TLS,
+    routes::TLS_CERTIFICATE,
     routes::REDIRECT,
     routes::REQUEST_HEADERS,
     routes::RESPONSE_HEADERS,
@@ -466,6 +468,14 @@ pub const TABLES: &[Table] = &[
                 Written("[]"),
                 r#"["10.0.3.0/28"]"#,
                 "Proxies whose connections begin with the PROXY protocol, version 1 or 2: the client that they name counts as the client. From these it is required, from others it is never read. Not for the probe's port.",
+            ),
+            key(
+                "resolver",
+                Texts("an IP address, with or without a port"),
+                Described("as `/etc/resolv.conf` says"),
+                r#"["10.0.0.2"]"#,
+                "Who is asked for the addresses of upstreams that have names. `/etc/hosts` goes first in any case; search domains are those of \
+                 `/etc/resolv.conf` where it is in use. Both are read at each reload.",
             ),
             key(
                 "access_log",

@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use toml::Spanned;
 
-use super::{CertificateUse, given_twice, missing, passthrough, required, routes};
+use super::{CertificateUse, UpstreamTlsUse, given_twice, missing, passthrough, required, routes};
 use crate::{
     config::{
         code::Code,
@@ -25,12 +25,14 @@ pub(super) struct Endpoints {
     pub(super) passthrough: Vec<Passthrough>,
     /// The certificates that they name.
     pub(super) certificates: Vec<CertificateUse>,
+    /// The files of TLS to their upstreams.
+    pub(super) upstream_tls: Vec<UpstreamTlsUse>,
 }
 
 /// Who has a name, and where that is written.
 pub(super) type Owners = HashMap<HostPattern, (Role, Span)>;
 
-/// Endpoints in the order of the file, and the certificates they name.
+/// Endpoints in the order of the file, and the files they name.
 pub(super) fn resolve(
     file: &File,
     service: Option<&Service>,
@@ -48,7 +50,7 @@ pub(super) fn resolve(
         }
         passthrough::refuse_keys(written, faults);
         let certificate = certificate(written, folder, faults);
-        let routes = routes::resolve(written, role, faults);
+        let routes = routes::resolve(written, role, folder, &mut all.upstream_tls, faults);
         let Some(role) = role else { continue };
         let at = written.role.span().unwrap_or(written.at.clone());
         if let Some(first) = roles.get(&role) {

@@ -11,7 +11,7 @@ mod probe_vip;
 mod routes;
 mod unsupported;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{
     code::{Code, Severity},
@@ -32,12 +32,14 @@ pub(super) struct Resolved {
     pub model: Option<Model>,
     /// The certificates that could be made out, for those who want to look into their files.
     pub certificates: Vec<CertificateUse>,
+    /// The same of TLS to upstreams.
+    pub upstream_tls: Vec<UpstreamTlsUse>,
 }
 
 impl Resolved {
     /// Of a file that could not be understood at all.
     pub(super) fn nothing() -> Self {
-        Self { model: None, certificates: Vec::new() }
+        Self { model: None, certificates: Vec::new(), upstream_tls: Vec::new() }
     }
 }
 
@@ -56,6 +58,15 @@ pub(super) struct CertificateUse {
     pub key_at: Span,
 }
 
+/// Files of TLS to upstreams, and where in the file they are named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UpstreamTlsUse {
+    /// Who may have issued the upstreams' certificates.
+    pub ca: Option<(PathBuf, Span)>,
+    /// What upstreams are shown, and the places of `chain` and `key`.
+    pub certificate: Option<(CertificateFiles, Span, Span)>,
+}
+
 /// Checks how keys go together, and reports whatever does not. Relative paths are taken from `folder`.
 pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Resolved {
     unsupported::refuse(file, faults);
@@ -71,7 +82,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     let probe = probe::probe(file, faults);
     forwarding::check(file, &network, &vip, &probe, faults);
     snat(file, faults);
-    let endpoints::Endpoints { endpoints, passthrough, certificates } =
+    let endpoints::Endpoints { endpoints, passthrough, certificates, upstream_tls } =
         endpoints::resolve(file, service.as_ref(), folder, faults);
     let proxy = proxy(file, folder, faults);
     let probe = probe_vip::complete(probe, file, (&vip, &instances), (&endpoints, &proxy), faults);
@@ -85,7 +96,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
         }
         _ => None,
     };
-    Resolved { model, certificates }
+    Resolved { model, certificates, upstream_tls }
 }
 
 fn service(file: &File, faults: &mut Vec<Fault>) -> Option<Service> {
@@ -110,6 +121,7 @@ fn proxy(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Proxy {
         no_sni,
         redirect_http: file.proxy.redirect_http.value_or(true),
         proxy_protocol_from: list(&file.proxy.proxy_protocol_from),
+        resolver: list(&file.proxy.resolver),
         access_log: file.proxy.access_log.as_ref().and_then(|log| access_log(log, folder, faults)),
         metrics_sources: list(&file.proxy.metrics_sources),
     }

@@ -39,7 +39,7 @@ pub(super) fn resolve(
         let (one, at) = (entry.get_ref(), entry.span());
         if one.scheme != UpstreamScheme::Tcp {
             let problem = Problem::new(Code::EndpointMode, format!("`{one}` is not spoken to through TLS"))
-                .label("expected `tcp://IP:port`")
+                .label("expected `tcp://HOST:PORT`")
                 .help(format!("did you mean `\"tcp://{}\"`?", one.address));
             faults.push(problem.at(at.clone()));
         }

@@ -2,12 +2,13 @@
 
 mod fields;
 mod redirect;
+mod tls;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path, time::Duration};
 
 use toml::Spanned;
 
-use super::{given_twice, probe, required, required_list, values};
+use super::{UpstreamTlsUse, given_twice, probe, required, required_list, values};
 use crate::{
     config::{
         code::Code,
@@ -39,8 +40,14 @@ enum Then {
     Redirect(Option<crate::model::Redirect>),
 }
 
-/// Longest path first, and the nearest location first.
-pub(super) fn resolve(written: &file::Endpoint, role: Option<Role>, faults: &mut Vec<Fault>) -> Vec<Route> {
+/// Longest path first, and the nearest location first. Files that they name are added to `files`.
+pub(super) fn resolve(
+    written: &file::Endpoint,
+    role: Option<Role>,
+    folder: &path::Path,
+    files: &mut Vec<UpstreamTlsUse>,
+    faults: &mut Vec<Fault>,
+) -> Vec<Route> {
     let list = written.routes.value().map_or(&[][..], Vec::as_slice);
     // Without routes, `management` is reported as not supported yet.
     if list.is_empty() && !matches!(written.routes, Key::Refused(_)) && role != Some(Role::Management) {
@@ -59,7 +66,7 @@ pub(super) fn resolve(written: &file::Endpoint, role: Option<Role>, faults: &mut
         for entry in upstream.iter().filter(|entry| entry.get_ref().scheme == UpstreamScheme::Tcp) {
             let problem =
                 Problem::new(Code::EndpointMode, format!("`{}` is for passthrough", entry.get_ref()))
-                    .label("expected `http://IP:port` or `https://IP:port`");
+                    .label("expected `http://HOST:PORT` or `https://HOST:PORT`");
             faults.push(problem.at(entry.span()));
         }
         let (Some(path), Some(at)) = (path, route.path.span()) else { continue };
@@ -78,10 +85,14 @@ pub(super) fn resolve(written: &file::Endpoint, role: Option<Role>, faults: &mut
             paths.push(Path::new(path, route, at.clone(), faults));
             paths.len() - 1
         });
+        let tls = route.tls.as_ref().and_then(|written| tls::resolve(written, upstream, folder, faults));
+        let (tls, used) = tls.unzip();
+        files.extend(used);
+        let with_tls = |upstream| Upstream { tls: tls.clone(), ..upstream };
         let location = Location {
             priority: route.priority.value_or(1),
             name: route.location.value().cloned(),
-            upstream: values(upstream),
+            upstream: values(upstream).into_iter().map(with_tls).collect(),
             limits: route.limits.as_ref().and_then(|written| limits(written, faults)),
             health: route.health.as_ref().and_then(|written| probe::health(written, faults)),
         };

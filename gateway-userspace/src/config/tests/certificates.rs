@@ -9,7 +9,10 @@ use rcgen::{CertificateParams, CertifiedKey, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 use crate::{
-    config::{Code, Fault, certificates, resolve::CertificateUse},
+    config::{
+        Code, Fault, certificates,
+        resolve::{CertificateUse, UpstreamTlsUse},
+    },
     model::{CertificateFiles, HostPattern, Role},
 };
 
@@ -135,4 +138,31 @@ fn r45_out_of_its_time() {
     for seconds in [IN_TIME - 6 * year, IN_TIME + 6 * year] {
         assert_eq!(files.found_at(seconds), [(Code::CertificateExpired, "chain")]);
     }
+}
+
+#[test]
+fn files_of_tls_to_upstreams() {
+    let files = Files::new(&["client"], vec![]);
+    let found = |ca: &str, chain: &str, key: &str| {
+        let pair = CertificateFiles { chain: files.path(chain), key: files.path(key) };
+        let one =
+            UpstreamTlsUse { ca: Some((files.path(ca), 1..2)), certificate: Some((pair, 10..20, 30..40)) };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(IN_TIME);
+        let faults = certificates::check_upstreams(&[one], now);
+        faults.iter().map(|fault| (fault.code(), fault.span().unwrap().start)).collect::<Vec<_>>()
+    };
+    files.write("other.key", &KeyPair::generate().unwrap().serialize_pem());
+    files.write("empty.pem", "");
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    files.write("broken.pem", broken);
+    assert_eq!(found("chain.pem", "chain.pem", "key.pem"), []);
+    assert_eq!(found("none.pem", "chain.pem", "key.pem"), [(Code::CertificateUnreadable, 1)]);
+    assert_eq!(found("empty.pem", "chain.pem", "key.pem"), [(Code::CertificateNotPem, 1)]);
+    assert_eq!(found("broken.pem", "chain.pem", "key.pem"), [(Code::CertificateNotPem, 1)]);
+    assert_eq!(
+        found("key.pem", "none.pem", "key.pem"),
+        [(Code::CertificateNotPem, 1), (Code::CertificateUnreadable, 10)]
+    );
+    assert_eq!(found("chain.pem", "chain.pem", "other.key"), [(Code::KeyMismatch, 30)]);
+    assert_eq!(found("chain.pem", "chain.pem", "none.key"), [(Code::CertificateUnreadable, 30)]);
 }

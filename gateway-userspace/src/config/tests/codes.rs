@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{EXAMPLE, check};
 use crate::{
     config::code::{Code, Severity},
-    model::{ProbeKind, Role},
+    model::{ProbeKind, Role, Route},
 };
 
 /// Replaces `from`, which is in the example once, by `to`, and wants exactly one finding: `code` at `«`.
@@ -432,6 +432,53 @@ fn a_prefix_is_stripped() {
 }
 
 #[test]
+fn upstreams_by_name() {
+    let with = |upstream: &str| format!(r#"{{ path = "/", upstream = [{upstream}] }}"#);
+    for upstream in ["https://scm.contoso.com:443", "http://SCM.contoso.com.:8080", "http://scm:80"] {
+        routes_have(&[], &with(&format!("\"{upstream}\"")));
+    }
+    for upstream in [
+        "http://scm",
+        "https://scm.contoso.com",
+        "http://scm:0",
+        "http://scm:http",
+        "http://s_m:80",
+        "http://u@scm:80",
+    ] {
+        routes_have(&[Code::Upstream], &with(&format!("«\"{upstream}\"")));
+    }
+    routes_have(&[Code::GivenTwice], &with(r#""http://scm:80", «"http://SCM.:80""#));
+    let resolver = |list: &str| format!("[proxy]\nresolver = {list}");
+    finds_all(&[], PROXY, &resolver(r#"["10.0.0.2", "127.0.0.53", "[fd00::2]:5353", "10.0.0.2:5353"]"#));
+    for server in ["dns.contoso.com", "10.0.0.2:0", "0.0.0.0", "224.0.0.1"] {
+        finds(Code::BadAddress, PROXY, &resolver(&format!("[«\"{server}\"]")));
+    }
+}
+
+#[test]
+fn tls_to_upstreams() {
+    let with =
+        |upstream: &str, tls: &str| format!(r#"{{ path = "/", upstream = ["{upstream}"], tls = {tls} }}"#);
+    let https = |tls: &str| with("https://10.0.1.24:443", tls);
+    routes_have(&[], &https("{}"));
+    routes_have(
+        &[],
+        &https(
+            r#"{ ca = "ca.pem", server_name = "scm.internal", certificate = { chain = "c.pem", key = "c.key" } }"#,
+        ),
+    );
+    routes_have(&[Code::HostIsAddress], &https(r#"{ server_name = «"10.0.1.24" }"#));
+    routes_have(&[Code::MissingKey], &https(r#"{ certificate = «{ chain = "c.pem" } }"#));
+    routes_have(&[Code::UnknownKey], &https(r#"{ «sni = "scm.internal" }"#));
+    routes_have(&[Code::UpstreamTls], &with("http://10.0.1.24:80", r#"«{ ca = "ca.pem" }"#));
+    let text = format!("routes = [{}]", https(r#"{ ca = "ca.pem", server_name = "Scm.internal" }"#));
+    let model = check(&EXAMPLE.replace(SCM_ROUTES, &text)).0.unwrap();
+    let upstream = model.endpoints.iter().flat_map(|e| &e.routes).flat_map(Route::upstreams).last().unwrap();
+    assert_eq!(upstream.tls_name(), Some("scm.internal"));
+    assert_eq!(upstream.tls.as_ref().unwrap().ca, Some("etc/ca.pem".into()));
+}
+
+#[test]
 fn redirects() {
     let to = |redirect: &str| format!(r#"{{ path = "/old", redirect = {redirect} }}"#);
     for status in [301, 302, 307, 308] {
@@ -463,6 +510,7 @@ fn redirects() {
         "priority = «2",
         "health = «{ path = \"/\" }",
         "limits = «{ requests = 1 }",
+        "tls = «{}",
         "balance = «\"round-robin\"",
         "strip_prefix = «true",
         "request_headers = «{}",
@@ -684,13 +732,6 @@ fn features_to_come_are_refused() {
     }
     finds(Code::NotSupported, PROXY, "[snat]\nenabled = «true\n[proxy]");
     finds_all(&[Code::NotSupported; 2], PROXY, "[dns]\nserve = «true\nforward = «[\"10.0.0.2\"]\n[proxy]");
-    for upstream in ["https://scm.contoso.com:443", "http://scm.contoso.com:8080", "http://scm"] {
-        finds(
-            Code::NotSupported,
-            SCM_ROUTES,
-            &format!("routes = [{{ path = \"/\", upstream = [«\"{upstream}\"] }}]"),
-        );
-    }
     finds(
         Code::NotSupported,
         r#"routes = [{ path = "/", upstream = ["http://10.0.1.23:8080"] }]"#,

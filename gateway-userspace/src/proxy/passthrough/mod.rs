@@ -64,7 +64,7 @@ pub(super) async fn serve(worker: &Worker, state: Arc<State>, through: &Through,
     }
     let limits = &worker.limits;
     if let Err(error) = sent(&mut dialled.stream, &first, limits.upstream_stall).await {
-        dialled.failed(&through.cluster, &worker.pool);
+        dialled.failed(&worker.pool);
         log::debug!("passed through: the upstream takes nothing: {error}");
         return;
     }
@@ -72,8 +72,8 @@ pub(super) async fn serve(worker: &Worker, state: Arc<State>, through: &Through,
     let end = relay(&mut client.stream, &mut dialled.stream, limits).await;
     // An upstream that ends before it has said a word is no better than one that is not there.
     match end.upstream_was_silent {
-        true => dialled.failed(&through.cluster, &worker.pool),
-        false => dialled.answered(&through.cluster, &worker.pool),
+        true => dialled.failed(&worker.pool),
+        false => dialled.answered(&worker.pool),
     }
     if let Some(error) = end.error {
         log::debug!("passed through: {error}");

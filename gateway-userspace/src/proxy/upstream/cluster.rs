@@ -1,8 +1,11 @@
 //! A route's upstreams, and which of them gets a request.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
 };
 
 use http::{HeaderMap, header::COOKIE};
@@ -11,35 +14,42 @@ use super::{
     budget::Budget,
     choose::{By, Set, candidates, choose, mixed},
     eject::left_out,
-    health::Standing,
     kept::Pool,
-    limit::{Bound, Busy},
+    limit::Busy,
+    members::{Followed, Member, Members},
     peer::{Flight, Part, Peer, Upstreams},
 };
 use crate::{
     maglev::hash,
-    model::{Backend, Balance, Upstream},
+    model::{Backend, Balance, Location, Upstream},
 };
 
 /// All upstreams of a route.
 #[derive(Debug)]
 pub struct Cluster {
-    members: Vec<Member>,
-    /// The nearest first.
-    tiers: Vec<Set>,
+    current: Current,
     balance: Balance,
     /// One a worker.
     shares: Box<[Share]>,
 }
 
 #[derive(Debug)]
-struct Member {
-    peer: Arc<Peer>,
-    /// If it is probed.
-    standing: Option<Arc<Standing>>,
-    /// If it is limited.
-    bound: Option<Arc<Bound>>,
-    seed: u64,
+enum Current {
+    Fixed(Members),
+    Followed(Arc<Followed>),
+}
+
+/// A cluster as a request finds it, and keeps it until it has its answer.
+#[derive(Debug)]
+pub(super) struct View<'c> {
+    members: Held<'c>,
+    cluster: &'c Cluster,
+}
+
+#[derive(Debug)]
+enum Held<'c> {
+    Fixed(&'c Members),
+    Followed(Arc<Members>),
 }
 
 /// What a worker knows of a cluster.
@@ -58,41 +68,56 @@ pub(super) struct Choice(usize);
 impl Cluster {
     /// Of a route of the configuration.
     pub fn new(backend: &Backend, upstreams: &Upstreams) -> Self {
-        let mut members = Vec::new();
-        let mut tiers: Vec<Set> = Vec::new();
-        let mut last = None;
-        for location in &backend.locations {
-            if last != Some(location.priority) {
-                tiers.push(Set::EMPTY);
-                last = Some(location.priority);
-            }
-            for upstream in &location.upstream {
-                if let Some(tier) = tiers.last_mut() {
-                    *tier = tier.with(members.len());
-                }
-                let standing = location.health.as_ref().map(|check| upstreams.standing(upstream, check));
-                let bound = location.limits.as_ref().map(|limits| upstreams.bound(upstream, limits));
-                members.push(Member { standing, bound, ..Member::new(upstream, upstreams) });
-            }
-        }
-        members.truncate(Set::MOST);
+        let current = match Followed::new(&backend.locations, upstreams) {
+            Some(followed) => Current::Followed(followed),
+            None => Current::Fixed(Members::new(&backend.locations, &[], upstreams)),
+        };
         let shares = (0..upstreams.workers()).map(Share::new).collect();
-        Self { members, tiers, balance: backend.balance.clone(), shares }
+        Self { current, balance: backend.balance.clone(), shares }
     }
 
     /// Of upstreams that are all as near, for connections of which nothing is known.
     pub fn of(upstream: &[Upstream], upstreams: &Upstreams) -> Self {
-        let members: Vec<_> =
-            upstream.iter().take(Set::MOST).map(|one| Member::new(one, upstreams)).collect();
-        let tiers = vec![Set::first(members.len())];
-        let shares = (0..upstreams.workers()).map(Share::new).collect();
-        Self { members, tiers, balance: Balance::LeastLoaded, shares }
+        let location =
+            Location { priority: 1, name: None, upstream: upstream.to_vec(), health: None, limits: None };
+        Self::new(&Backend { locations: vec![location], ..Backend::default() }, upstreams)
     }
 
+    /// As it is now. Where nothing is known of its names yet, the first answer is waited for.
+    pub(super) async fn now(&self) -> View<'_> {
+        let view = self.view();
+        if let (Current::Followed(followed), true) = (&self.current, view.members.all.is_empty()) {
+            followed.asked().await;
+            return self.view();
+        }
+        view
+    }
+
+    fn view(&self) -> View<'_> {
+        let members = match &self.current {
+            Current::Fixed(members) => Held::Fixed(members),
+            Current::Followed(followed) => Held::Followed(followed.members()),
+        };
+        View { members, cluster: self }
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = Members;
+
+    fn deref(&self) -> &Members {
+        match self {
+            Held::Fixed(members) => members,
+            Held::Followed(members) => members,
+        }
+    }
+}
+
+impl View<'_> {
     /// What this request is to be chosen by.
     pub(super) fn by(&self, headers: &HeaderMap, pool: &Pool) -> By {
-        let share = &self.shares[pool.worker];
-        let key = match &self.balance {
+        let share = &self.cluster.shares[pool.worker];
+        let key = match &self.cluster.balance {
             Balance::RoundRobin => return By::Turn(share.turn.fetch_add(1, Ordering::Relaxed)),
             Balance::LeastLoaded => None,
             Balance::HashHeader(name) => headers.get(name).map(|value| hash(&[value.as_bytes()])),
@@ -104,37 +129,37 @@ impl Cluster {
     /// One that was not `tried` yet.
     pub(super) fn choose(&self, by: By, tried: Set, pool: &Pool) -> Option<Choice> {
         let part = |number: usize| self.part(Choice(number), pool);
-        let all = Set::first(self.members.len());
-        let in_service = match self.members.len() {
+        let all = Set::first(self.members.all.len());
+        let in_service = match self.members.all.len() {
             1 => all,
             count if (0..count).all(|number| part(number).record().is_clean()) => self.up(),
             count => self.up().without(left_out(count, |number| part(number).record(), pool.now())),
         };
-        let mut candidates = candidates(&self.tiers, in_service, tried);
+        let mut candidates = candidates(&self.members.tiers, in_service, tried);
         // A key stays with its upstream, and waits there.
         if candidates.len() > 1 && !matches!(by, By::Key(_)) {
             let free = candidates.without(self.full());
             candidates = if free.is_empty() { candidates } else { free };
         }
-        let seed = |number: usize| self.members[number].seed;
+        let seed = |number: usize| self.members.all[number].seed;
         choose(candidates, by, |number| part(number).load(), seed).map(Choice)
     }
 
     /// Those that their probes do not say are down.
     fn up(&self) -> Set {
         let up = |member: &Member| member.standing.as_ref().is_none_or(|standing| standing.is_up());
-        (0..self.members.len()).filter(|number| up(&self.members[*number])).collect()
+        (0..self.members.all.len()).filter(|number| up(&self.members.all[*number])).collect()
     }
 
     /// Those that have all the requests they get at once.
     fn full(&self) -> Set {
         let full = |member: &Member| member.bound.as_ref().is_some_and(|bound| bound.is_full());
-        (0..self.members.len()).filter(|number| full(&self.members[*number])).collect()
+        (0..self.members.all.len()).filter(|number| full(&self.members.all[*number])).collect()
     }
 
     /// A request begins at it.
     pub(super) async fn enter(&self, choice: Choice, pool: &Pool) -> Result<Flight, Busy> {
-        let place = match &self.members[choice.0].bound {
+        let place = match &self.members.all[choice.0].bound {
             Some(bound) => Some(bound.enter().await?),
             None => None,
         };
@@ -142,16 +167,16 @@ impl Cluster {
     }
 
     pub(super) fn peer(&self, choice: Choice) -> &Peer {
-        &self.members[choice.0].peer
+        &self.members.all[choice.0].peer
     }
 
     pub(super) fn part(&self, choice: Choice, pool: &Pool) -> &Arc<Part> {
-        self.members[choice.0].peer.part(pool.worker)
+        self.members.all[choice.0].peer.part(pool.worker)
     }
 
     /// A request begins.
     pub(super) fn earn(&self, pool: &Pool) {
-        let budget = &self.shares[pool.worker].budget;
+        let budget = &self.cluster.shares[pool.worker].budget;
         let before = budget.load(Ordering::Relaxed);
         let after = Budget::from_bits(before).earn().to_bits();
         if before != after {
@@ -161,7 +186,7 @@ impl Cluster {
 
     /// Whether a request may be sent once more.
     pub(super) fn spend(&self, pool: &Pool) -> bool {
-        let budget = &self.shares[pool.worker].budget;
+        let budget = &self.cluster.shares[pool.worker].budget;
         let left = Budget::from_bits(budget.load(Ordering::Relaxed)).spend();
         if let Some(left) = left {
             budget.store(left.to_bits(), Ordering::Relaxed);
@@ -174,10 +199,10 @@ impl Cluster {
         let part = self.part(choice, pool);
         let (before, now) = (part.record(), pool.now());
         let after = before.failed(now);
-        if after.is_out(now) && !before.is_out(now) && self.members.len() > 1 {
+        if after.is_out(now) && !before.is_out(now) && self.members.all.len() > 1 {
             log::warn!(
                 "upstream {}: left out for {:?} after failures in a row",
-                self.peer(choice).upstream,
+                self.peer(choice).server,
                 after.time_out(now)
             );
         }
@@ -191,14 +216,6 @@ impl Cluster {
         if !before.is_clean() {
             part.set_record(before.succeeded(pool.now()));
         }
-    }
-}
-
-impl Member {
-    /// Neither probed nor limited.
-    fn new(upstream: &Upstream, upstreams: &Upstreams) -> Self {
-        let seed = hash(&[upstream.to_string().as_bytes()]);
-        Self { peer: upstreams.peer(upstream), standing: None, bound: None, seed }
     }
 }
 
@@ -233,14 +250,10 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
 #[cfg(test)]
 mod tests {
     use super::{super::eject::Record, *};
-    use crate::{
-        model::{Location, UpstreamScheme},
-        proxy::limits::Limits,
-    };
+    use crate::{model::UpstreamScheme, proxy::limits::Limits};
 
     fn location(priority: u16, hosts: &[u8]) -> Location {
-        let upstream =
-            |host: &u8| Upstream { scheme: UpstreamScheme::Http, address: ([10, 0, 1, *host], 8080).into() };
+        let upstream = |host: &u8| Upstream::at(UpstreamScheme::Http, ([10, 0, 1, *host], 8080).into());
         Location {
             priority,
             name: None,
@@ -257,7 +270,8 @@ mod tests {
     }
 
     fn chosen(cluster: &Cluster, pool: &Pool, headers: &HeaderMap) -> usize {
-        cluster.choose(cluster.by(headers, pool), Set::EMPTY, pool).unwrap().0
+        let view = cluster.view();
+        view.choose(view.by(headers, pool), Set::EMPTY, pool).unwrap().0
     }
 
     #[tokio::test]
@@ -266,14 +280,14 @@ mod tests {
         let none = HeaderMap::new();
         assert_eq!(chosen(&cluster, &pool, &none), 0);
         for _ in 0..5 {
-            cluster.note_failure(Choice(0), &pool);
+            cluster.view().note_failure(Choice(0), &pool);
         }
         assert_eq!(chosen(&cluster, &pool, &none), 1);
         for _ in 0..5 {
-            cluster.note_failure(Choice(1), &pool);
+            cluster.view().note_failure(Choice(1), &pool);
         }
         assert_eq!(chosen(&cluster, &pool, &none), 0, "half serve, and it is the first to come back");
-        cluster.part(Choice(0), &pool).set_record(Record::default());
+        cluster.view().part(Choice(0), &pool).set_record(Record::default());
         assert_eq!(chosen(&cluster, &pool, &none), 0);
     }
 
@@ -303,7 +317,7 @@ mod tests {
     #[tokio::test]
     async fn the_less_loaded_of_two_is_chosen() {
         let (cluster, pool) = cluster(Balance::LeastLoaded, vec![location(1, &[1, 2])]);
-        let flight = Flight::new(cluster.part(Choice(0), &pool), None);
+        let flight = Flight::new(cluster.view().part(Choice(0), &pool), None);
         assert!((0..50).all(|_| chosen(&cluster, &pool, &HeaderMap::new()) == 1));
         drop(flight);
         assert!((0..50).any(|_| chosen(&cluster, &pool, &HeaderMap::new()) == 0));

@@ -10,29 +10,30 @@ use std::{
 use http::uri::Scheme;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
 
 use super::{
     exchange::Fault,
     heard::Heard,
     kept::Link,
+    server::Server,
     shared::{Shared, Streams},
+    tls::TlsConfigs,
 };
 use crate::{
-    model::{Upstream, UpstreamScheme},
+    model::UpstreamScheme,
     proxy::{http2 as towards_clients, limits::Limits, rate::Rate},
 };
 
 /// Connects to upstreams.
 pub struct Connector {
-    /// For https; there if the configuration has such an upstream.
-    tls: Option<Arc<rustls::ClientConfig>>,
+    /// For https.
+    tls: TlsConfigs,
     limit: Duration,
     stall: Duration,
     buffer: usize,
@@ -45,7 +46,7 @@ pub struct Connector {
 
 impl Connector {
     /// The connections it makes are bound by `limits`.
-    pub fn new(tls: Option<Arc<rustls::ClientConfig>>, limits: &Limits) -> Self {
+    pub fn new(tls: TlsConfigs, limits: &Limits) -> Self {
         Self {
             tls,
             limit: limits.upstream_connect,
@@ -59,9 +60,9 @@ impl Connector {
         }
     }
 
-    pub(super) async fn connect(&self, upstream: &Upstream) -> Result<Link, Fault> {
-        self.in_time(upstream, async {
-            match self.open(upstream).await? {
+    pub(super) async fn connect(&self, server: &Server) -> Result<Link, Fault> {
+        self.in_time(server, async {
+            match self.open(server).await? {
                 Stream::Plain(stream) => self.speak(stream).await,
                 Stream::Tls(stream) => self.speak(stream).await,
             }
@@ -70,9 +71,9 @@ impl Connector {
     }
 
     /// To an upstream of HTTP/2.
-    pub(super) async fn connect_http2(&self, upstream: &Upstream) -> Result<Shared, Fault> {
-        self.in_time(upstream, async {
-            match self.open(upstream).await? {
+    pub(super) async fn connect_http2(&self, server: &Server) -> Result<Shared, Fault> {
+        self.in_time(server, async {
+            match self.open(server).await? {
                 Stream::Plain(stream) => self.share(stream, Scheme::HTTP).await,
                 Stream::Tls(stream) => self.share(stream, Scheme::HTTPS).await,
             }
@@ -81,13 +82,13 @@ impl Connector {
     }
 
     /// A bare connection, for what is passed through.
-    pub(super) async fn dial(&self, upstream: &Upstream) -> Result<TcpStream, Fault> {
-        self.in_time(upstream, tcp(upstream)).await
+    pub(super) async fn dial(&self, server: &Server) -> Result<TcpStream, Fault> {
+        self.in_time(server, tcp(server)).await
     }
 
     async fn in_time<T>(
         &self,
-        upstream: &Upstream,
+        server: &Server,
         connected: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
         let outcome = timeout(self.limit, connected).await.unwrap_or(Err(Fault::ConnectTimeout));
@@ -95,32 +96,27 @@ impl Connector {
         if let Err(error) = &outcome
             && let Some(suppressed) = self.failures.take()
         {
-            log::warn!("upstream {upstream}: {error}{suppressed}");
+            log::warn!("upstream {server}: {error}{suppressed}");
         }
         outcome
     }
 
-    async fn open(&self, upstream: &Upstream) -> Result<Stream, Fault> {
-        let stream = tcp(upstream).await?;
-        if !upstream.scheme.is_tls() {
+    async fn open(&self, server: &Server) -> Result<Stream, Fault> {
+        let stream = tcp(server).await?;
+        if !server.upstream.scheme.is_tls() {
             return Ok(Stream::Plain(stream));
         }
-        let config = self.tls.clone().ok_or_else(|| {
-            Fault::Connect(io::Error::other("no trusted certificate authorities were loaded"))
-        })?;
-        let name = ServerName::IpAddress(upstream.address.ip().into());
-        let connector = TlsConnector::from(config);
-        let stream = match upstream.scheme {
+        let stream = match server.upstream.scheme {
             UpstreamScheme::H2 => {
                 let alpn = vec![towards_clients::ALPN.to_vec()];
-                connector.with_alpn(alpn).connect(name, stream).await.and_then(|stream| {
+                self.tls.connect(server, stream, Some(alpn)).await.and_then(|stream| {
                     match stream.get_ref().1.alpn_protocol() {
                         Some(towards_clients::ALPN) => Ok(stream),
                         _ => Err(io::Error::other("it does not speak HTTP/2 over TLS: no h2 by ALPN")),
                     }
                 })
             }
-            _ => connector.connect(name, stream).await,
+            _ => self.tls.connect(server, stream, None).await,
         };
         stream.map(|stream| Stream::Tls(Box::new(stream))).map_err(Fault::Connect)
     }
@@ -185,8 +181,8 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-async fn tcp(upstream: &Upstream) -> Result<TcpStream, Fault> {
-    let stream = TcpStream::connect(upstream.address).await.map_err(Fault::Connect)?;
+async fn tcp(server: &Server) -> Result<TcpStream, Fault> {
+    let stream = TcpStream::connect(server.address).await.map_err(Fault::Connect)?;
     stream.set_nodelay(true).map_err(Fault::Connect)?;
     Ok(stream)
 }

@@ -1,13 +1,11 @@
 //! A connection to one of a cluster's upstreams, for bytes of which nothing is known.
 
-use std::io;
-
 use http::HeaderMap;
 use tokio::net::TcpStream;
 
 use super::{
     choose::Set,
-    cluster::{Choice, Cluster},
+    cluster::{Choice, Cluster, View},
     connect::Connector,
     exchange::Fault,
     kept::Pool,
@@ -17,9 +15,10 @@ use super::{
 
 /// A connection that counts as in flight while this is there.
 #[derive(Debug)]
-pub struct Dialled {
+pub struct Dialled<'c> {
     /// Itself.
     pub stream: TcpStream,
+    cluster: View<'c>,
     choice: Choice,
     _flight: Flight,
 }
@@ -28,13 +27,18 @@ pub struct Dialled {
 ///
 /// # Errors
 /// The last one's.
-pub async fn dial(cluster: &Cluster, pool: &Pool, connector: &Connector) -> Result<Dialled, Fault> {
+pub async fn dial<'c>(
+    cluster: &'c Cluster,
+    pool: &Pool,
+    connector: &Connector,
+) -> Result<Dialled<'c>, Fault> {
+    let cluster = cluster.now().await;
     let by = cluster.by(&HeaderMap::new(), pool);
     let (mut tried, mut fault) = (Set::EMPTY, None);
     while let Some(choice) = cluster.choose(by, tried, pool) {
         let flight = cluster.enter(choice, pool).await.map_err(|Busy| Fault::Busy)?;
-        match connector.dial(&cluster.peer(choice).upstream).await {
-            Ok(stream) => return Ok(Dialled { stream, choice, _flight: flight }),
+        match connector.dial(&cluster.peer(choice).server).await {
+            Ok(stream) => return Ok(Dialled { stream, cluster, choice, _flight: flight }),
             Err(failed) => {
                 cluster.note_failure(choice, pool);
                 fault = Some(failed);
@@ -42,17 +46,17 @@ pub async fn dial(cluster: &Cluster, pool: &Pool, connector: &Connector) -> Resu
             }
         }
     }
-    Err(fault.unwrap_or_else(|| Fault::Connect(io::ErrorKind::AddrNotAvailable.into())))
+    Err(fault.unwrap_or(Fault::NoAddress))
 }
 
-impl Dialled {
+impl Dialled<'_> {
     /// The upstream has answered.
-    pub fn answered(&self, cluster: &Cluster, pool: &Pool) {
-        cluster.note_success(self.choice, pool);
+    pub fn answered(&self, pool: &Pool) {
+        self.cluster.note_success(self.choice, pool);
     }
 
     /// It took the connection, and nothing came of it.
-    pub fn failed(&self, cluster: &Cluster, pool: &Pool) {
-        cluster.note_failure(self.choice, pool);
+    pub fn failed(&self, pool: &Pool) {
+        self.cluster.note_failure(self.choice, pool);
     }
 }

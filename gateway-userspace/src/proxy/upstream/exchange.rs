@@ -8,19 +8,17 @@ use tokio::time::timeout;
 
 use super::{
     choose::Set,
-    cluster::{Choice, Cluster},
+    cluster::{Choice, Cluster, View},
     connect::Connector,
     kept::{Lease, Pool, Way},
     limit::Busy,
     peer::Flight,
+    server::Server,
     shared,
 };
-use crate::{
-    model::Upstream,
-    proxy::{
-        body::{BodyFault, RequestBody, Upload},
-        websocket,
-    },
+use crate::proxy::{
+    body::{BodyFault, RequestBody, Upload},
+    websocket,
 };
 
 /// Why there is no answer. What the client gets is decided by [`Fault::status`] alone.
@@ -29,6 +27,9 @@ pub enum Fault {
     /// No connection.
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
+    /// The upstream's name leads nowhere.
+    #[error("no address of the upstream is known")]
+    NoAddress,
     /// No connection in time.
     #[error("no connection in time")]
     ConnectTimeout,
@@ -80,7 +81,7 @@ impl Fault {
         match self {
             Self::Connect(_) | Self::Exchange(_) | Self::Unasked => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::AnswerTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::NoAddress => StatusCode::SERVICE_UNAVAILABLE,
             Self::Host | Self::Body(BodyFault::Malformed | BodyFault::BrokenOff) => StatusCode::BAD_REQUEST,
             Self::Body(BodyFault::Stalled) => StatusCode::REQUEST_TIMEOUT,
         }
@@ -110,6 +111,7 @@ pub async fn exchange(
     connector: &Connector,
     patience: Duration,
 ) -> Result<(Response<Incoming>, Lease), Fault> {
+    let cluster = &cluster.now().await;
     cluster.earn(pool);
     let by = cluster.by(request.headers(), pool);
     let mut tried = Set::EMPTY;
@@ -141,7 +143,7 @@ pub async fn exchange(
             }
         }
     }
-    Err(fault.unwrap_or_else(|| Fault::Connect(io::ErrorKind::AddrNotAvailable.into())))
+    Err(fault.unwrap_or(Fault::NoAddress))
 }
 
 struct Failed {
@@ -152,7 +154,7 @@ struct Failed {
 
 /// One upstream's turn: on a kept connection, and if that fails unheard, on a new one.
 async fn attempt(
-    cluster: &Cluster,
+    cluster: &View<'_>,
     choice: Choice,
     mut request: Request<RequestBody>,
     pool: &Pool,
@@ -163,10 +165,10 @@ async fn attempt(
     let enter = || async {
         cluster.enter(choice, pool).await.map_err(|Busy| Failed { fault: Fault::Busy, again: None })
     };
-    let upstream = &cluster.peer(choice).upstream;
+    let server = &cluster.peer(choice).server;
     let mut flight = enter().await?;
-    if upstream.scheme.is_http2() {
-        return share(upstream, request, flight, connector, patience).await;
+    if server.upstream.scheme.is_http2() {
+        return share(server, request, flight, connector, patience).await;
     }
     if let Some(link) = flight.part().kept.take() {
         match send(Way::Own(link), request, flight, patience).await {
@@ -175,7 +177,7 @@ async fn attempt(
         }
         flight = enter().await?;
     }
-    match connector.connect(upstream).await {
+    match connector.connect(server).await {
         Ok(link) => send(Way::Own(link), request, flight, patience).await,
         Err(fault) => Err(Failed { fault, again: Some(Box::new(request)) }),
     }
@@ -183,13 +185,13 @@ async fn attempt(
 
 /// An upstream's turn over HTTP/2.
 async fn share(
-    upstream: &Upstream,
+    server: &Server,
     request: Request<RequestBody>,
     flight: Flight,
     connector: &Connector,
     patience: Duration,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
-    match flight.part().shared.place(connector.connect_http2(upstream)).await {
+    match flight.part().shared.place(connector.connect_http2(server)).await {
         Ok(place) => send(Way::Shared(place), request, flight, patience).await,
         Err(fault) => Err(Failed { fault, again: Some(Box::new(request)) }),
     }

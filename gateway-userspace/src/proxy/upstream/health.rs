@@ -10,9 +10,13 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::peer::{Peer, Upstreams};
+use super::{
+    names,
+    peer::{Peer, Upstreams},
+    server::Server,
+};
 use crate::{
-    model::{HealthCheck, Upstream},
+    model::HealthCheck,
     probe::{
         Asker, Failure, Target, Way,
         health::{Health, Verdict},
@@ -35,8 +39,8 @@ impl Standing {
         Self { peer, check, up: AtomicBool::new(true), taken: AtomicBool::new(false) }
     }
 
-    pub(super) fn is_of(&self, upstream: &Upstream, check: &HealthCheck) -> bool {
-        self.peer.upstream == *upstream && self.check == *check
+    pub(super) fn is_of(&self, server: &Server, check: &HealthCheck) -> bool {
+        self.peer.server == *server && self.check == *check
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -50,10 +54,10 @@ impl Standing {
 
     /// Requests go by it from now on.
     fn set(&self, verdict: Verdict, outcome: &Result<(), Failure>) {
-        let upstream = &self.peer.upstream;
+        let server = &self.peer.server;
         match (verdict, outcome) {
-            (Verdict::Down, Err(failure)) => log::warn!("upstream {upstream} is down: {failure}"),
-            _ => log::info!("upstream {upstream} is up"),
+            (Verdict::Down, Err(failure)) => log::warn!("upstream {server} is down: {failure}"),
+            _ => log::info!("upstream {server} is up"),
         }
         self.up.store(verdict != Verdict::Down, Ordering::Relaxed);
         if verdict == Verdict::Down {
@@ -63,8 +67,12 @@ impl Standing {
     }
 }
 
-/// Probes all upstreams that want it, for the life of the process.
+/// Follows the names of upstreams, and probes all that want it, for the life of the process.
 pub async fn watch(upstreams: Arc<Upstreams>) {
+    tokio::join!(names::follow(Arc::clone(&upstreams)), probe_all(upstreams));
+}
+
+async fn probe_all(upstreams: Arc<Upstreams>) {
     loop {
         for standing in upstreams.unprobed().await {
             tokio::spawn(probe(standing));
@@ -75,10 +83,10 @@ pub async fn watch(upstreams: Arc<Upstreams>) {
 /// Until no configuration has it any more.
 async fn probe(standing: Weak<Standing>) {
     let Some(first) = standing.upgrade() else { return };
-    let upstream = first.peer.upstream.clone();
-    let asker = Asker::new(first.check.probe(upstream.scheme));
-    let target = Target { address: upstream.address, way: Way::Direct { source: None } };
-    let mut ticks = interval(first.check.interval);
+    let (server, check) = (first.peer.server.clone(), first.check.clone());
+    let mut asker = Asker::of_upstream(&check, &server.upstream);
+    let target = Target { address: server.address, way: Way::Direct { source: None } };
+    let mut ticks = interval(check.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     drop(first);
     let mut health = Health::new(Instant::now());
@@ -86,13 +94,17 @@ async fn probe(standing: Weak<Standing>) {
         ticks.tick().await;
         let outcome = asker.ask(&target).await;
         let Some(standing) = standing.upgrade() else { return };
+        if let Err(Failure::Tls(_)) = outcome {
+            // Its files may have been renewed.
+            asker = Asker::of_upstream(&check, &server.upstream);
+        }
         // What this host could not try says nothing of the upstream.
         let result = match &outcome {
             Ok(()) => Ok(()),
             Err(failure) => match failure.presence() {
                 Some(presence) => Err(presence),
                 None => {
-                    log::warn!("upstream {upstream}: a probe {failure}");
+                    log::warn!("upstream {server}: a probe {failure}");
                     continue;
                 }
             },

@@ -10,12 +10,13 @@ use tokio::{
     time::timeout,
 };
 
-use crate::model::{Upstream, UpstreamLimits};
+use super::server::Server;
+use crate::model::UpstreamLimits;
 
 /// An upstream's places.
 #[derive(Debug)]
 pub(super) struct Bound {
-    upstream: Upstream,
+    server: Server,
     limits: UpstreamLimits,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -29,13 +30,13 @@ pub(super) struct Busy;
 struct Waiting<'b>(&'b AtomicUsize);
 
 impl Bound {
-    pub(super) fn new(upstream: Upstream, limits: UpstreamLimits) -> Self {
+    pub(super) fn new(server: Server, limits: UpstreamLimits) -> Self {
         let places = Arc::new(Semaphore::new(limits.requests.into()));
-        Self { upstream, limits, places, waiting: AtomicUsize::new(0) }
+        Self { server, limits, places, waiting: AtomicUsize::new(0) }
     }
 
-    pub(super) fn is_of(&self, upstream: &Upstream, limits: &UpstreamLimits) -> bool {
-        self.upstream == *upstream && self.limits == *limits
+    pub(super) fn is_of(&self, server: &Server, limits: &UpstreamLimits) -> bool {
+        self.server == *server && self.limits == *limits
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -74,11 +75,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::UpstreamScheme;
+    use crate::model::{Upstream, UpstreamScheme};
 
     fn bound(requests: u16, pending: u16, wait: Duration) -> Bound {
-        let upstream = Upstream { scheme: UpstreamScheme::Http, address: ([10, 0, 1, 20], 80).into() };
-        Bound::new(upstream, UpstreamLimits { requests, pending, wait })
+        let address = ([10, 0, 1, 20], 80).into();
+        let server = Server { upstream: Upstream::at(UpstreamScheme::Http, address), address };
+        Bound::new(server, UpstreamLimits { requests, pending, wait })
     }
 
     #[tokio::test]

@@ -10,9 +10,15 @@ mod exchange;
 mod health;
 mod heard;
 mod kept;
+mod known;
 mod limit;
+mod members;
+mod names;
 mod peer;
+mod resolver;
+mod server;
 mod shared;
+mod tls;
 
 pub use self::{
     cluster::Cluster,
@@ -22,5 +28,6 @@ pub use self::{
     health::watch,
     kept::{Lease, Pool},
     peer::{UpstreamSeen, Upstreams},
+    tls::TlsConfigs,
 };
-pub use crate::trust::{TrustError, client_config};
+pub use crate::trust::TrustError;

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -21,10 +22,12 @@ use super::{
     health::Standing,
     kept::{Keep, Kept},
     limit::Bound,
+    names::Names,
+    server::Server,
     shared::Several,
 };
 use crate::{
-    model::{HealthCheck, Upstream, UpstreamLimits},
+    model::{HealthCheck, UpstreamLimits},
     proxy::{
         limits::Limits,
         observe::{CLASSES, class},
@@ -34,24 +37,25 @@ use crate::{
 /// All of them.
 #[derive(Debug)]
 pub struct Upstreams {
-    peers: Mutex<HashMap<Upstream, Weak<Peer>>>,
+    peers: Mutex<HashMap<Server, Weak<Peer>>>,
     /// Of those that are probed. The same upstream may be, in more ways than one.
     standings: Mutex<Vec<Weak<Standing>>>,
     /// Standings that nobody probes yet.
     new: Notify,
     /// Of those that are limited.
     bounds: Mutex<Vec<Weak<Bound>>>,
+    pub(super) names: Names,
     workers: usize,
     joined: AtomicUsize,
     keep: Keep,
     started: Instant,
 }
 
-/// An upstream.
+/// An upstream at an address.
 #[derive(Debug)]
 pub(super) struct Peer {
     /// Where it is.
-    pub(super) upstream: Upstream,
+    pub(super) server: Server,
     /// One a worker; each with a count of its own, so that two workers write to nothing in common.
     parts: Box<[Arc<Part>]>,
 }
@@ -85,6 +89,7 @@ impl Upstreams {
             standings: Mutex::default(),
             new: Notify::new(),
             bounds: Mutex::default(),
+            names: Names::default(),
             workers: workers.max(1),
             joined: AtomicUsize::new(0),
             keep: Keep {
@@ -112,26 +117,31 @@ impl Upstreams {
         self.started.elapsed()
     }
 
+    /// Has names resolved by these, or if there are none by those whom the system asks.
+    pub fn resolve_by(&self, servers: &[SocketAddr]) {
+        self.names.ask(servers);
+    }
+
     /// That upstream, the same one for all who ask while somebody has it.
-    pub(super) fn peer(&self, upstream: &Upstream) -> Arc<Peer> {
+    pub(super) fn peer(&self, server: &Server) -> Arc<Peer> {
         let mut peers = self.lock();
-        if let Some(peer) = peers.get(upstream).and_then(Weak::upgrade) {
+        if let Some(peer) = peers.get(server).and_then(Weak::upgrade) {
             return peer;
         }
-        let name: Arc<str> = upstream.to_string().into();
+        let name: Arc<str> = server.to_string().into();
         let parts = (0..self.workers).map(|_| Arc::new(Part::new(self.keep, &name))).collect();
-        let peer = Arc::new(Peer { upstream: upstream.clone(), parts });
+        let peer = Arc::new(Peer { server: server.clone(), parts });
         peers.retain(|_, peer| peer.strong_count() > 0);
-        peers.insert(upstream.clone(), Arc::downgrade(&peer));
+        peers.insert(server.clone(), Arc::downgrade(&peer));
         peer
     }
 
     /// How an upstream stands by these probes, the same for all who ask while somebody has it.
-    pub(super) fn standing(&self, upstream: &Upstream, check: &HealthCheck) -> Arc<Standing> {
+    pub(super) fn standing(&self, server: &Server, check: &HealthCheck) -> Arc<Standing> {
         let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = standings.iter().filter_map(Weak::upgrade).find(|known| known.is_of(upstream, check));
+        let known = standings.iter().filter_map(Weak::upgrade).find(|known| known.is_of(server, check));
         known.unwrap_or_else(|| {
-            let standing = Arc::new(Standing::new(self.peer(upstream), check.clone()));
+            let standing = Arc::new(Standing::new(self.peer(server), check.clone()));
             standings.retain(|standing| standing.strong_count() > 0);
             standings.push(Arc::downgrade(&standing));
             self.new.notify_one();
@@ -140,11 +150,11 @@ impl Upstreams {
     }
 
     /// An upstream's places under these limits, the same for all who ask while somebody has it.
-    pub(super) fn bound(&self, upstream: &Upstream, limits: &UpstreamLimits) -> Arc<Bound> {
+    pub(super) fn bound(&self, server: &Server, limits: &UpstreamLimits) -> Arc<Bound> {
         let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = bounds.iter().filter_map(Weak::upgrade).find(|known| known.is_of(upstream, limits));
+        let known = bounds.iter().filter_map(Weak::upgrade).find(|known| known.is_of(server, limits));
         known.unwrap_or_else(|| {
-            let bound = Arc::new(Bound::new(upstream.clone(), limits.clone()));
+            let bound = Arc::new(Bound::new(server.clone(), limits.clone()));
             bounds.retain(|bound| bound.strong_count() > 0);
             bounds.push(Arc::downgrade(&bound));
             bound
@@ -173,7 +183,7 @@ impl Upstreams {
         self.lock().values().filter_map(Weak::upgrade).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Upstream, Weak<Peer>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Server, Weak<Peer>>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -251,11 +261,25 @@ pub struct UpstreamSeen {
 }
 
 impl Upstreams {
-    /// All that are in use, by name.
+    /// All that are in use, by name. Those that differ by their TLS alone are one.
     pub fn seen(&self) -> Vec<UpstreamSeen> {
         let mut seen: Vec<_> = self.living().iter().map(|peer| peer.seen(self.now())).collect();
         seen.sort_by(|one, other| one.name.cmp(&other.name));
+        seen.dedup_by(|other, one| one.name == other.name && one.add(other));
         seen
+    }
+}
+
+impl UpstreamSeen {
+    /// True: that is one of it now.
+    fn add(&mut self, other: &Self) -> bool {
+        for (one, more) in self.answers.iter_mut().zip(other.answers) {
+            *one += more;
+        }
+        self.failures += other.failures;
+        self.in_flight += other.in_flight;
+        self.is_left_out |= other.is_left_out;
+        true
     }
 }
 
@@ -263,7 +287,7 @@ impl Peer {
     fn seen(&self, now: Duration) -> UpstreamSeen {
         let sum = |of: &dyn Fn(&Part) -> u64| self.parts.iter().map(|part| of(part)).sum();
         UpstreamSeen {
-            name: self.upstream.to_string().into(),
+            name: self.server.to_string().into(),
             answers: std::array::from_fn(|class| sum(&|part| part.answers[class].load(Ordering::Relaxed))),
             failures: sum(&|part| part.failures.load(Ordering::Relaxed)),
             in_flight: sum(&|part| part.load().into()),
@@ -292,22 +316,38 @@ impl Drop for Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::UpstreamScheme;
+    use crate::model::{Upstream, UpstreamScheme, UpstreamTls};
 
-    fn upstream(port: u16) -> Upstream {
-        Upstream { scheme: UpstreamScheme::Http, address: ([10, 0, 1, 20], port).into() }
+    fn server(port: u16) -> Server {
+        let address = ([10, 0, 1, 20], port).into();
+        Server { upstream: Upstream::at(UpstreamScheme::Https, address), address }
+    }
+
+    #[tokio::test]
+    async fn connections_of_different_tls_are_not_shared() {
+        let upstreams = Upstreams::new(1, &Limits::default());
+        let with = |tls: UpstreamTls| {
+            let mut server = server(1);
+            server.upstream.tls = Some(Arc::new(tls));
+            server
+        };
+        let ca = UpstreamTls { ca: Some("ca.pem".into()), ..UpstreamTls::default() };
+        let name = UpstreamTls { server_name: Some("orders.internal".into()), ..ca.clone() };
+        let peers = [server(1), with(ca.clone()), with(name)].map(|server| upstreams.peer(&server));
+        assert_eq!(upstreams.living().len(), 3);
+        assert!(Arc::ptr_eq(&peers[1], &upstreams.peer(&with(ca))), "the same is shared");
     }
 
     #[tokio::test]
     async fn an_upstream_is_one_for_all_as_long_as_somebody_has_it() {
         let upstreams = Upstreams::new(2, &Limits::default());
-        let (one, other) = (upstreams.peer(&upstream(1)), upstreams.peer(&upstream(2)));
-        assert!(Arc::ptr_eq(&one, &upstreams.peer(&upstream(1))));
+        let (one, other) = (upstreams.peer(&server(1)), upstreams.peer(&server(2)));
+        assert!(Arc::ptr_eq(&one, &upstreams.peer(&server(1))));
         assert_eq!(upstreams.living().len(), 2);
         drop(one);
         assert_eq!(upstreams.living().len(), 1);
-        assert_eq!(upstreams.living()[0].upstream, other.upstream);
-        upstreams.peer(&upstream(3));
+        assert_eq!(upstreams.living()[0].server, other.server);
+        upstreams.peer(&server(3));
         assert_eq!(upstreams.lock().len(), 2, "who is gone is forgotten");
     }
 
@@ -315,7 +355,7 @@ mod tests {
     async fn workers_have_parts_of_their_own() {
         let upstreams = Upstreams::new(2, &Limits::default());
         let (first, second) = (upstreams.join(), upstreams.join());
-        let peer = upstreams.peer(&upstream(1));
+        let peer = upstreams.peer(&server(1));
         let flight = Flight::new(peer.part(first), None);
         let load = |worker| peer.part(worker).load();
         assert_eq!((load(first), load(second)), (1, 0));

@@ -42,6 +42,7 @@ fn refuse_beside(route: &file::Route, faults: &mut Vec<Fault>) {
         ("priority", route.priority.span()),
         ("health", route.health.as_ref().map(|written| written.at.clone())),
         ("limits", route.limits.as_ref().map(|written| written.at.clone())),
+        ("tls", route.tls.as_ref().map(|written| written.at.clone())),
         ("balance", route.balance.span()),
         ("strip_prefix", route.strip_prefix.span()),
         ("request_headers", route.request_headers.as_ref().map(|written| written.at.clone())),
