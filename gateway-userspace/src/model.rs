@@ -378,8 +378,8 @@ pub struct CertificateFiles {
 pub struct Proxy {
     /// What a ClientHello without a usable name gets (R40).
     pub no_sni: NoSni,
-    /// Port 80 answers with a redirect to https (R13).
-    pub redirect_http: bool,
+    /// What port 80 does (R13).
+    pub http: PlainHttp,
     /// Whose connections begin with the PROXY protocol.
     pub proxy_protocol_from: Vec<IpNet>,
     /// Who is asked for the addresses of upstreams that have names; empty: whom the system asks.
@@ -408,6 +408,28 @@ pub enum AccessLogFormat {
     Json,
     /// As Apache and nginx have it by that name.
     Combined,
+}
+
+/// What port 80 does (R13).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainHttp {
+    /// It redirects to https.
+    Redirect,
+    /// It serves what port 443 does, in plain text.
+    Serve,
+    /// Nothing: it is closed.
+    Off,
+}
+
+impl PlainHttp {
+    /// As written in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Redirect => "redirect",
+            Self::Serve => "serve",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// R40

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::{
     AdminState, Affinity, Balancer, Forwarding, Instance, InstanceName, Interfaces, Mode, Model, Network,
-    NoSni, Probe, Proxy, Service, Vips,
+    NoSni, PlainHttp, Probe, Proxy, Service, Vips,
 };
 
 /// `gw-1` has 10.0.0.11, and so on.
@@ -43,7 +43,7 @@ pub(crate) fn model(instances: &[&str]) -> Model {
         passthrough: vec![],
         proxy: Proxy {
             no_sni: NoSni::Reject,
-            redirect_http: true,
+            http: PlainHttp::Redirect,
             proxy_protocol_from: vec![],
             access_log: None,
             metrics_sources: Vec::new(),

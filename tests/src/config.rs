@@ -209,6 +209,18 @@ impl Route {
 pub struct Proxy {
     /// reject, default-certificate
     pub no_sni: String,
+    /// redirect, serve, off
+    pub http: String,
+    /// Where none is written, there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLog>,
+}
+
+/// `[proxy.access_log]`
+#[derive(Debug, Clone, Serialize)]
+pub struct AccessLog {
+    /// The file.
+    pub path: PathBuf,
 }
 
 impl Instance {
@@ -271,7 +283,7 @@ impl Config {
             instance: (1..=instances).map(Instance::nth).collect(),
             probe: Probe::default(),
             endpoint: certificates.iter().map(endpoint).collect(),
-            proxy: Proxy { no_sni: "reject".to_owned() },
+            proxy: Proxy { no_sni: "reject".to_owned(), http: "redirect".to_owned(), access_log: None },
         }
     }
 

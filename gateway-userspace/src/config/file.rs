@@ -14,7 +14,7 @@ use super::{
 };
 use crate::model::{
     AccessLogFormat, AdminState, Affinity, AllDown, Forwarding, HostPattern, InstanceName, Mode, NoSni,
-    OnDown, ProbeKind, ProxyProtocol, Role, StatusCodes, Upstream, Via,
+    OnDown, PlainHttp, ProbeKind, ProxyProtocol, Role, StatusCodes, Upstream, Via,
 };
 
 pub(super) use self::route::{Fields, Health, Redirect, Route, UpstreamLimits, UpstreamTls};
@@ -372,7 +372,7 @@ pub(super) struct Proxy {
     /// R40
     pub no_sni: Key<NoSni>,
     /// R13
-    pub redirect_http: Key<bool>,
+    pub http: Key<PlainHttp>,
     /// Who tells of clients.
     pub proxy_protocol_from: Key<List<IpNet>>,
     /// Who knows the addresses of names.
@@ -385,10 +385,11 @@ pub(super) struct Proxy {
 
 impl Proxy {
     fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        let http = [PlainHttp::Redirect, PlainHttp::Serve, PlainHttp::Off].map(|one| (one.as_str(), one));
         let answers = [("reject", NoSni::Reject), ("default-certificate", NoSni::DefaultCertificate)];
         Self {
             no_sni: table.word("no_sni", &answers),
-            redirect_http: table.switch("redirect_http"),
+            http: table.word("http", &http),
             proxy_protocol_from: table.texts("proxy_protocol_from", value::prefix),
             resolver: table.texts("resolver", value::name_server),
             access_log: table.has("access_log").then(|| AccessLog::read(table.inner("access_log"))),

@@ -117,7 +117,7 @@ pub fn changes(running: &Model, new: &Model) -> Vec<Change> {
     endpoints(&mut changes, &running.endpoints, &new.endpoints);
     passthrough(&mut changes, &running.passthrough, &new.passthrough);
     changes.key("proxy", "no_sni", words(&running.proxy.no_sni), words(&new.proxy.no_sni));
-    changes.key("proxy", "redirect_http", running.proxy.redirect_http, new.proxy.redirect_http);
+    changes.key("proxy", "http", running.proxy.http.as_str(), new.proxy.http.as_str());
     let proxies = [&running.proxy.proxy_protocol_from, &new.proxy.proxy_protocol_from];
     changes.list("proxy", "proxy_protocol_from", proxies[0], proxies[1], Addresses::No);
     if changes.0.is_empty() && running != new {

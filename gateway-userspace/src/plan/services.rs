@@ -14,7 +14,7 @@ use network_types::ip::IpProto;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Plan, numbers, perfect::perfect, sources::EVERYONE, sources::Sources, vip_salt};
-use crate::model::{Forwarding, HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Model};
+use crate::model::{Forwarding, HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Model, PlainHttp};
 
 /// What is counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -132,8 +132,9 @@ pub(super) fn backend_port(model: &Model, vip: IpAddr, port: u16) -> Option<u16>
 /// The TCP ports that are served: VIP, port, whether the VIP is public. In internal mode the public VIP has the management
 /// port and nothing else (R13, R20).
 pub(super) fn ports(model: &Model) -> impl Iterator<Item = (IpAddr, u16, bool)> + '_ {
-    let private =
-        [HTTPS_PORT, MANAGEMENT_PORT].into_iter().chain(model.proxy.redirect_http.then_some(HTTP_PORT));
+    let private = [HTTPS_PORT, MANAGEMENT_PORT]
+        .into_iter()
+        .chain((model.proxy.http != PlainHttp::Off).then_some(HTTP_PORT));
     let private = private.flat_map(|port| model.vip.private.iter().map(move |&vip| (vip, port, false)));
     private.chain(model.vip.public.iter().map(|&vip| (vip, MANAGEMENT_PORT, true)))
 }

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::routes::Door;
 use crate::{
-    model::{Forwarding, HTTP_PORT, HTTPS_PORT, Instance, MANAGEMENT_PORT, Mode, Model},
+    model::{Forwarding, HTTP_PORT, HTTPS_PORT, Instance, MANAGEMENT_PORT, Mode, Model, PlainHttp},
     net::reply::{MARK, Replies},
 };
 
@@ -71,8 +71,10 @@ pub fn addresses(model: &Model, instance: &Instance) -> Vec<Address> {
         let entrance = model.service.mode != Mode::Internal || model.vip.private.contains(&vip);
         if entrance {
             add(Door::Https, vip, HTTPS_PORT);
-            if model.proxy.redirect_http {
-                add(Door::Redirect, vip, HTTP_PORT);
+            match model.proxy.http {
+                PlainHttp::Redirect => add(Door::Redirect, vip, HTTP_PORT),
+                PlainHttp::Serve => add(Door::Http, vip, HTTP_PORT),
+                PlainHttp::Off => {}
             }
         }
         add(Door::Management, vip, MANAGEMENT_PORT);
@@ -244,6 +246,7 @@ impl fmt::Display for Address {
             Door::Https => "https",
             Door::Management => "management",
             Door::Redirect => "redirect to https",
+            Door::Http => "http",
             Door::Probe => "probes",
         };
         write!(f, "{} ({purpose})", self.socket)

@@ -69,7 +69,7 @@ async fn until_its_end(
     let asker = Asker::new(Arc::clone(&worker), door, port, peer.ip().to_canonical());
     // A probe may be over TLS (`probe.kind`), whose first byte no method of HTTP begins with.
     let plain = match door {
-        Door::Redirect => true,
+        Door::Redirect | Door::Http => true,
         Door::Https | Door::Management => false,
         Door::Probe => match first_byte(&stream, &worker, told.clone()).await {
             Some(byte) => byte != TLS_HANDSHAKE,

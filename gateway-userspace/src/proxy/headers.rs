@@ -7,6 +7,11 @@ use http::{
 
 use super::gate::NO_UPGRADE;
 
+/// What a client over TLS is said to have used.
+pub const HTTPS: HeaderValue = HeaderValue::from_static("https");
+/// In plain text.
+pub const HTTP: HeaderValue = HeaderValue::from_static("http");
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -53,6 +58,8 @@ pub struct Client<'a> {
     pub address: &'a HeaderValue,
     /// What we add to Via.
     pub via: &'a Via,
+    /// [`HTTPS`] or [`HTTP`].
+    pub scheme: &'a HeaderValue,
 }
 
 /// Our Via field, RFC 9110, section 7.6.3, by the version in which a request came. It names the instance, not the product.
@@ -90,7 +97,7 @@ pub fn to_upstream(headers: &mut HeaderMap, host: HeaderValue, client: Client<'_
     };
     headers.append(VIA, via.clone());
     headers.insert(X_FORWARDED_FOR, client.address.clone());
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.insert(X_FORWARDED_PROTO, client.scheme.clone());
     headers.insert(X_FORWARDED_HOST, host.clone());
     headers.insert(HOST, host);
 }
@@ -192,7 +199,7 @@ mod tests {
     fn forwarded(fields: &[(&str, &str)]) -> Vec<String> {
         let mut headers = map(fields);
         let (address, via) = (HeaderValue::from_static("192.0.2.1"), Via::new("gw-1").unwrap());
-        let client = Client { address: &address, via: &via };
+        let client = Client { address: &address, via: &via, scheme: &HTTPS };
         to_upstream(&mut headers, HeaderValue::from_static("api.contoso.com"), client, Version::HTTP_11);
         let ours = [
             "host: api.contoso.com",

@@ -169,7 +169,8 @@ impl Asker {
     ) -> Request<RequestBody> {
         let upgrades = websocket::is_asked(&request);
         let (mut head, body) = request.into_parts();
-        let client = Client { address: &self.address, via: &self.worker.via };
+        let scheme = if self.shown.is_some() { &headers::HTTPS } else { &headers::HTTP };
+        let client = Client { address: &self.address, via: &self.worker.via, scheme };
         headers::to_upstream(&mut head.headers, host, client, head.version);
         rule.request_fields.apply(&mut head.headers);
         if upgrades {

@@ -28,6 +28,8 @@ pub enum Door {
     Management,
     /// VIP:80, a redirect to https for known names.
     Redirect,
+    /// VIP:80, every role in plain text.
+    Http,
     /// DIP:probe port, the balancer's probes: plain HTTP whatever the Host.
     Probe,
 }
@@ -121,7 +123,7 @@ impl Routes {
     /// The site of a name, lower case, on a door. None: the name is not known there, or not where TLS ends.
     pub fn site(&self, door: Door, name: &str) -> Option<&Arc<Site>> {
         let name = self.at(door, name)?;
-        (name.through.is_none() || door == Door::Redirect).then_some(&name.site)
+        (name.through.is_none() || matches!(door, Door::Redirect | Door::Http)).then_some(&name.site)
     }
 
     /// Where connections for a name, lower case, that came in by that door are passed through to, if they are.
@@ -163,7 +165,8 @@ fn rules(endpoint: &Endpoint, upstreams: &Upstreams) -> Rules {
 impl Site {
     /// What becomes of a request for `name`, one of this site's.
     pub fn decide(&self, door: Door, name: &str, method: &Method, uri: &Uri) -> Decision {
-        if door == Door::Redirect {
+        // What is passed through has no routes here, but a name over HTTPS.
+        if door == Door::Redirect || (door == Door::Http && self.rules.is_empty()) {
             let path = if uri.path().starts_with('/') { uri.path() } else { "/" };
             let (mark, query) = uri.query().map_or(("", ""), |query| ("?", query));
             return Decision::Redirect(format!("https://{name}{path}{mark}{query}"));

@@ -165,7 +165,7 @@ impl Proxy {
         let addresses = bind::addresses(&model, me);
         if addresses != self.addresses {
             log::warn!(
-                "VIPs, DIPs, mode, forwarding, probe port or redirect_http changed: restart the proxy to listen there \
+                "VIPs, DIPs, mode, forwarding, probe port or proxy.http changed: restart the proxy to listen there \
                  (SIGUSR2 does it without losing a connection)"
             );
         } else if bind::replies(&model, me, &addresses) != self.replies {

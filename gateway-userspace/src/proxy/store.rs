@@ -100,13 +100,16 @@ const fn word(door: Door) -> &'static str {
         Door::Https => "https",
         Door::Management => "management",
         Door::Redirect => "redirect",
+        Door::Http => "http",
         Door::Probe => "probe",
     }
 }
 
 fn door(name: &str) -> Option<Door> {
     let (first, _) = name.split_once('@')?;
-    [Door::Https, Door::Management, Door::Redirect, Door::Probe].into_iter().find(|door| word(*door) == first)
+    [Door::Https, Door::Management, Door::Redirect, Door::Http, Door::Probe]
+        .into_iter()
+        .find(|door| word(*door) == first)
 }
 
 #[cfg(test)]

@@ -221,6 +221,21 @@ async fn r13_port_80_redirects_known_names() {
 }
 
 #[tokio::test]
+async fn r13_port_80_serves_in_plain_text_where_it_is_told_to() {
+    let (upstream, proxy) = running().await;
+    let answer =
+        plain(proxy.http, b"GET /a HTTP/1.1\r\nHost: api.contoso.com\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
+    let seen = upstream.take();
+    assert!(seen.contains("\r\nx-forwarded-proto: http\r\n"), "{seen}");
+    for host in ["unknown.contoso.com", "127.0.0.1"] {
+        let answer = plain(proxy.http, format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await;
+        assert!(answer.starts_with(b"HTTP/1.1 421 "), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(upstream.take(), "");
+}
+
+#[tokio::test]
 async fn a_reload_swaps_names_and_certificates_and_keeps_connections_and_sessions() {
     let (_upstream, proxy) = running().await;
     let client = proxy.client();

@@ -135,8 +135,10 @@ async fn a_host_that_is_passed_through_is_not_served_where_tls_ends() {
     let answer = String::from_utf8(proxy.ask_as(proxy.https, API, request.as_bytes()).await).unwrap();
     assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
     let request = format!("GET /x HTTP/1.1\r\nHost: {GIT}\r\nConnection: close\r\n\r\n");
-    let answer = String::from_utf8(plain(proxy.redirect, request.as_bytes()).await).unwrap();
-    assert!(answer.contains(&format!("\r\nlocation: https://{GIT}/x\r\n")), "{answer}");
+    for port in [proxy.redirect, proxy.http] {
+        let answer = String::from_utf8(plain(port, request.as_bytes()).await).unwrap();
+        assert!(answer.contains(&format!("\r\nlocation: https://{GIT}/x\r\n")), "{answer}");
+    }
 }
 
 #[tokio::test]

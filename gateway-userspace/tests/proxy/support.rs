@@ -11,8 +11,8 @@ use gateway_userspace::{
     model::{
         AccessLog, AccessLogFormat, Action, AdminState, Affinity, Backend, Balance, Balancer,
         CertificateFiles, Endpoint, FieldChanges, Forwarding, HealthCheck, HostPattern, Instance,
-        InstanceName, Interfaces, Location, Mode, Model, Network, NoSni, Passthrough, Probe, Proxy, Role,
-        Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
+        InstanceName, Interfaces, Location, Mode, Model, Network, NoSni, Passthrough, PlainHttp, Probe,
+        Proxy, Role, Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
     },
     proxy::{
         course::Course,
@@ -54,6 +54,7 @@ pub(crate) struct Running {
     pub(crate) https: SocketAddr,
     pub(crate) management: SocketAddr,
     pub(crate) redirect: SocketAddr,
+    pub(crate) http: SocketAddr,
     pub(crate) probe: SocketAddr,
     pub(crate) model: Model,
     pub(crate) ca: CertificateDer<'static>,
@@ -136,7 +137,7 @@ impl Setup {
         let (stop, stopped) = watch::channel(Course::default());
         let (alive_here, alive) = mpsc::channel(1);
         let mut addresses = Vec::new();
-        for door in [Door::Https, Door::Management, Door::Redirect, Door::Probe] {
+        for door in [Door::Https, Door::Management, Door::Redirect, Door::Probe, Door::Http] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
             tokio::spawn(listen(Arc::clone(&worker), door, listener, stopped.clone(), alive_here.clone()));
@@ -147,6 +148,7 @@ impl Setup {
             https: addresses[0],
             management: addresses[1],
             redirect: addresses[2],
+            http: addresses[4],
             probe: addresses[3],
             model,
             ca: ca.der().clone(),
@@ -218,7 +220,7 @@ impl Setup {
             probe: Probe { path: "/healthy".into(), ..Probe::default() },
             proxy: Proxy {
                 no_sni: self.no_sni,
-                redirect_http: true,
+                http: PlainHttp::Redirect,
                 proxy_protocol_from: self.proxy_protocol_from.clone(),
                 access_log: self.access_log.then(|| AccessLog {
                     path: folder.path().join("access.log"),

@@ -5,7 +5,10 @@ use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::{Context, ensure};
 use lab::{bench::percentile, host, process::Output};
 
-use crate::stage::{Stage, name, other_core};
+use crate::{
+    servers::PASSED,
+    stage::{Stage, name, other_core},
+};
 
 /// More than any load runs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -16,6 +19,8 @@ pub(crate) enum Protocol {
     Plain,
     Tls,
     Http2,
+    /// TLS that ends at the upstream, and HTTP/1.1 in it.
+    Passed,
 }
 
 /// Requests one after the other on each of these connections, as fast as they are answered. Has their number and the time.
@@ -28,11 +33,12 @@ pub(crate) fn closed(
     seconds: u32,
 ) -> anyhow::Result<(u64, Duration)> {
     let output = match protocol {
-        Protocol::Plain | Protocol::Tls => {
-            let scheme = if protocol == Protocol::Tls { "https" } else { "http" };
+        Protocol::Plain | Protocol::Tls | Protocol::Passed => {
+            let scheme = if protocol == Protocol::Plain { "http" } else { "https" };
+            let name = if protocol == Protocol::Passed { PASSED.to_owned() } else { name() };
             // wrk takes SNI from the address, so the name has to lead there.
-            let url = format!("{scheme}://{}:{}{path}", name(), at.port());
-            wrk(stage, at, &format!("wrk -t1 -c{connections} -d{seconds}s {url}"))?
+            let url = format!("{scheme}://{name}:{}{path}", at.port());
+            wrk(stage, at, &name, &format!("wrk -t1 -c{connections} -d{seconds}s {url}"))?
         }
         Protocol::Http2 => h2load(stage, at, path, &format!("-t1 -c{connections} -m8 -D{seconds}"))?,
     };
@@ -85,10 +91,10 @@ impl Percentiles {
     }
 }
 
-fn wrk(stage: &Stage, at: SocketAddr, line: &str) -> anyhow::Result<Output> {
+fn wrk(stage: &Stage, at: SocketAddr, name: &str, line: &str) -> anyhow::Result<Output> {
     // The name leads to the server under test for this process alone.
     let hosts = stage.path("hosts");
-    fs::write(&hosts, format!("{} {}\n", at.ip(), name()))?;
+    fs::write(&hosts, format!("{} {name}\n", at.ip()))?;
     let line = format!(
         "unshare --mount sh -c \"mount --bind {} /etc/hosts && exec taskset --cpu-list {} {line}\"",
         hosts.display(),
@@ -120,7 +126,7 @@ fn requests(protocol: Protocol, output: &Output) -> anyhow::Result<(u64, Duratio
     let word = |line: &str, n: usize| line.split_whitespace().nth(n).map(str::to_owned);
     ensure!(line("Non-2xx").is_none() && line("Socket errors").is_none(), "not all were answered well");
     let (count, time) = match protocol {
-        Protocol::Plain | Protocol::Tls => {
+        Protocol::Plain | Protocol::Tls | Protocol::Passed => {
             let line = line(" requests in ").context("what wrk says has no requests")?;
             (word(line, 0), word(line, 3))
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use lab::bench::{Table, median};
 
 use crate::{
@@ -28,8 +29,8 @@ struct Bench {
 pub(crate) fn measure(effort: Effort) -> anyhow::Result<Vec<Table>> {
     let stage = Stage::raise()?;
     let servers = Server::all(&stage)?;
-    let bench = Bench { stage, servers, effort };
-    Ok(vec![bench.requests()?, bench.connections()?, bench.latency()?])
+    let mut bench = Bench { stage, servers, effort };
+    Ok(vec![bench.requests()?, bench.connections()?, bench.latency()?, bench.logging()?])
 }
 
 impl Bench {
@@ -73,25 +74,57 @@ impl Bench {
                 ("tls_us", "TLS, HTTP/1.1, µs", 1),
                 ("h2_us", "TLS, HTTP/2, µs", 1),
                 ("download_ms", "1 GB in 1 MB answers over TLS, ms", 0),
+                ("passed_ms", "the same passed through, ms", 0),
             ],
         )
         .plotting("tls_us");
-        let seconds = self.effort.seconds;
         let columns = [
             ("plain_us", self.cost_of(Protocol::Plain)?),
             ("tls_us", self.cost_of(Protocol::Tls)?),
             ("h2_us", self.cost_of(Protocol::Http2)?),
-            (
-                "download_ms",
-                self.rounds("downloads", |stage, server| {
-                    let before = cost::cpu(server.id())?;
-                    let (answers, _) = load::closed(stage, Protocol::Tls, server.tls, "/large", 8, seconds)?;
-                    let used = cost::cpu(server.id())? - before;
-                    Ok(Some(used.as_secs_f64() * 1e3 * 1e9 / (answers * LARGE) as f64))
-                })?,
-            ),
+            ("download_ms", self.downloads(Protocol::Tls)?),
+            ("passed_ms", self.downloads(Protocol::Passed)?),
         ];
         self.fill(&mut table, columns);
+        Ok(table)
+    }
+
+    /// Milliseconds of processor time for a gigabyte.
+    fn downloads(&self, protocol: Protocol) -> anyhow::Result<Values> {
+        let seconds = self.effort.seconds;
+        self.rounds(&format!("downloads, {protocol:?}"), |stage, server| {
+            let Some(at) = address(server, protocol) else { return Ok(None) };
+            let before = cost::cpu(server.id())?;
+            let (answers, _) = load::closed(stage, protocol, at, "/large", 8, seconds)?;
+            let used = cost::cpu(server.id())? - before;
+            Ok(Some(used.as_secs_f64() * 1e3 * 1e9 / (answers * LARGE) as f64))
+        })
+    }
+
+    /// What an access log costs, in turns with none.
+    fn logging(&mut self) -> anyhow::Result<Table> {
+        let columns = [("tls_us", "TLS, HTTP/1.1, µs", 1)];
+        let mut table =
+            Table::new("logging", "gateway with and without an access log, processor time", &columns);
+        let server = self.servers.last_mut().context("no servers")?;
+        let log = self.stage.path("access.log");
+        let mut values: Values = vec![Vec::new(); 2];
+        for round in 0..self.effort.rounds {
+            for (log, values) in [None, Some(log.clone())].into_iter().zip(&mut values) {
+                server.log_to(&self.stage, log)?;
+                let before = cost::cpu(server.id())?;
+                let seconds = self.effort.seconds;
+                let (requests, _) =
+                    load::closed(&self.stage, Protocol::Tls, server.tls, "/small", CONNECTIONS, seconds)?;
+                let used = cost::cpu(server.id())? - before;
+                values.push(used.as_secs_f64() * 1e6 / requests as f64);
+            }
+            eprint!("\raccess log: round {} of {}   ", round + 1, self.effort.rounds);
+        }
+        eprintln!();
+        for (name, values) in ["without", "with"].into_iter().zip(&values) {
+            table.add(name, [("tls_us", median(values))]);
+        }
         Ok(table)
     }
 
@@ -210,7 +243,7 @@ impl Bench {
 fn address(server: &Server, protocol: Protocol) -> Option<std::net::SocketAddr> {
     match protocol {
         Protocol::Plain => server.plain,
-        Protocol::Tls => Some(server.tls),
-        Protocol::Http2 => server.http2.then_some(server.tls),
+        Protocol::Tls | Protocol::Http2 => Some(server.tls),
+        Protocol::Passed => server.pass,
     }
 }

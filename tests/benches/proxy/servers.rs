@@ -4,16 +4,22 @@ use std::{
     collections::BTreeMap,
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
 };
+
+use anyhow::ensure;
 
 use lab::{
     address::PRIVATE,
-    config::{Config, Route},
+    config::{AccessLog, Config, Route},
     gateway::binary,
     process::Process,
+    wait,
 };
+use nix::sys::signal::Signal;
 
-use crate::stage::{Stage, UPSTREAM, core, serve};
+use crate::stage::{Stage, UPSTREAM, UPSTREAM_TLS, core, serve};
 
 /// A server under test.
 pub(crate) struct Server {
@@ -22,9 +28,16 @@ pub(crate) struct Server {
     pub(crate) tls: SocketAddr,
     /// Where it speaks plain HTTP; not all do.
     pub(crate) plain: Option<SocketAddr>,
-    pub(crate) http2: bool,
+    /// Where it passes TLS through for [`PASSED`]; not all do.
+    pub(crate) pass: Option<SocketAddr>,
     process: Process,
 }
+
+/// A name whose TLS ends at the upstream.
+pub(crate) const PASSED: &str = "passed.contoso.com";
+
+/// What a reload takes at most.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const NGINX: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const HAPROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
@@ -77,7 +90,7 @@ http {{
         fs::write(&file, config.replace("        http2_max_requests 1000000000;\n", ""))?;
         let line = format!("nginx -e stderr -c {}", file.display());
         let process = serve(&stage.host, &line, core(), at(NGINX, 443))?;
-        Ok(Self { name: "nginx", tls: at(NGINX, 443), plain: Some(at(NGINX, 80)), http2: true, process })
+        Ok(Self { name: "nginx", tls: at(NGINX, 443), plain: Some(at(NGINX, 80)), pass: None, process })
     }
 
     fn haproxy(stage: &Stage) -> anyhow::Result<Self> {
@@ -103,8 +116,19 @@ frontend bench
     default_backend up
 backend up
     server one {UPSTREAM} pool-max-conn 256
+frontend pass
+    mode tcp
+    bind {pass} backlog 4096
+    tcp-request inspect-delay 5s
+    tcp-request content accept if {{ req_ssl_hello_type 1 }}
+    use_backend passed if {{ req_ssl_sni -i {PASSED} }}
+backend passed
+    mode tcp
+    option splice-auto
+    server one {UPSTREAM_TLS}
 ",
             plain = at(HAPROXY, 80),
+            pass = at(HAPROXY, 8443),
             tls = at(HAPROXY, 443),
             pair = pair.display(),
         );
@@ -116,21 +140,43 @@ backend up
             name: "HAProxy",
             tls: at(HAPROXY, 443),
             plain: Some(at(HAPROXY, 80)),
-            http2: true,
+            pass: Some(at(HAPROXY, 8443)),
             process,
         })
     }
 
+    /// Has gateway write an access log from now on, or none.
+    pub(crate) fn log_to(&mut self, stage: &Stage, log: Option<PathBuf>) -> anyhow::Result<()> {
+        let taken_up = |process: &Process| process.stderr().matches(" is taken up").count();
+        let before = taken_up(&self.process);
+        write(stage, log)?;
+        self.process.signal(Signal::SIGHUP)?;
+        ensure!(wait::eventually(PATIENCE, || taken_up(&self.process) > before), "{}", self.process.stderr());
+        Ok(())
+    }
+
     fn gateway(stage: &Stage) -> anyhow::Result<Self> {
-        let leaves: BTreeMap<_, _> = stage.leaves.iter().cloned().collect();
-        let mut config = Config::new(1, &leaves);
-        config.endpoint_mut("gateway").routes =
-            vec![Route { path: "/".to_owned(), upstream: vec![format!("http://{UPSTREAM}")] }];
-        let file = stage.path("gateway.toml");
-        fs::write(&file, toml::to_string(&config)?)?;
+        let file = write(stage, None)?;
         let tls = at(PRIVATE, 443);
         let line = format!("{} proxy --config {} --instance gw-1", binary()?.display(), file.display());
         let process = serve(&stage.host, &line, core(), tls)?;
-        Ok(Self { name: "gateway", tls, plain: None, http2: false, process })
+        let plain = Some(at(PRIVATE, 80));
+        Ok(Self { name: "gateway", tls, plain, pass: Some(tls), process })
     }
+}
+
+/// Gateway's file.
+fn write(stage: &Stage, log: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let leaves: BTreeMap<_, _> = stage.leaves.iter().cloned().collect();
+    let mut config = Config::new(1, &leaves);
+    config.endpoint_mut("gateway").routes =
+        vec![Route { path: "/".to_owned(), upstream: vec![format!("http://{UPSTREAM}")] }];
+    "serve".clone_into(&mut config.proxy.http);
+    config.proxy.access_log = log.map(|path| AccessLog { path });
+    let passed = format!(
+        "\n[[endpoint]]\nrole = \"gateway\"\nmode = \"passthrough\"\nhosts = [\"{PASSED}\"]\nupstream = [\"tcp://{UPSTREAM_TLS}\"]\n"
+    );
+    let file = stage.path("gateway.toml");
+    fs::write(&file, toml::to_string(&config)? + &passed)?;
+    Ok(file)
 }

@@ -21,6 +21,8 @@ use tempfile::TempDir;
 
 /// Where the upstream listens.
 pub(crate) const UPSTREAM: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Where it ends TLS itself.
+pub(crate) const UPSTREAM_TLS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 /// What a small answer has.
 const SMALL: usize = 1024;
 /// What `/large` has.
@@ -65,7 +67,7 @@ impl Stage {
         let names = |role| [Some(default_host(role)), custom_host(role).map(str::to_owned)];
         let leaf =
             |role| Ok((role, authority.leaf(role, &names(role).into_iter().flatten().collect::<Vec<_>>())?));
-        let leaves = ROLES.into_iter().map(leaf).collect::<anyhow::Result<_>>()?;
+        let leaves = ROLES.into_iter().map(leaf).collect::<anyhow::Result<Vec<_>>>()?;
         let host = Host::new("bench")?;
         // An interface for the instance's address; its other end leads nowhere.
         host.ip(["link add eth0 type veth peer name eth1", "link set eth0 up", "link set eth1 up"])?;
@@ -76,7 +78,7 @@ impl Stage {
                 if ip.is_ipv4() { "" } else { " nodad" }
             )])?;
         }
-        let upstream = upstream(&host, folder.path())?;
+        let upstream = upstream(&host, folder.path(), &leaves)?;
         Ok(Self { host, folder, authority, leaves, _upstream: upstream })
     }
 
@@ -91,7 +93,8 @@ impl Stage {
 }
 
 /// nginx, which answers from its own memory.
-fn upstream(host: &Host, folder: &Path) -> anyhow::Result<Process> {
+fn upstream(host: &Host, folder: &Path, leaves: &[(&str, Leaf)]) -> anyhow::Result<Process> {
+    let leaf = &leaves[0].1;
     let content = folder.join("content");
     fs::create_dir_all(&content)?;
     fs::write(content.join("small"), vec![b'x'; SMALL])?;
@@ -103,10 +106,15 @@ http {{
     access_log off; sendfile on; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 600s;
     open_file_cache max=16; default_type application/octet-stream;
     client_body_temp_path {0}/u1; proxy_temp_path {0}/u2; fastcgi_temp_path {0}/u3; uwsgi_temp_path {0}/u4; scgi_temp_path {0}/u5;
-    server {{ listen {UPSTREAM} backlog=4096; root {0}/content; }}
+    server {{
+        listen {UPSTREAM} backlog=4096; listen {UPSTREAM_TLS} ssl backlog=4096; root {0}/content;
+        ssl_certificate {1}; ssl_certificate_key {2};
+    }}
 }}
 ",
-        folder.display()
+        folder.display(),
+        leaf.chain.display(),
+        leaf.key.display()
     );
     let file = folder.join("upstream.conf");
     fs::write(&file, config)?;

@@ -456,11 +456,12 @@ pub const TABLES: &[Table] = &[
                 "What a client without a usable SNI gets (R40): the fatal alert `unrecognized_name`, or the `gateway` endpoint's certificate.",
             ),
             key(
-                "redirect_http",
-                Switch,
-                Written("true"),
-                "true",
-                "Whether port 80 answers with a redirect to https (R13).",
+                "http",
+                Word(&["redirect", "serve", "off"]),
+                Written(r#""redirect""#),
+                r#""redirect""#,
+                "What port 80 of the VIPs does (R13): a redirect to https; `serve`: what port 443 serves, in plain text for whoever is in between to \
+                 read; `off`: it is closed.",
             ),
             key(
                 "proxy_protocol_from",

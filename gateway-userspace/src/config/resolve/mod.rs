@@ -21,8 +21,8 @@ use super::{
     read::Key,
 };
 use crate::model::{
-    AccessLog, AccessLogFormat, CertificateFiles, HostPattern, Mode, Model, Network, NoSni, Proxy, Role,
-    Service, Vips,
+    AccessLog, AccessLogFormat, CertificateFiles, HostPattern, Mode, Model, Network, NoSni, PlainHttp, Proxy,
+    Role, Service, Vips,
 };
 
 /// What a file comes to.
@@ -119,7 +119,7 @@ fn proxy(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Proxy {
     }
     Proxy {
         no_sni,
-        redirect_http: file.proxy.redirect_http.value_or(true),
+        http: file.proxy.http.value_or(PlainHttp::Redirect),
         proxy_protocol_from: list(&file.proxy.proxy_protocol_from),
         resolver: list(&file.proxy.resolver),
         access_log: file.proxy.access_log.as_ref().and_then(|log| access_log(log, folder, faults)),

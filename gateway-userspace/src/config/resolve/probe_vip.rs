@@ -10,8 +10,8 @@ use crate::{
         file::File,
     },
     model::{
-        Endpoint, HTTP_PORT, HTTPS_PORT, HostPattern, MANAGEMENT_PORT, Probe, ProbeKind, Proxy, Role, Via,
-        Vips,
+        Endpoint, HTTP_PORT, HTTPS_PORT, HostPattern, MANAGEMENT_PORT, PlainHttp, Probe, ProbeKind, Proxy,
+        Role, Via, Vips,
     },
 };
 
@@ -36,7 +36,7 @@ pub(super) fn complete(
     let port_at = written.vip_port.span().unwrap_or(at.clone());
     if !is_served(port, proxy) {
         let problem = fault(format!("port {port} is not served on the private VIPs")).label(format!(
-            "expected {HTTPS_PORT}, {MANAGEMENT_PORT}, or {HTTP_PORT} with `proxy.redirect_http`"
+            "expected {HTTPS_PORT}, {MANAGEMENT_PORT}, or, unless `proxy.http` is `off`, {HTTP_PORT}"
         ));
         faults.push(problem.at(port_at));
         return probe;
@@ -73,7 +73,7 @@ fn fault(message: String) -> Problem {
 }
 
 fn is_served(port: u16, proxy: &Proxy) -> bool {
-    matches!(port, HTTPS_PORT | MANAGEMENT_PORT) || port == HTTP_PORT && proxy.redirect_http
+    matches!(port, HTTPS_PORT | MANAGEMENT_PORT) || port == HTTP_PORT && proxy.http != PlainHttp::Off
 }
 
 /// Of the roles on that port, in the order of the file.

@@ -611,8 +611,7 @@ fn r81_a_probe_through_the_vip() {
     }
     let one_family = with(vip).replacen(DIP_2, "dip = [«\"10.0.0.12\"]", 1);
     finds_in(&[Code::ProbeVip], &one_family);
-    let no_redirect =
-        with(&format!("{vip}vip_port = «80")).replacen("[proxy]", "[proxy]\nredirect_http = false", 1);
+    let no_redirect = with(&format!("{vip}vip_port = «80")).replacen("[proxy]", "[proxy]\nhttp = \"off\"", 1);
     finds_in(&[Code::ProbeVip], &no_redirect);
 
     let (model, _) = check(&with(vip));

@@ -69,7 +69,7 @@ fn defaults_are_those_that_hold() {
         written("probe", "slow_start"),
         humantime::format_duration(model.probe.slow_start).to_string()
     );
-    assert_eq!(written("proxy", "redirect_http"), model.proxy.redirect_http);
+    assert_eq!(written("proxy", "http"), model.proxy.http.as_str());
 }
 
 #[test]

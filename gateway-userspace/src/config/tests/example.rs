@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use super::{EXAMPLE, check};
 use crate::{
     config::code::{Code, Severity},
-    model::{Action, AdminState, Backend, Balance, HostPattern, NoSni, Role, Route},
+    model::{Action, AdminState, Backend, Balance, HostPattern, NoSni, PlainHttp, Role, Route},
 };
 
 fn backend(route: &Route) -> &Backend {
@@ -29,7 +29,7 @@ fn the_example_passes_without_a_warning() {
     assert_eq!(model.instances[0].admin_state, AdminState::Auto);
     assert_eq!(model.balancer.drain, Duration::from_secs(3_600));
     assert_eq!(model.balancer.seed, "contoso", "the service's name is the default");
-    assert!(model.proxy.redirect_http);
+    assert_eq!(model.proxy.http, PlainHttp::Redirect);
     assert_eq!(model.proxy.no_sni, NoSni::Reject);
 }
 
