@@ -2,6 +2,7 @@
 //!
 //! [`crate::config`] makes it from `gateway.toml`; everything behind reads only this. Nothing here does I/O.
 
+mod client;
 mod fields;
 mod passthrough;
 mod probe;
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    client::{ClientCertificates, Demand},
     fields::FieldChanges,
     passthrough::{Passthrough, ProxyProtocol},
     probe::{AllDown, OnDown, Probe, ProbeKind, ProbeVersion, StatusCodes, Via},
@@ -293,8 +295,10 @@ pub struct Endpoint {
     pub role: Role,
     /// Every name it answers to: the default one first, if wanted, then the custom ones.
     pub hosts: Vec<HostPattern>,
-    /// What is shown to clients of these names.
-    pub certificate: CertificateFiles,
+    /// What is shown to clients of these names: at least one, of which each gets the one that it can verify.
+    pub certificates: Vec<CertificateFiles>,
+    /// What clients have to show, if anything.
+    pub clients: Option<ClientCertificates>,
     /// Longest prefix first.
     pub routes: Vec<Route>,
 }
@@ -384,6 +388,8 @@ pub struct Proxy {
     pub proxy_protocol_from: Vec<IpNet>,
     /// Who is asked for the addresses of upstreams that have names; empty: whom the system asks.
     pub resolver: Vec<SocketAddr>,
+    /// From which instances make the keys of session tickets, if they share them.
+    pub ticket_secret: Option<PathBuf>,
     /// None: no line is written.
     pub access_log: Option<AccessLog>,
     /// Who may ask an instance for its metrics, besides its balancers.
@@ -445,6 +451,18 @@ impl Model {
     /// Every exact name and wildcard, with its role.
     pub fn hosts(&self) -> impl Iterator<Item = (&HostPattern, Role)> {
         self.endpoints.iter().flat_map(|e| e.hosts.iter().map(move |h| (h, e.role)))
+    }
+
+    /// The files that the proxy reads beside the configuration, each once.
+    pub fn proxy_files(&self) -> BTreeSet<PathBuf> {
+        let certificates = self.endpoints.iter().flat_map(|endpoint| &endpoint.certificates);
+        let authorities = self.endpoints.iter().filter_map(|endpoint| endpoint.clients.as_ref());
+        let pairs = certificates.flat_map(|files| [&files.chain, &files.key]);
+        pairs
+            .chain(authorities.map(|clients| &clients.authorities))
+            .chain(&self.proxy.ticket_secret)
+            .cloned()
+            .collect()
     }
 
     /// The instance of that name.

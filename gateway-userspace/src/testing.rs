@@ -45,6 +45,7 @@ pub(crate) fn model(instances: &[&str]) -> Model {
             no_sni: NoSni::Reject,
             http: PlainHttp::Redirect,
             proxy_protocol_from: vec![],
+            ticket_secret: None,
             access_log: None,
             metrics_sources: Vec::new(),
             resolver: vec![],

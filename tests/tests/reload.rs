@@ -15,13 +15,16 @@ use lab::{
     lab::Lab,
     process::Process,
     segments::{Arrivals, Got, Service},
-    service,
+    service, wait,
 };
 
 /// Flows of the packet tests.
 const FLOWS: usize = 3_000;
 /// Of one download: about three seconds at a chunk of 64 KiB each 20 ms.
 const SIZE: usize = 150 * 64 * 1024;
+
+/// Nothing here takes as long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A balancer whose instances are only wires, and bare flows through it.
 struct Packets {
@@ -72,7 +75,7 @@ impl Packets {
             let mut instances = status["instances"].as_array()?.iter();
             instances.find(|one| one["name"] == name)?["buckets"].as_u64()
         };
-        let joined = lab::wait::eventually(Duration::from_secs(10), || buckets().is_some_and(|n| n > 0));
+        let joined = wait::eventually(Duration::from_secs(10), || buckets().is_some_and(|n| n > 0));
         assert!(joined, "{}", self.balancer.log());
     }
 }
@@ -169,7 +172,7 @@ fn are_whole(downloads: Vec<Process>) {
 /// Waits until every download has begun and none has ended.
 fn are_running(downloads: &mut [Process]) {
     for download in downloads.iter_mut() {
-        assert!(lab::wait::eventually(Duration::from_secs(10), || download.stdout().len() > 64 * 1024));
+        assert!(wait::eventually(Duration::from_secs(10), || download.stdout().len() > 64 * 1024));
     }
     for download in downloads {
         assert!(
@@ -206,6 +209,34 @@ fn r12_downloads_go_on_while_instances_come_and_go() {
     assert_eq!(spread.keys().collect::<Vec<_>>(), ["gw-3", "gw-4"], "{spread:?}");
     are_whole(during);
     drop(added);
+}
+
+/// No signal: the files are looked after.
+#[test]
+fn r45_a_renewed_certificate_is_taken_up_while_downloads_go_on() {
+    let lab = Lab::raise(1).unwrap();
+    let mut config = lab.config();
+    let hosts = [default_host("gateway"), "new.contoso.com".to_owned()];
+    let endpoint = config.endpoint_mut("gateway");
+    endpoint.hosts = vec![hosts[1].clone()];
+    endpoint.certificate = lab.authority.leaf("renewed", &hosts[..1]).unwrap().into();
+    let running = lab.start(&config).unwrap();
+    let mut during = downloads(&lab, 4);
+    are_running(&mut during);
+    let is_served = || {
+        let answer = Curl::https(&lab, "new.contoso.com", PRIVATE, "/").send(&lab.hosts.client);
+        answer.is_ok_and(|answer| answer.status == 200)
+    };
+    assert!(!is_served(), "the certificate does not cover the name yet");
+    lab.authority.leaf("renewed", &hosts).unwrap();
+    assert!(wait::eventually(PATIENCE, is_served), "{}", running.proxies["gw-1"].log());
+    // What cannot be used changes nothing.
+    let chain = config.endpoint_mut("gateway").certificate.chain.clone();
+    std::fs::write(&chain, "half a certif").unwrap();
+    let is_noticed = || running.proxies["gw-1"].log().contains("the certificate in use stays");
+    assert!(wait::eventually(PATIENCE, is_noticed), "{}", running.proxies["gw-1"].log());
+    assert!(is_served());
+    are_whole(during);
 }
 
 #[test]

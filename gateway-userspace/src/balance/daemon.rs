@@ -32,7 +32,6 @@ use self::{
 use super::{
     Args,
     evidence::Answer,
-    file_watch::FileWatch,
     neighbours::Neighbours,
     report::report,
     saved::{self, Clock, Saved},
@@ -45,6 +44,7 @@ use super::{
 use crate::{
     api::{self, Call, Who},
     dataplane::{Connections, Dataplane, XdpMode},
+    file_watch::FileWatch,
     model::{Forwarding, InstanceName, Model, Side},
     net::{
         self, Netlink,

@@ -5,7 +5,6 @@
 
 mod daemon;
 mod evidence;
-mod file_watch;
 mod neighbours;
 mod paths;
 mod preflight;

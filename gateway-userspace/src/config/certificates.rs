@@ -13,7 +13,7 @@ use x509_parser::{extensions::GeneralName, prelude::X509Certificate, time::ASN1T
 use super::{
     code::Code,
     fault::{Fault, Problem, Span},
-    resolve::{CertificateUse, UpstreamTlsUse},
+    resolve::{AuthorityUse, CertificateUse, UpstreamTlsUse},
 };
 use crate::model::{CertificateFiles, HostPattern};
 
@@ -37,6 +37,15 @@ pub(super) fn check_upstreams(uses: &[UpstreamTlsUse], now: SystemTime) -> Vec<F
         ca.into_iter().chain(shown.into_iter().flatten()).collect::<Vec<_>>()
     };
     uses.iter().flat_map(check_one).collect()
+}
+
+/// Whether files of authorities are what clients can be verified by.
+pub(super) fn check_clients(uses: &[AuthorityUse]) -> Vec<Fault> {
+    let check_one = |one: &AuthorityUse| {
+        let problem = file(&one.path).and_then(|pem| authorities(&pem)).err()?;
+        Some(problem.at(one.at.clone()))
+    };
+    uses.iter().filter_map(check_one).collect()
 }
 
 fn seconds(now: SystemTime) -> i64 {
@@ -73,7 +82,7 @@ fn authorities(pem: &[u8]) -> Result<(), Problem> {
     let (usable, _) = RootCertStore::empty().add_parsable_certificates(chain(pem)?);
     match usable {
         0 => Err(Problem::new(Code::CertificateNotPem, "there is no usable certificate in the file")
-            .label("expected the certificates of those who issue the upstreams'")),
+            .label("expected certificates of authorities")),
         _ => Ok(()),
     }
 }

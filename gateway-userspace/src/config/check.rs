@@ -38,6 +38,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let now = SystemTime::now();
     let report = report.extend(certificates::check(&resolved.certificates, now));
     let report = report.extend(certificates::check_upstreams(&resolved.upstream_tls, now));
+    let report = report.extend(certificates::check_clients(&resolved.authorities));
     let mut out = io::stdout().lock();
     let rendering = if args.json {
         writeln!(out, "{:#}", report.json()).context("the report could not be written to stdout")?;

@@ -136,6 +136,8 @@ codes! {
         "It goes to a port of the private VIPs, as a client's connection would: `https` to 443 or 3443 with a `host` that is served there, `http` to 80, `tcp` to any of them. And each instance needs a DIP of each address family that private VIPs have.";
     EndpointMode = 46, Fault, "key of another mode of endpoint",
         "With `mode = \"passthrough\"` TLS ends at the upstream: the endpoint has `upstream` (`tcp://HOST:PORT`) and `proxy_protocol`, and neither certificate nor routes, which an endpoint without it has.";
+    ClientCertificate = 47, Fault, "clients' certificates",
+        "`client_certificate` says whether clients show certificates of the authorities in `client_ca`, a PEM file with one at least.";
     FieldName = 50, Fault, "name of a field or cookie",
         "Letters, digits and ``!#$%&'*+-.^_`|~`` (a token of RFC 9110, section 5.6.2).";
     LaterRoute = 51, Fault, "key of a path at a later route",

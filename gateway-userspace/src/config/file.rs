@@ -13,8 +13,8 @@ use super::{
     value,
 };
 use crate::model::{
-    AccessLogFormat, AdminState, Affinity, AllDown, Forwarding, HostPattern, InstanceName, Mode, NoSni,
-    OnDown, PlainHttp, ProbeKind, ProxyProtocol, Role, StatusCodes, Upstream, Via,
+    AccessLogFormat, AdminState, Affinity, AllDown, Demand, Forwarding, HostPattern, InstanceName, Mode,
+    NoSni, OnDown, PlainHttp, ProbeKind, ProxyProtocol, Role, StatusCodes, Upstream, Via,
 };
 
 pub(super) use self::route::{Fields, Health, Redirect, Route, UpstreamLimits, UpstreamTls};
@@ -303,7 +303,11 @@ pub(super) struct Endpoint {
     /// Where TLS ends.
     pub mode: Key<EndpointMode>,
     /// R45
-    pub certificate: Certificate,
+    pub certificate: Key<Vec<Certificate>>,
+    /// Who may issue those of clients.
+    pub client_ca: Key<String>,
+    /// Whether these have to show one.
+    pub client_certificate: Key<Demand>,
     /// R71
     pub routes: Key<Vec<Route>>,
     /// Of those that are passed through.
@@ -330,6 +334,7 @@ impl Endpoint {
     fn read(mut table: Reader<'_, '_, '_>) -> Self {
         let roles = Role::ALL.map(|role| (role.as_str(), role));
         let modes = [("terminate", EndpointMode::Terminate), ("passthrough", EndpointMode::Passthrough)];
+        let demands = [("required", Demand::Required), ("optional", Demand::Optional)];
         let headers = [("none", ProxyProtocol::None), ("v2", ProxyProtocol::V2)];
         Self {
             at: table.at(),
@@ -337,7 +342,9 @@ impl Endpoint {
             hosts: table.texts("hosts", value::host_pattern),
             default_host: table.switch("default_host"),
             mode: table.word("mode", &modes),
-            certificate: Certificate::read(table.inner("certificate")),
+            certificate: table.one_or_more("certificate", Certificate::read),
+            client_ca: table.text("client_ca", value::file_path),
+            client_certificate: table.word("client_certificate", &demands),
             routes: table.inners("routes", Route::read),
             upstream: table.texts("upstream", value::upstream),
             proxy_protocol: table.word("proxy_protocol", &headers),
@@ -348,7 +355,7 @@ impl Endpoint {
 /// `certificate = { … }`
 #[derive(Debug)]
 pub(super) struct Certificate {
-    /// The table, or the endpoint where there is none.
+    /// The table.
     pub at: Span,
     /// A path.
     pub chain: Key<String>,
@@ -377,6 +384,8 @@ pub(super) struct Proxy {
     pub proxy_protocol_from: Key<List<IpNet>>,
     /// Who knows the addresses of names.
     pub resolver: Key<List<SocketAddr>>,
+    /// A path.
+    pub ticket_secret: Key<String>,
     /// None where the table is not written.
     pub access_log: Option<AccessLog>,
     /// Prometheus.
@@ -392,6 +401,7 @@ impl Proxy {
             http: table.word("http", &http),
             proxy_protocol_from: table.texts("proxy_protocol_from", value::prefix),
             resolver: table.texts("resolver", value::name_server),
+            ticket_secret: table.text("ticket_secret", value::file_path),
             access_log: table.has("access_log").then(|| AccessLog::read(table.inner("access_log"))),
             metrics_sources: table.texts("metrics_sources", value::prefix),
         }

@@ -324,9 +324,22 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
         Key::Given(Spanned::new(found.span(), read_ones))
     }
 
+    /// As [`Self::inners`], where a table by itself stands for a list of one.
+    pub(super) fn one_or_more<T>(&mut self, key: &str, read: fn(Reader<'_, '_, '_>) -> T) -> Key<Vec<T>> {
+        let Some(found) = self.find(key) else { return self.absent() };
+        match found.get_ref() {
+            DeValue::Table(table) => {
+                let one = read(self.child(key, Content::Table(table), found.span()));
+                Key::Given(Spanned::new(found.span(), vec![one]))
+            }
+            DeValue::Array(_) => self.inners(key, read),
+            _ => self.wrong_type(key, found, "a table"),
+        }
+    }
+
     fn child(&mut self, key: &str, table: Content<'doc, 'text>, at: Span) -> Reader<'doc, 'text, '_> {
         let known = match self.kind(key) {
-            Kind::Inner(name) | Kind::Inners(name) => keys::table(name),
+            Kind::Inner(name) | Kind::OneOrMore(name) | Kind::Inners(name) => keys::table(name),
             _ => None,
         };
         debug_assert!(known.is_some(), "`{key}` has no table of keys");

@@ -44,6 +44,7 @@ fn takes(kind: Kind) -> String {
         Kind::Texts(what) => format!("list of strings: {what} each"),
         Kind::Pairs(what) => format!("table of strings: {what} each"),
         Kind::Inner(_) => "table".to_owned(),
+        Kind::OneOrMore(_) => "table, or list of tables".to_owned(),
         Kind::Inners(_) => "list of tables".to_owned(),
     }
 }
@@ -90,6 +91,9 @@ fn property(key: &Key) -> Value {
         Kind::Texts(_) => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::Pairs(_) => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Inner(name) => inner(name),
+        Kind::OneOrMore(name) => {
+            json!({ "anyOf": [inner(name), { "type": "array", "items": inner(name), "minItems": 1 }] })
+        }
         Kind::Inners(name) => json!({ "type": "array", "items": inner(name) }),
     };
     property["description"] = json!(key.meaning);

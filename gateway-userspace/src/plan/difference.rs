@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
-use crate::model::{Endpoint, Instance, Model, Passthrough, Probe};
+use crate::model::{CertificateFiles, Endpoint, Instance, Model, Passthrough, Probe};
 
 /// What lies between the running state and a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -119,6 +119,8 @@ pub fn changes(running: &Model, new: &Model) -> Vec<Change> {
     changes.key("proxy", "no_sni", words(&running.proxy.no_sni), words(&new.proxy.no_sni));
     changes.key("proxy", "http", running.proxy.http.as_str(), new.proxy.http.as_str());
     let proxies = [&running.proxy.proxy_protocol_from, &new.proxy.proxy_protocol_from];
+    let secret = |model: &Model| path(model.proxy.ticket_secret.as_deref());
+    changes.key("proxy", "ticket_secret", secret(running), secret(new));
     changes.list("proxy", "proxy_protocol_from", proxies[0], proxies[1], Addresses::No);
     if changes.0.is_empty() && running != new {
         // A key that is not told apart here must not look like nothing.
@@ -210,8 +212,17 @@ fn endpoints(changes: &mut Changes, running: &[Endpoint], new: &[Endpoint]) {
         };
         changes.list(&subject, "hosts", &old.hosts, &endpoint.hosts, Addresses::No);
         let files = |endpoint: &Endpoint| {
-            format!("{}, {}", endpoint.certificate.chain.display(), endpoint.certificate.key.display())
+            let pair = |one: &CertificateFiles| format!("{}, {}", one.chain.display(), one.key.display());
+            endpoint.certificates.iter().map(pair).collect::<Vec<_>>().join(", ")
         };
+        let clients = |endpoint: &Endpoint| {
+            let clients = endpoint.clients.as_ref();
+            clients.map_or_else(
+                || "none".to_owned(),
+                |clients| format!("{}, {}", clients.authorities.display(), words(&clients.demand)),
+            )
+        };
+        changes.key(&subject, "client_ca", clients(old), clients(endpoint));
         changes.key(&subject, "certificate", files(old), files(endpoint));
         changes.key(&subject, "routes", routes(old), routes(endpoint));
     }

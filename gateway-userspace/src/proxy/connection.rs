@@ -18,7 +18,7 @@ use super::{
     request::{Asker, Shown},
     routes::Door,
     state::State,
-    tls::{self, Accepted, Hello},
+    tls::{self, Accepted, Hello, Identity},
     unknown::Unknown,
     worker::Worker,
 };
@@ -92,7 +92,12 @@ async fn until_its_end(
             });
             match accepted.await {
                 Accepted::Stream(stream, served) => {
-                    let shown = Shown { sni: sni(stream.get_ref().1), served };
+                    // Resumed by a ticket, a session may outlive the certificate that began it.
+                    let Ok(client) = Identity::of(stream.get_ref().1.peer_certificates().unwrap_or_default())
+                    else {
+                        return worker.counters.count(Outcome::HandshakeFailed);
+                    };
+                    let shown = Shown { sni: sni(stream.get_ref().1), served, client };
                     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(http2::ALPN);
                     let asker = Arc::new(Asker { shown: Some(shown), ..asker });
                     match is_http2 {

@@ -5,13 +5,15 @@ use http::{
     header::{self, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
 };
 
-use super::gate::NO_UPGRADE;
+use super::{gate::NO_UPGRADE, tls::Identity};
 
 /// What a client over TLS is said to have used.
 pub const HTTPS: HeaderValue = HeaderValue::from_static("https");
 /// In plain text.
 pub const HTTP: HeaderValue = HeaderValue::from_static("http");
 
+const X_CLIENT_CERT_FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fingerprint");
+const X_CLIENT_CERT_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -60,6 +62,8 @@ pub struct Client<'a> {
     pub via: &'a Via,
     /// [`HTTPS`] or [`HTTP`].
     pub scheme: &'a HeaderValue,
+    /// The certificate that it has shown.
+    pub certificate: Option<&'a Identity>,
 }
 
 /// Our Via field, RFC 9110, section 7.6.3, by the version in which a request came. It names the instance, not the product.
@@ -97,6 +101,10 @@ pub fn to_upstream(headers: &mut HeaderMap, host: HeaderValue, client: Client<'_
     };
     headers.append(VIA, via.clone());
     headers.insert(X_FORWARDED_FOR, client.address.clone());
+    if let Some(certificate) = client.certificate {
+        headers.insert(X_CLIENT_CERT_SUBJECT, certificate.subject.clone());
+        headers.insert(X_CLIENT_CERT_FINGERPRINT, certificate.fingerprint.clone());
+    }
     headers.insert(X_FORWARDED_PROTO, client.scheme.clone());
     headers.insert(X_FORWARDED_HOST, host.clone());
     headers.insert(HOST, host);
@@ -166,10 +174,12 @@ fn drop_untrusted(headers: &mut HeaderMap) {
 
 fn is_untrusted(name: &str) -> bool {
     let is = |other: &str| is_alike(name, other);
-    if name.len() >= 11 && name.is_char_boundary(11) && is_alike(&name[..11], "x-forwarded") {
+    let begins = |with: &str| name.get(..with.len()).is_some_and(|begin| is_alike(begin, with));
+    if begins("x-forwarded") || begins("x-client-cert") {
         return true;
     }
-    if is("forwarded") || is("x-real-ip") {
+    // RFC 9440
+    if is("forwarded") || is("x-real-ip") || is("client-cert") || is("client-cert-chain") {
         return true;
     }
     name.contains('_') && (is("content-length") || is("via") || HOP_BY_HOP.iter().any(|hop| is(hop.as_str())))
@@ -199,7 +209,7 @@ mod tests {
     fn forwarded(fields: &[(&str, &str)]) -> Vec<String> {
         let mut headers = map(fields);
         let (address, via) = (HeaderValue::from_static("192.0.2.1"), Via::new("gw-1").unwrap());
-        let client = Client { address: &address, via: &via, scheme: &HTTPS };
+        let client = Client { address: &address, via: &via, scheme: &HTTPS, certificate: None };
         to_upstream(&mut headers, HeaderValue::from_static("api.contoso.com"), client, Version::HTTP_11);
         let ours = [
             "host: api.contoso.com",
@@ -256,6 +266,11 @@ mod tests {
             ("forwarded", "for=1"),
             ("x-real-ip", "x"),
             ("x_real_ip", "x"),
+            ("x-client-cert-subject", "CN=root"),
+            ("x_client-cert_fingerprint", "x"),
+            ("x-client-cert", "x"),
+            ("client-cert", "x"),
+            ("client_cert_chain", "x"),
             ("content_length", "9"),
             ("transfer_encoding", "chunked"),
             ("x_mine", "kept"),

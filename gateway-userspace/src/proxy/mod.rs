@@ -10,6 +10,7 @@ pub mod body;
 pub mod connection;
 pub mod counters;
 pub mod course;
+mod files;
 pub mod gate;
 pub mod handover;
 pub mod headers;

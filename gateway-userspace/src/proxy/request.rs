@@ -23,13 +23,14 @@ use super::{
     probe,
     routes::{Decision, Door, Rule},
     state::State,
-    tls::Served,
+    tls::{Identity, Policy, Served},
     tunnel::Tunnel,
     unknown::Unknown,
     upstream::{Fault, exchange},
     websocket,
     worker::Worker,
 };
+use crate::model::Role;
 
 /// The client of a connection.
 pub(super) struct Asker {
@@ -48,6 +49,8 @@ pub(super) struct Shown {
     pub(super) served: Arc<Served>,
     /// As [`host::normalise`] has it.
     pub(super) sni: Option<String>,
+    /// What it has shown itself.
+    pub(super) client: Option<Identity>,
 }
 
 impl Asker {
@@ -82,10 +85,13 @@ impl Asker {
             return notes.with(Outcome::Refused, answers::last(StatusCode::BAD_REQUEST));
         };
         let decision = match &asked {
-            Asked::Name(name) if self.may_ask_for(name) => state.routes.site(self.door, name).map(|site| {
-                notes.host = Some(Arc::clone(&site.traffic));
-                site.decide(self.door, name, request.method(), request.uri())
-            }),
+            Asked::Name(name) if self.may_ask_for(name) => {
+                let site = state.routes.site(self.door, name);
+                site.filter(|site| self.has_shown_enough(&state, site.role)).map(|site| {
+                    notes.host = Some(Arc::clone(&site.traffic));
+                    site.decide(self.door_to(&state, site.role), name, request.method(), request.uri())
+                })
+            }
             _ => None,
         };
         match decision {
@@ -122,6 +128,23 @@ impl Asker {
         self.shown
             .as_ref()
             .is_none_or(|shown| shown.sni.as_deref() == Some(name) || shown.served.covers(name))
+    }
+
+    /// Where clients have to show something else, or nothing, the connection is one for other names. By the configuration of now:
+    /// it may be another one than at the handshake.
+    fn has_shown_enough(&self, state: &State, role: Role) -> bool {
+        self.shown.as_ref().is_none_or(|shown| {
+            state.certificates.get(&role).is_some_and(|served| served.policy == shown.served.policy)
+        })
+    }
+
+    /// Names whose clients show certificates are not served in plain text.
+    fn door_to(&self, state: &State, role: Role) -> Door {
+        let asks = |served: &Arc<Served>| served.policy != Policy::default();
+        match self.door {
+            Door::Http if state.certificates.get(&role).is_some_and(asks) => Door::Redirect,
+            door => door,
+        }
     }
 
     async fn forward(
@@ -170,7 +193,8 @@ impl Asker {
         let upgrades = websocket::is_asked(&request);
         let (mut head, body) = request.into_parts();
         let scheme = if self.shown.is_some() { &headers::HTTPS } else { &headers::HTTP };
-        let client = Client { address: &self.address, via: &self.worker.via, scheme };
+        let certificate = self.shown.as_ref().and_then(|shown| shown.client.as_ref());
+        let client = Client { address: &self.address, via: &self.worker.via, scheme, certificate };
         headers::to_upstream(&mut head.headers, host, client, head.version);
         rule.request_fields.apply(&mut head.headers);
         if upgrades {

@@ -234,13 +234,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{CertificateFiles, HostPattern, Redirect, Rest},
+        model::{HostPattern, Redirect, Rest},
         proxy::limits::Limits,
     };
 
     fn site_of(role: Role, routes: Vec<Route>) -> Site {
-        let certificate = CertificateFiles { chain: "chain".into(), key: "key".into() };
-        let endpoint = Endpoint { role, hosts: vec![], certificate, routes };
+        let endpoint = Endpoint { role, hosts: vec![], certificates: vec![], clients: None, routes };
         let traffic = Traffic::new(1).host(role, &HostPattern::Exact("api.contoso.com".into()));
         Site { role, traffic, rules: rules(&endpoint, &Upstreams::new(1, &Limits::default())) }
     }

@@ -10,7 +10,6 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use rustls::server::ProducesTickets;
 use tokio::runtime;
 
 use super::{
@@ -24,12 +23,13 @@ use super::{
     serve::Service,
     signals::Signals,
     state::{Known, State},
-    tls::Tickets,
+    tls::{Served, Tickets, ticket_secret},
     upgrade::Upgrade,
     worker::Current,
 };
 use crate::{
     config,
+    file_watch::Marks,
     model::{AdminState, Instance, Model},
     net::{self, loopback, reply::Replies},
 };
@@ -37,6 +37,8 @@ use crate::{
 /// What stays the same until the end.
 pub(super) struct Proxy {
     pub(super) config: PathBuf,
+    /// What is served now.
+    model: Model,
     pub(super) limits: Arc<Limits>,
     pub(super) tickets: Arc<Tickets>,
     pub(super) current: Current,
@@ -77,12 +79,14 @@ pub(super) fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
         None => Tickets::new(),
     };
     let tickets = Arc::new(tickets.context("cannot make keys for session tickets")?);
-    let keys: Arc<dyn ProducesTickets> = Arc::<Tickets>::clone(&tickets);
+    let files = Marks::of(model.proxy_files());
+    share(&tickets, &model)?;
     let known = Known::nothing(workers, &limits);
-    let state = State::load(&model, probe::Asked::of(&model, me, balancer), &keys, &limits, &known)?;
+    let state = State::load(&model, probe::Asked::of(&model, me, balancer), &tickets, &limits, &known)?;
     let addresses = bind::addresses(&model, me);
     let proxy = Proxy {
         config: args.config.clone(),
+        model: model.clone(),
         current: Arc::new(ArcSwap::from_pointee(state)),
         replies: bind::replies(&model, me, &addresses),
         tunnel: bind::tunnel(&model, me),
@@ -115,10 +119,16 @@ pub(super) fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
             life.go_on(predecessor.drain, Instant::now());
         }
         life.file(drain(&model, me), Instant::now());
-        let service = Service::start(proxy, held, life, predecessor).await?;
+        let service = Service::start(proxy, files, held, life, predecessor).await?;
         serving();
         service.run(signals, upgrade).await
     })
+}
+
+/// Has keys of tickets made from the secret that the instances share, if they do.
+fn share(tickets: &Tickets, model: &Model) -> anyhow::Result<()> {
+    let secret = model.proxy.ticket_secret.as_deref().map(ticket_secret::read).transpose()?;
+    tickets.share(secret.as_deref()).context("cannot make keys for session tickets")
 }
 
 /// How long an instance that is down may keep its connections.
@@ -154,14 +164,15 @@ fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
 
 impl Proxy {
     /// SIGHUP: names, routes, certificates, what balancers are told, a drain. A file that cannot be served leaves everything as
-    /// it is.
-    pub(super) fn reload(&self, life: &mut Life) -> anyhow::Result<()> {
+    /// it is. Returns what was known of its other files before they were read.
+    pub(super) fn reload(&mut self, life: &mut Life) -> anyhow::Result<Marks> {
         let model = config::load(&self.config)?;
         let me = find(&model, &self.instance)?;
-        let keys: Arc<dyn ProducesTickets> = Arc::<Tickets>::clone(&self.tickets);
+        let files = Marks::of(model.proxy_files());
         let asked = probe::Asked::of(&model, me, self.balancer);
         let known = self.current.load().known.clone();
-        let state = State::load(&model, asked, &keys, &self.limits, &known)?;
+        let state = State::load(&model, asked, &self.tickets, &self.limits, &known)?;
+        share(&self.tickets, &model)?;
         let addresses = bind::addresses(&model, me);
         if addresses != self.addresses {
             log::warn!(
@@ -174,6 +185,21 @@ impl Proxy {
         life.file(drain(&model, me), Instant::now());
         self.current.store(Arc::new(state));
         known.traffic.forget_what_is_gone();
+        self.model = model;
+        Ok(files)
+    }
+
+    /// Certificates, authorities, the secret of tickets: as their files are now, under the same configuration. What cannot be used is
+    /// logged, and what was used before stays.
+    pub(super) fn renew(&self) -> anyhow::Result<()> {
+        if let Err(error) = share(&self.tickets, &self.model) {
+            log::error!("the keys of session tickets stay: {error:#}");
+        }
+        let before = self.current.load();
+        let certificates = Served::renew(&self.model, &self.tickets, &before.certificates);
+        let asked = probe::Asked::of(&self.model, find(&self.model, &self.instance)?, self.balancer);
+        let state = State::with(&self.model, certificates, asked, &self.limits, &before.known)?;
+        self.current.store(Arc::new(state));
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     bind::{self, Address, Listener},
     course::{Course, Life},
+    files::Files,
     handover::{Error, Gone, Offered, Predecessor, Successors},
     probe::{Port, Told},
     run::Proxy,
@@ -28,6 +29,7 @@ use super::{
     workers::Workers,
 };
 use crate::{
+    file_watch::Marks,
     net::loopback::Held,
     service_manager,
     watchdog::{self, Watchdog},
@@ -39,6 +41,7 @@ const KEEP: Duration = Duration::from_secs(5);
 /// A proxy that serves.
 pub(super) struct Service {
     proxy: Proxy,
+    files: Files,
     held: Held,
     life: Life,
     order: watch::Sender<Course>,
@@ -66,6 +69,7 @@ impl Service {
     /// An address cannot be listened on, or the predecessor is gone. It goes on as before, then.
     pub(super) async fn start(
         proxy: Proxy,
+        files: Marks,
         held: Held,
         mut life: Life,
         mut predecessor: Option<Predecessor>,
@@ -96,7 +100,8 @@ impl Service {
         }
         store::keep(&copies);
         unwanted.into_iter().for_each(store::forget);
-        Ok(Self { proxy, held, life, order, told, workers, copies })
+        let files = Files::watch(files);
+        Ok(Self { proxy, files, held, life, order, told, workers, copies })
     }
 
     /// Serves until it is asked to end, or a successor does.
@@ -161,6 +166,7 @@ impl Service {
                     Request::Upgrade => upgrade.begin().unwrap_or_else(|error| log::error!("{error:#}")),
                 },
                 Some(told) = self.told.recv() => self.be_told(told),
+                () = self.files.changed() => self.renew(),
                 () = until(next) => {}
                 asked = asked(successors), if offer.is_none() => match self.offered() {
                     Ok(offered) => offer = Some(asked.offer(offered)),
@@ -209,14 +215,24 @@ impl Service {
 
     fn reload(&mut self) {
         service_manager::reloading();
-        let file = self.proxy.config.display();
+        let file = self.proxy.config.display().to_string();
         match self.proxy.reload(&mut self.life) {
-            Ok(()) => log::info!("{file} is taken up"),
+            Ok(files) => {
+                log::info!("{file} is taken up");
+                self.files = Files::watch(files);
+            }
             Err(error) => {
                 log::error!("{file} is not taken up, the running configuration stays: {error:#}");
             }
         }
         service_manager::tell(&[NotifyState::Ready]);
+    }
+
+    fn renew(&self) {
+        match self.proxy.renew() {
+            Ok(()) => log::info!("changed files of certificates are taken up"),
+            Err(error) => log::error!("changed files are not taken up: {error:#}"),
+        }
     }
 
     fn offered(&self) -> io::Result<Offered> {

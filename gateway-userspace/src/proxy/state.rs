@@ -6,15 +6,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use rustls::server::ProducesTickets;
-
 use super::{
     arrival::Arrivals,
     limits::Limits,
     observe::{AccessLog, Traffic},
     probe::Asked,
     routes::Routes,
-    tls::{CertificateError, Certificates, Served},
+    tls::{CertificateError, Certificates, Served, Tickets},
     upstream::{Connector, TlsConfigs, TrustError, Upstreams},
 };
 use crate::model::{self, Model, NoSni, Route};
@@ -102,7 +100,22 @@ impl State {
     pub fn load(
         model: &Model,
         asked: Asked,
-        tickets: &Arc<dyn ProducesTickets>,
+        tickets: &Arc<Tickets>,
+        limits: &Limits,
+        known: &Known,
+    ) -> Result<Self, StateError> {
+        let certificates = Served::load(model, tickets)?;
+        Self::with(model, certificates, asked, limits, known)
+    }
+
+    /// With certificates that have been read already.
+    ///
+    /// # Errors
+    /// Upstreams could not be verified, an access log cannot be opened.
+    pub fn with(
+        model: &Model,
+        certificates: Certificates,
+        asked: Asked,
         limits: &Limits,
         known: &Known,
     ) -> Result<Self, StateError> {
@@ -111,7 +124,7 @@ impl State {
         known.upstreams.resolve_by(&model.proxy.resolver);
         Ok(Self {
             routes: Routes::new(model, &known.upstreams, &known.traffic),
-            certificates: Served::load(model, tickets)?,
+            certificates,
             arrivals: Arrivals::new(model),
             asked,
             no_sni: model.proxy.no_sni,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod client;
+mod clients;
 mod dns;
 mod drain;
 mod forwarding;
@@ -15,6 +16,7 @@ mod passthrough;
 mod pools;
 mod proxy_protocol;
 mod routes;
+mod sessions;
 mod support;
 mod timers;
 mod upgrades;

@@ -266,7 +266,7 @@ async fn a_reload_swaps_names_and_certificates_and_keeps_connections_and_session
 async fn a_key_that_does_not_fit_is_refused_with_both_files_named() {
     let (_upstream, proxy) = running().await;
     let mut model = proxy.model.clone();
-    model.endpoints[0].certificate.key = model.endpoints[1].certificate.key.clone();
+    model.endpoints[0].certificates[0].key = model.endpoints[1].certificates[0].key.clone();
     let limits = gateway_userspace::proxy::limits::Limits::default();
     let known = proxy.current.load().known.clone();
     let error = State::load(&model, asked(&model), &proxy.tickets, &limits, &known)
@@ -274,7 +274,7 @@ async fn a_key_that_does_not_fit_is_refused_with_both_files_named() {
         .expect("a wrong key must not load")
         .to_string();
     assert!(error.contains("gateway.pem") && error.contains("portal.key"), "{error}");
-    model.endpoints[0].certificate.chain = "/nonexistent/chain.pem".into();
+    model.endpoints[0].certificates[0].chain = "/nonexistent/chain.pem".into();
     let error = State::load(&model, asked(&model), &proxy.tickets, &limits, &known)
         .err()
         .expect("a missing file must not load")

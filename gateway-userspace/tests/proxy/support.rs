@@ -29,7 +29,7 @@ use gateway_userspace::{
 };
 use ipnet::IpNet;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::server::{NoClientAuth, ProducesTickets, danger::ClientCertVerifier};
+use rustls::server::{NoClientAuth, danger::ClientCertVerifier};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tempfile::TempDir;
 use tokio::{
@@ -58,7 +58,7 @@ pub(crate) struct Running {
     pub(crate) probe: SocketAddr,
     pub(crate) model: Model,
     pub(crate) ca: CertificateDer<'static>,
-    pub(crate) tickets: Arc<dyn ProducesTickets>,
+    pub(crate) tickets: Arc<Tickets>,
     pub(crate) stop: watch::Sender<Course>,
     pub(crate) alive: mpsc::Receiver<()>,
     pub(crate) told: mpsc::Receiver<Told>,
@@ -120,7 +120,7 @@ impl Setup {
         let issuer = Issuer::new(params, key);
         let model = self.model(&folder, &issuer);
 
-        let tickets: Arc<dyn ProducesTickets> = Arc::new(Tickets::new().unwrap());
+        let tickets = Arc::new(Tickets::new().unwrap());
         let known = Known::nothing(1, &self.limits);
         tokio::spawn(upstream::watch(Arc::clone(&known.upstreams)));
         let mut state = State::load(&model, asked(&model), &tickets, &self.limits, &known).unwrap();
@@ -183,7 +183,8 @@ impl Setup {
         let routes: Vec<Route> = self.routes.iter().map(route).collect();
         let endpoint = |role: Role, hosts: Vec<HostPattern>| Endpoint {
             role,
-            certificate: certificate(folder, issuer, role.as_str(), &hosts),
+            certificates: vec![certificate(folder, issuer, role.as_str(), &hosts)],
+            clients: None,
             hosts,
             routes: routes.clone(),
         };
@@ -222,6 +223,7 @@ impl Setup {
                 no_sni: self.no_sni,
                 http: PlainHttp::Redirect,
                 proxy_protocol_from: self.proxy_protocol_from.clone(),
+                ticket_secret: None,
                 access_log: self.access_log.then(|| AccessLog {
                     path: folder.path().join("access.log"),
                     format: AccessLogFormat::Json,

@@ -23,7 +23,6 @@ use crate::{
     api,
     balance::{
         Args,
-        file_watch::{FileWatch, Mark},
         neighbours::{self, Neighbours},
         preflight, reload,
         saved::{self, Clock, Saved},
@@ -36,6 +35,7 @@ use crate::{
         Dataplane, XdpMode,
         pins::{Piece, Pins},
     },
+    file_watch::{FileWatch, Marks},
     net::{
         Netlink,
         changes::{Changes, Role},
@@ -53,7 +53,7 @@ impl<'a> Daemon<'a> {
     /// but the configured services is dropped (R20).
     pub(super) async fn start(args: &'a Args, neighbours: &'a mut Neighbours) -> anyhow::Result<Self> {
         // Before it is read: what changes afterwards is told.
-        let seen = args.watch.then(|| Mark::of(&args.config));
+        let seen = args.watch.then(|| Marks::of([args.config.clone()]));
         let model = Arc::new(config::load(&args.config)?);
         let netlink = Arc::new(Netlink::open()?);
         // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
@@ -147,8 +147,7 @@ impl<'a> Daemon<'a> {
         let ports =
             ports.map(|((link, side), mode)| Port { link, side, mode, vips: Vips::default() }).collect();
         let info = dataplane.program()?.info()?;
-        let file_watch = seen
-            .map(|seen| FileWatch::start(args.config.clone(), seen, || Message::FileChanged, outbox.clone()));
+        let file_watch = seen.map(|seen| FileWatch::start(seen, || Message::FileChanged, outbox.clone()));
         // Nothing can fail any more: it stays.
         dataplane.settle()?;
         let mut daemon = Self {

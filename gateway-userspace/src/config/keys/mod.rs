@@ -25,6 +25,8 @@ pub enum Kind {
     Pairs(&'static str),
     /// A table, described by the [`Table`] of that name.
     Inner(&'static str),
+    /// A table, or a list of such tables, described by the [`Table`] of that name.
+    OneOrMore(&'static str),
     /// A list of tables, described by the [`Table`] of that name.
     Inners(&'static str),
 }

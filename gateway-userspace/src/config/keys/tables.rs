@@ -1,7 +1,7 @@
 //! The tables themselves.
 
 use super::Fallback::{Described, Required, Written};
-use super::Kind::{Duration, Inner, Inners, Switch, Text, Texts, Whole, Word};
+use super::Kind::{Duration, Inner, Inners, OneOrMore, Switch, Text, Texts, Whole, Word};
 use super::{Fallback, Key, Kind, Table, routes};
 
 const SECOND: u64 = 1_000;
@@ -386,10 +386,24 @@ pub const TABLES: &[Table] = &[
             ),
             key(
                 "certificate",
-                Inner("endpoint.certificate"),
+                OneOrMore("endpoint.certificate"),
                 Described("required, but for `passthrough`"),
                 r#"{ chain = "tls/api.pem", key = "tls/api.key" }"#,
-                "What is shown to clients of these names (R45).",
+                "What is shown to clients of these names (R45). Of a list, say of an ECDSA and an RSA certificate, each client gets one that it can verify, the RSA one last.",
+            ),
+            key(
+                "client_ca",
+                Text("a path"),
+                Described("none"),
+                r#""tls/clients.pem""#,
+                "Clients show certificates of these authorities (PEM), and upstreams get `X-Client-Cert-Subject` and `X-Client-Cert-Fingerprint` (R45).",
+            ),
+            key(
+                "client_certificate",
+                Word(&["required", "optional"]),
+                Written(r#""required""#),
+                r#""optional""#,
+                "With `client_ca`: whether a client has to show one. A wrong one ends the connection either way.",
             ),
             key(
                 "routes",
@@ -477,6 +491,13 @@ pub const TABLES: &[Table] = &[
                 r#"["10.0.0.2"]"#,
                 "Who is asked for the addresses of upstreams that have names. `/etc/hosts` goes first in any case; search domains are those of \
                  `/etc/resolv.conf` where it is in use. Both are read at each reload.",
+            ),
+            key(
+                "ticket_secret",
+                Text("a path"),
+                Described("none: keys of each instance's own"),
+                r#""tls/tickets""#,
+                "A file of 32 random bytes or more, the same on all instances, which then resume each other's TLS sessions. Mode 0600 or 0640. Whoever has it can read sessions that were resumed: change it from time to time.",
             ),
             key(
                 "access_log",

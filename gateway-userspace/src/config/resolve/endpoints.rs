@@ -4,7 +4,9 @@ use std::{collections::HashMap, path::Path};
 
 use toml::Spanned;
 
-use super::{CertificateUse, UpstreamTlsUse, given_twice, missing, passthrough, required, routes};
+use super::{
+    AuthorityUse, CertificateUse, UpstreamTlsUse, given_twice, missing, passthrough, required, routes,
+};
 use crate::{
     config::{
         code::Code,
@@ -13,7 +15,9 @@ use crate::{
         read::Key,
         value,
     },
-    model::{CertificateFiles, Endpoint, HostPattern, Passthrough, Role, Service},
+    model::{
+        CertificateFiles, ClientCertificates, Demand, Endpoint, HostPattern, Passthrough, Role, Service,
+    },
 };
 
 /// What the file has of them, in its order.
@@ -27,6 +31,8 @@ pub(super) struct Endpoints {
     pub(super) certificates: Vec<CertificateUse>,
     /// The files of TLS to their upstreams.
     pub(super) upstream_tls: Vec<UpstreamTlsUse>,
+    /// The authorities of clients' certificates.
+    pub(super) authorities: Vec<AuthorityUse>,
 }
 
 /// Who has a name, and where that is written.
@@ -49,7 +55,8 @@ pub(super) fn resolve(
             continue;
         }
         passthrough::refuse_keys(written, faults);
-        let certificate = certificate(written, folder, faults);
+        let certificates = certificates(written, folder, faults);
+        let clients = clients(written, folder, faults);
         let routes = routes::resolve(written, role, folder, &mut all.upstream_tls, faults);
         let Some(role) = role else { continue };
         let at = written.role.span().unwrap_or(written.at.clone());
@@ -60,33 +67,69 @@ pub(super) fn resolve(
         }
         roles.insert(role, at.clone());
         let hosts = hosts(written, role, service, &at, &mut owners, faults);
-        let Some((files, chain_at, key_at)) = certificate else { continue };
-        all.certificates.push(CertificateUse {
-            role,
-            hosts: hosts.clone(),
-            files: files.clone(),
-            chain_at,
-            key_at,
-        });
-        all.endpoints.push(Endpoint { role, hosts, certificate: files, routes });
+        all.authorities.extend(
+            clients
+                .clone()
+                .zip(written.client_ca.span())
+                .map(|(clients, at)| AuthorityUse { path: clients.authorities, at }),
+        );
+        let mut files = Vec::new();
+        for (one, chain_at, key_at) in certificates {
+            files.push(one.clone());
+            all.certificates.push(CertificateUse {
+                role,
+                hosts: hosts.clone(),
+                files: one,
+                chain_at,
+                key_at,
+            });
+        }
+        if !files.is_empty() {
+            all.endpoints.push(Endpoint { role, hosts, certificates: files, clients, routes });
+        }
     }
     all
 }
 
-fn certificate(
+/// The files of each certificate, and where they are named.
+fn certificates(
     written: &file::Endpoint,
     folder: &Path,
     faults: &mut Vec<Fault>,
-) -> Option<(CertificateFiles, Span, Span)> {
-    let certificate = &written.certificate;
-    if matches!((&certificate.chain, &certificate.key), (Key::Absent, Key::Absent)) {
-        faults.push(missing("endpoint.certificate").at(certificate.at.clone()));
-        return None;
+) -> Vec<(CertificateFiles, Span, Span)> {
+    if matches!(written.certificate, Key::Absent) {
+        faults.push(missing("endpoint.certificate").at(written.at.clone()));
     }
-    let chain = required(&certificate.chain, "endpoint.certificate.chain", &certificate.at, faults);
-    let key = required(&certificate.key, "endpoint.certificate.key", &certificate.at, faults);
+    if let Some(list) = written.certificate.given().filter(|list| list.get_ref().is_empty()) {
+        let problem = Problem::new(Code::MissingKey, "`endpoint.certificate` is empty")
+            .label("expected at least one entry");
+        faults.push(problem.at(list.span()));
+    }
+    let list = written.certificate.value().into_iter().flatten();
+    list.filter_map(|one| certificate(one, folder, faults)).collect()
+}
+
+fn certificate(
+    written: &file::Certificate,
+    folder: &Path,
+    faults: &mut Vec<Fault>,
+) -> Option<(CertificateFiles, Span, Span)> {
+    let chain = required(&written.chain, "endpoint.certificate.chain", &written.at, faults);
+    let key = required(&written.key, "endpoint.certificate.key", &written.at, faults);
     let files = CertificateFiles { chain: folder.join(chain?), key: folder.join(key?) };
-    Some((files, certificate.chain.span()?, certificate.key.span()?))
+    Some((files, written.chain.span()?, written.key.span()?))
+}
+
+fn clients(written: &file::Endpoint, folder: &Path, faults: &mut Vec<Fault>) -> Option<ClientCertificates> {
+    if let (Key::Absent, Some(at)) = (&written.client_ca, written.client_certificate.span()) {
+        let problem =
+            Problem::new(Code::ClientCertificate, "nobody is named who issues clients' certificates")
+                .label("of which authorities?")
+                .help("add `client_ca = \"tls/clients.pem\"`");
+        faults.push(problem.at(at));
+    }
+    let authorities = folder.join(written.client_ca.value()?);
+    Some(ClientCertificates { authorities, demand: written.client_certificate.value_or(Demand::Required) })
 }
 
 /// The default name first, then the custom ones; a name that leads elsewhere already is reported.

@@ -34,12 +34,14 @@ pub(super) struct Resolved {
     pub certificates: Vec<CertificateUse>,
     /// The same of TLS to upstreams.
     pub upstream_tls: Vec<UpstreamTlsUse>,
+    /// The same of clients' authorities.
+    pub authorities: Vec<AuthorityUse>,
 }
 
 impl Resolved {
     /// Of a file that could not be understood at all.
     pub(super) fn nothing() -> Self {
-        Self { model: None, certificates: Vec::new(), upstream_tls: Vec::new() }
+        Self { model: None, certificates: Vec::new(), upstream_tls: Vec::new(), authorities: Vec::new() }
     }
 }
 
@@ -67,6 +69,15 @@ pub(super) struct UpstreamTlsUse {
     pub certificate: Option<(CertificateFiles, Span, Span)>,
 }
 
+/// A file of authorities, and where in the file it is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AuthorityUse {
+    /// Where to read it.
+    pub path: PathBuf,
+    /// The place of `client_ca`.
+    pub at: Span,
+}
+
 /// Checks how keys go together, and reports whatever does not. Relative paths are taken from `folder`.
 pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Resolved {
     unsupported::refuse(file, faults);
@@ -82,7 +93,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     let probe = probe::probe(file, faults);
     forwarding::check(file, &network, &vip, &probe, faults);
     snat(file, faults);
-    let endpoints::Endpoints { endpoints, passthrough, certificates, upstream_tls } =
+    let endpoints::Endpoints { endpoints, passthrough, certificates, upstream_tls, authorities } =
         endpoints::resolve(file, service.as_ref(), folder, faults);
     let proxy = proxy(file, folder, faults);
     let probe = probe_vip::complete(probe, file, (&vip, &instances), (&endpoints, &proxy), faults);
@@ -96,7 +107,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
         }
         _ => None,
     };
-    Resolved { model, certificates, upstream_tls }
+    Resolved { model, certificates, upstream_tls, authorities }
 }
 
 fn service(file: &File, faults: &mut Vec<Fault>) -> Option<Service> {
@@ -122,6 +133,7 @@ fn proxy(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Proxy {
         http: file.proxy.http.value_or(PlainHttp::Redirect),
         proxy_protocol_from: list(&file.proxy.proxy_protocol_from),
         resolver: list(&file.proxy.resolver),
+        ticket_secret: file.proxy.ticket_secret.value().map(|path| folder.join(path)),
         access_log: file.proxy.access_log.as_ref().and_then(|log| access_log(log, folder, faults)),
         metrics_sources: list(&file.proxy.metrics_sources),
     }

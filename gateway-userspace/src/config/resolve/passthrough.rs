@@ -23,7 +23,12 @@ pub(super) fn resolve(
     owners: &mut Owners,
     faults: &mut Vec<Fault>,
 ) -> Option<Passthrough> {
-    for (key, at) in [("certificate", certificate_at(written)), ("routes", written.routes.span())] {
+    for (key, at) in [
+        ("certificate", written.certificate.span()),
+        ("client_ca", written.client_ca.span()),
+        ("client_certificate", written.client_certificate.span()),
+        ("routes", written.routes.span()),
+    ] {
         if let Some(at) = at {
             let problem = Problem::new(Code::EndpointMode, format!("`{key}` has no use with passthrough"))
                 .label("TLS ends at the upstream")
@@ -74,9 +79,4 @@ pub(super) fn refuse_keys(written: &file::Endpoint, faults: &mut Vec<Fault>) {
             faults.push(problem.at(at));
         }
     }
-}
-
-fn certificate_at(written: &file::Endpoint) -> Option<Span> {
-    let keys = [written.certificate.chain.span(), written.certificate.key.span()];
-    keys.into_iter().flatten().next()
 }

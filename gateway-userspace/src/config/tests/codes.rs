@@ -672,7 +672,7 @@ fn endpoints_that_are_passed_through() {
     finds(
         Code::EndpointMode,
         PROXY,
-        &endpoint(&format!("{well}\ncertificate = {{ chain = «\"c\", key = \"k\" }}")),
+        &endpoint(&format!("{well}\ncertificate = «{{ chain = \"c\", key = \"k\" }}")),
     );
     finds(Code::EndpointMode, PROXY, &endpoint(&format!("{hosts}\nupstream = [«\"https://10.0.1.40:443\"]")));
     finds(
@@ -686,6 +686,23 @@ fn endpoints_that_are_passed_through() {
         Code::EndpointMode,
         SCM_ROUTES,
         "routes = [{ path = \"/\", upstream = [«\"tcp://10.0.1.24:8080\"] }]",
+    );
+}
+
+#[test]
+fn r45_certificates_and_those_of_clients() {
+    let pair = "{ chain = \"c\", key = \"k\" }";
+    finds_all(&[], SCM_CERTIFICATE, &format!("certificate = [{pair}, {pair}]"));
+    finds(Code::MissingKey, SCM_CERTIFICATE, "certificate = «[]");
+    finds(Code::MissingKey, SCM_CERTIFICATE, &format!("certificate = [{pair}, «{{ chain = \"c\" }}]"));
+    finds(Code::WrongType, SCM_CERTIFICATE, "certificate = «\"tls/scm.pem\"");
+    finds_all(&[], SCM_CERTIFICATE, &format!("{SCM_CERTIFICATE}\nclient_ca = \"ca\""));
+    let optional = "client_certificate = \"optional\"";
+    finds_all(&[], SCM_CERTIFICATE, &format!("{SCM_CERTIFICATE}\nclient_ca = \"ca\"\n{optional}"));
+    finds(
+        Code::ClientCertificate,
+        SCM_CERTIFICATE,
+        &format!("{SCM_CERTIFICATE}\nclient_certificate = «\"optional\""),
     );
 }
 

@@ -63,7 +63,7 @@ fn routes_are_longest_first_and_paths_from_the_files_folder() {
     let gateway = &model.endpoints[0];
     assert_eq!(gateway.routes.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["/orders", "/"]);
     assert_eq!(backend(&gateway.routes[0]).locations[0].name.as_deref(), Some("on-premises"));
-    assert_eq!(gateway.certificate.chain, PathBuf::from("etc/tls/api.pem"));
+    assert_eq!(gateway.certificates[0].chain, PathBuf::from("etc/tls/api.pem"));
 }
 
 #[test]

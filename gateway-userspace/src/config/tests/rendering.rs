@@ -121,5 +121,5 @@ fn load_gives_the_model_of_a_file_with_warnings_only() {
     let path = folder.path().join("gateway.toml");
     std::fs::write(&path, EXAMPLE.replace("port = 8080", "port = 8080\nverify = true")).unwrap();
     let model = load(&path).unwrap();
-    assert_eq!(model.endpoints[0].certificate.key, folder.path().join("tls/api.key"));
+    assert_eq!(model.endpoints[0].certificates[0].key, folder.path().join("tls/api.key"));
 }

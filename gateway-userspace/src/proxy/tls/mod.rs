@@ -2,10 +2,16 @@
 
 mod accept;
 mod certificate;
+mod client;
+mod error;
+mod pair;
+pub mod ticket_secret;
 mod tickets;
 
 pub use self::{
     accept::{Accepted, Hello, Shown, accept},
-    certificate::{CertificateError, Certificates, Served},
-    tickets::{Secret, Tickets},
+    certificate::{Certificates, Served},
+    client::{Expired, Identity, Policy},
+    error::CertificateError,
+    tickets::{Bound, Secret, Tickets},
 };

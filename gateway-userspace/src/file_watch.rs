@@ -1,17 +1,18 @@
-//! `--watch`: tells when the file is another one than before.
+//! Tells when files are other ones than before: `--watch`, certificates.
 //!
-//! inotify says so at once where the file is written or renamed over. Where a folder on the way to it is a symbolic link
+//! inotify says so at once where a file is written or renamed over. Where a folder on the way to it is a symbolic link
 //! that is swapped, as with volumes of configuration in a cluster, nothing in the file's own folder happens: so it is also
 //! looked at every second.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use notify::{RecursiveMode, Watcher};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -25,7 +26,7 @@ const QUIET: Duration = Duration::from_millis(30);
 
 /// What a file is told by. Editors that rename and links that are swapped give another one too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     path: PathBuf,
     inode: (u64, u64),
     size: u64,
@@ -34,7 +35,7 @@ pub(super) struct Mark {
 
 impl Mark {
     /// None where there is no file, for a moment perhaps.
-    pub(super) fn of(path: &Path) -> Option<Self> {
+    fn of(path: &Path) -> Option<Self> {
         let path = fs::canonicalize(path).ok()?;
         let metadata = fs::metadata(&path).ok()?;
         Some(Self {
@@ -46,19 +47,54 @@ impl Mark {
     }
 }
 
+/// What is known of several files; of one that is not there, what was known before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Marks(Vec<(PathBuf, Option<Mark>)>);
+
+impl Marks {
+    /// Of these files as they are.
+    pub(crate) fn of(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self(
+            paths
+                .into_iter()
+                .map(|path| {
+                    let mark = Mark::of(&path);
+                    (path, mark)
+                })
+                .collect(),
+        )
+    }
+
+    /// The same files later.
+    fn later(&self) -> Self {
+        let later = |(path, before): &(PathBuf, Option<Mark>)| {
+            (path.clone(), Mark::of(path).or_else(|| before.clone()))
+        };
+        Self(self.0.iter().map(later).collect())
+    }
+
+    /// Folders in which something happens when one of them is replaced: those that they are named in, and those that they are in.
+    fn folders(&self) -> BTreeSet<PathBuf> {
+        let folder = |path: &Path| match path.parent() {
+            Some(folder) if folder != Path::new("") => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let both = |(path, mark): &(PathBuf, Option<Mark>)| {
+            let real = mark.as_ref().map_or(path, |mark| &mark.path);
+            [folder(path), folder(real)]
+        };
+        self.0.iter().flat_map(both).collect()
+    }
+}
+
 /// A task that watches; it ends with this.
 #[derive(Debug)]
-pub(super) struct FileWatch(JoinHandle<()>);
+pub(crate) struct FileWatch(JoinHandle<()>);
 
 impl FileWatch {
-    /// Sends a `sign` whenever the file is another one than it was when it was `seen`, and whole.
-    pub(super) fn start<M: Send + 'static>(
-        path: PathBuf,
-        seen: Option<Mark>,
-        sign: fn() -> M,
-        outbox: mpsc::Sender<M>,
-    ) -> Self {
-        Self(tokio::spawn(watch(path, seen, sign, outbox)))
+    /// Sends a `sign` whenever one of the files is another one than when it was `seen`, and whole.
+    pub(crate) fn start<M: Send + 'static>(seen: Marks, sign: fn() -> M, outbox: mpsc::Sender<M>) -> Self {
+        Self(tokio::spawn(watch(seen, sign, outbox)))
     }
 }
 
@@ -68,37 +104,31 @@ impl Drop for FileWatch {
     }
 }
 
-async fn watch<M: Send + 'static>(
-    path: PathBuf,
-    mut seen: Option<Mark>,
-    sign: fn() -> M,
-    outbox: mpsc::Sender<M>,
-) {
+async fn watch<M: Send + 'static>(mut seen: Marks, sign: fn() -> M, outbox: mpsc::Sender<M>) {
     // One is enough: it says only that there is something to look at.
     let (wake, mut woken) = mpsc::channel::<()>(1);
-    let mut watcher = notified(&path, wake.clone());
+    let mut folders = seen.folders();
+    let mut watcher = notified(&folders, wake.clone());
     loop {
-        let mut now = Mark::of(&path);
-        if now == seen || now.is_none() {
+        let mut now = seen.later();
+        if now == seen {
             // `wake` is held here, so this ends by a sign or by time.
             let _ = timeout(LOOK, woken.recv()).await;
             continue;
         }
         loop {
             sleep(QUIET).await;
-            let later = Mark::of(&path);
+            let later = now.later();
             if later == now {
                 break;
             }
             now = later;
         }
-        if now.is_none() {
-            continue;
-        }
-        if now.as_ref().map(|mark| &mark.path) != seen.as_ref().map(|mark| &mark.path) {
-            watcher = notified(&path, wake.clone());
-        }
         seen = now;
+        if seen.folders() != folders {
+            folders = seen.folders();
+            watcher = notified(&folders, wake.clone());
+        }
         if outbox.send(sign()).await.is_err() {
             drop(watcher);
             return;
@@ -106,24 +136,18 @@ async fn watch<M: Send + 'static>(
     }
 }
 
-/// Watches the folder that the file is named in, and the one that it is in.
-fn notified(path: &Path, wake: mpsc::Sender<()>) -> Option<impl Watcher> {
+/// Watches folders.
+fn notified(folders: &BTreeSet<PathBuf>, wake: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     let ring = move |_: notify::Result<notify::Event>| {
         // Full: the one that is there will do.
         let _ = wake.try_send(());
     };
     let watcher = notify::recommended_watcher(ring);
-    let mut watcher = watcher
-        .inspect_err(|error| log::warn!("{} is looked at every second only: {error}", path.display()))
-        .ok()?;
-    let folder = |path: &Path| match path.parent() {
-        Some(folder) if folder != Path::new("") => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    for folder in [folder(path), folder(&real)] {
-        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
-            log::warn!("{} is looked at every second only: {error}", path.display());
+    let mut watcher =
+        watcher.inspect_err(|error| log::warn!("files are looked at every second only: {error}")).ok()?;
+    for folder in folders {
+        if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+            log::warn!("files in {} are looked at every second only: {error}", folder.display());
         }
     }
     Some(watcher)
@@ -154,7 +178,8 @@ mod tests {
         runtime.block_on(async {
             let (outbox, mut inbox) = mpsc::channel(1);
             let file = at("gateway.toml");
-            let _watch = FileWatch::start(file.clone(), Mark::of(&file), || (), outbox);
+            let other = at("other");
+            let _watch = FileWatch::start(Marks::of([file, other.clone()]), || (), outbox);
             fs::write(at("one/gateway.toml"), "edited").unwrap();
             told(&mut inbox).await;
             symlink("two", at("data.new")).unwrap();
@@ -162,6 +187,11 @@ mod tests {
             told(&mut inbox).await;
             fs::write(at("two/new"), "renamed").unwrap();
             fs::rename(at("two/new"), at("two/gateway.toml")).unwrap();
+            told(&mut inbox).await;
+            fs::write(&other, "that there was not").unwrap();
+            told(&mut inbox).await;
+            fs::remove_file(&other).unwrap();
+            fs::write(&other, "and is again").unwrap();
             told(&mut inbox).await;
             assert!(inbox.try_recv().is_err());
         });
