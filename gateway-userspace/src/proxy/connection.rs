@@ -63,7 +63,10 @@ async fn until_its_end(
     peer: SocketAddr,
     told: Told,
 ) {
-    let Some(Arrival { peer, destination, _place }) = arrive(&worker, door, &mut stream, peer).await else {
+    // Each phase is in a box that goes with it: a connection is in its last one for most of its life, and is kept in great numbers.
+    let Some(Arrival { peer, destination, _place }) =
+        Box::pin(arrive(&worker, door, &mut stream, peer)).await
+    else {
         return;
     };
     let asker = Asker::new(Arc::clone(&worker), door, port, peer.ip().to_canonical());
@@ -78,7 +81,7 @@ async fn until_its_end(
         },
     };
     match plain {
-        true => http1::converse(Arc::new(asker), stream, told).await,
+        true => Box::pin(http1::converse(Arc::new(asker), stream, told)).await,
         false => {
             let accepted = tls::accept(stream, &worker.limits, |hello| {
                 let state = worker.current.load();
@@ -90,7 +93,7 @@ async fn until_its_end(
                 }
                 shown
             });
-            match accepted.await {
+            match Box::pin(accepted).await {
                 Accepted::Stream(stream, served) => {
                     // Resumed by a ticket, a session may outlive the certificate that began it.
                     let Ok(client) = Identity::of(stream.get_ref().1.peer_certificates().unwrap_or_default())
@@ -101,8 +104,8 @@ async fn until_its_end(
                     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(http2::ALPN);
                     let asker = Arc::new(Asker { shown: Some(shown), ..asker });
                     match is_http2 {
-                        true => http2::converse(asker, stream, told).await,
-                        false => http1::converse(asker, stream, told).await,
+                        true => Box::pin(http2::converse(asker, stream, told)).await,
+                        false => Box::pin(http1::converse(asker, stream, told)).await,
                     }
                 }
                 Accepted::Elsewhere { stream, hello, to } => {
@@ -110,7 +113,7 @@ async fn until_its_end(
                         passthrough::Client { stream, hello, peer, destination },
                         worker.current.load_full(),
                     );
-                    passthrough::serve(&worker, state, &to, client).await;
+                    Box::pin(passthrough::serve(&worker, state, &to, client)).await;
                 }
                 Accepted::NameRefused => {}
                 Accepted::Failed(error) => {

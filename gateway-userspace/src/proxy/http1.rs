@@ -1,11 +1,23 @@
 //! HTTP/1.1 with a client, one request after the other.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
-use hyper::service::service_fn;
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    select,
     time::Instant,
 };
 
@@ -14,24 +26,93 @@ use super::{
     connection::{Told, over_and_known},
     gate::Gate,
     linger::linger,
+    observe::ObservedBody,
     request::Asker,
     routes::Door,
     tunnel::Switch,
     websocket,
 };
 
-/// Serves until one side ends the connection.
+/// Serves until one side ends the connection. hyper has it only while there is something to do: a client that asks for nothing
+/// costs no buffers.
 pub(super) async fn converse<S>(asker: Arc<Asker>, stream: S, told: Told)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let worker = Arc::clone(&asker.worker);
-    let limits = Arc::clone(&worker.limits);
-    let (door, orders) = (asker.door, told.orders.clone());
+    let limits = Arc::clone(&asker.worker.limits);
     let switch = Arc::new(Switch::default());
-    let switches = Arc::clone(&switch);
-    let service = service_fn(move |request| {
-        let (asker, orders, switch) = (Arc::clone(&asker), orders.clone(), Arc::clone(&switches));
+    let mut gate = Gate::new(stream, Arc::clone(&limits), Arc::clone(&switch));
+    let mut over = pin!(over_and_known(told.clone(), asker.door, Instant::now() + limits.moment));
+    loop {
+        select! {
+            biased;
+            asked = gate.asked() => if !asked { break },
+            () = &mut over => break,
+        }
+        let service = service(&asker, &told, &switch);
+        let mut connection = Box::new(asker.worker.http.serve_connection(TokioIo::new(&mut gate), service));
+        let served = select! {
+            biased;
+            served = served(&mut connection, &switch) => served,
+            () = &mut over => {
+                Pin::new(&mut *connection).graceful_shutdown();
+                Some((&mut *connection).await)
+            }
+        };
+        drop(connection);
+        match served {
+            None => {}
+            Some(Err(error)) => {
+                log::debug!("connection: {error}");
+                return;
+            }
+            Some(Ok(())) => {
+                return match switch.take() {
+                    Some(tunnel) => {
+                        let (stream, early) = gate.into_upgraded();
+                        tunnel.run(stream, early, &limits).await;
+                    }
+                    None => end(gate, limits.linger).await,
+                };
+            }
+        }
+    }
+    // A client that is gone already is told nothing.
+    if gate.shutdown().await.is_ok() {
+        end(gate, limits.linger).await;
+    }
+}
+
+/// None if the connection rests.
+async fn served<C: Future<Output = hyper::Result<()>> + Unpin>(
+    connection: &mut C,
+    switch: &Switch,
+) -> Option<hyper::Result<()>> {
+    poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending if switch.rests() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+async fn end<S: AsyncRead + Unpin>(gate: Gate<S>, patience: Duration) {
+    if let Some(stream) = gate.into_unended() {
+        linger(stream, patience).await;
+    }
+}
+
+/// What answers the requests of a connection.
+fn service(
+    asker: &Arc<Asker>,
+    told: &Told,
+    switch: &Arc<Switch>,
+) -> impl Service<Request<Incoming>, Response = Response<ObservedBody>, Error = Infallible, Future: Send>
++ Send
++ use<> {
+    let (asker, orders, switch) = (Arc::clone(asker), told.orders.clone(), Arc::clone(switch));
+    service_fn(move |request| {
+        let (asker, orders, switch) = (Arc::clone(&asker), orders.clone(), Arc::clone(&switch));
         async move {
             let upgrades = websocket::is_asked(&request);
             let mut answer = asker.answer(request).await;
@@ -40,32 +121,10 @@ where
                 return Ok(answer);
             }
             let course = *orders.borrow();
-            let is_last = if door == Door::Probe { !course.accepts } else { course.closes };
+            let is_last = if asker.door == Door::Probe { !course.accepts } else { course.closes };
             // What may have come behind the request is none.
             let is_last = is_last || upgrades;
             Ok::<_, Infallible>(if is_last { answers::closing(answer) } else { answer })
         }
-    });
-    let gate = Gate::new(stream, Arc::clone(&limits), Arc::clone(&switch));
-    let mut connection = worker.http.serve_connection(TokioIo::new(gate), service);
-    let outcome = tokio::select! {
-        biased;
-        outcome = &mut connection => outcome,
-        () = over_and_known(told, door, Instant::now() + limits.moment) => {
-            Pin::new(&mut connection).graceful_shutdown();
-            (&mut connection).await
-        }
-    };
-    match outcome {
-        Ok(()) => {
-            let gate = connection.into_parts().io.into_inner();
-            if let Some(tunnel) = switch.take() {
-                let (stream, early) = gate.into_upgraded();
-                tunnel.run(stream, early, &limits).await;
-            } else if let Some(stream) = gate.into_unended() {
-                linger(stream, limits.linger).await;
-            }
-        }
-        Err(error) => log::debug!("connection: {error}"),
-    }
+    })
 }

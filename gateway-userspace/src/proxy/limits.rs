@@ -17,6 +17,9 @@ pub struct Limits {
     /// Between two requests of a connection. Above the 60 s after which common clients drop idle connections themselves, so
     /// that it is seldom us who closes while a request is on its way.
     pub idle: Duration,
+    /// Between two requests until nothing is held for a connection but what it is: what is then made anew costs a
+    /// fraction of a request.
+    pub rest: Duration,
     /// Without any byte of a request body.
     pub body_stall: Duration,
     /// Without the client taking any byte of an answer.
@@ -99,6 +102,7 @@ impl Default for Limits {
             proxy_header: Duration::from_secs(5),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(75),
+            rest: Duration::from_millis(100),
             body_stall: Duration::from_secs(30),
             write_stall: Duration::from_secs(30),
             upstream_connect: Duration::from_secs(5),

@@ -86,10 +86,8 @@ impl Accept {
                 let port = stream.local_addr().map_or(0, |address| address.port());
                 let serve = connection::serve(worker, self.door, port, stream, peer, orders);
                 let alive = self.alive.clone();
-                tokio::spawn(async move {
-                    serve.await;
-                    drop(alive);
-                });
+                // An async block would have it twice: as what it was given, and as what it awaits.
+                tokio::spawn(serve.map(move |()| drop(alive)));
                 None
             }
             Err(error) if is_of_one_connection(&error) => None,

@@ -28,10 +28,12 @@ pub struct Tunnel {
     _lease: Lease,
 }
 
-/// How a connection learns that it becomes a tunnel: whoever answers sets it, before hyper is done with the answer.
+/// How a connection learns that hyper is not to have it any more. That it becomes a tunnel is told by whoever answers, before hyper
+/// is done with the answer; that it rests, because nothing is asked for, by the gate.
 #[derive(Debug, Default)]
 pub struct Switch {
     is_set: AtomicBool,
+    rests: AtomicBool,
     tunnel: Mutex<Option<Tunnel>>,
 }
 
@@ -43,6 +45,15 @@ impl Switch {
 
     pub(super) fn is_set(&self) -> bool {
         self.is_set.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn rest(&self) {
+        self.rests.store(true, Ordering::Relaxed);
+    }
+
+    /// Once for each time.
+    pub(super) fn rests(&self) -> bool {
+        self.rests.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn take(&self) -> Option<Tunnel> {

@@ -274,3 +274,30 @@ async fn stopping_lets_requests_end_and_idle_connections_go() {
     assert_eq!(timeout(LONG, proxy.alive.recv()).await.expect("all connections should be gone"), None);
     assert!(TcpStream::connect(proxy.https).await.is_err(), "no new connections");
 }
+
+#[tokio::test]
+async fn a_connection_that_rests_between_requests_is_served_again() {
+    let upstream = Recorder::start(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let mut setup = Setup::to(upstream.address);
+    setup.limits.rest = Duration::from_millis(20);
+    let proxy = setup.start().await;
+    let mut client = proxy.tls(proxy.https, API).await;
+    for pause in [0, 1, 10, 19, 20, 21, 60, 200] {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        // One in two pieces, one behind it, and one with a body.
+        client.write_all(b"GET /1 HTTP/1.1\r\nHost: api.con").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        client.write_all(b"toso.com\r\n\r\nGET /2 HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n").await.unwrap();
+        until(&mut client, "ok").await;
+        until(&mut client, "ok").await;
+        client
+            .write_all(b"POST /3 HTTP/1.1\r\nHost: api.contoso.com\r\nContent-Length: 4\r\n\r\nbo")
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        client.write_all(b"dy").await.unwrap();
+        until(&mut client, "ok").await;
+    }
+    assert_eq!(upstream.requests(), 24);
+    assert_eq!(proxy.worker.connections(), 1);
+}

@@ -14,7 +14,9 @@ mod refusal;
 mod timer;
 
 use std::{
+    future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -48,6 +50,8 @@ pub struct Gate<S> {
     fresh: bool,
     /// The client has ended its side.
     ended: bool,
+    /// What was written is on its way.
+    flushed: bool,
     reading: Timer,
     writing: Timer,
 }
@@ -64,6 +68,7 @@ impl<S> Gate<S> {
             passed: 0,
             fresh: true,
             ended: false,
+            flushed: true,
             reading: Timer::default(),
             writing: Timer::default(),
         }
@@ -100,13 +105,32 @@ impl<S> Gate<S> {
             Framing::Length(_) | Framing::Chunked(_) => self.limits.body_stall,
             _ if !self.held.is_empty() => self.limits.head,
             _ if self.fresh => self.limits.first_byte,
-            _ => self.limits.idle,
+            _ => self.limits.idle.saturating_sub(self.limits.rest),
         }
     }
 
-    /// Pending until the phase's limit; then the end of the stream, or an error within a body.
+    /// Whether hyper, which asks for bytes, has none and owes none: it waits for a request.
+    fn is_between(&self) -> bool {
+        self.flushed && self.held.is_empty() && matches!(self.framing, Framing::Head(_))
+    }
+
+    /// As [`Self::wait`], but while there is no request, hyper is told to go after a moment: its buffers are more than all the
+    /// rest of a connection.
     ///
     /// hyper, half-close allowed, reads only when it wants a head or a body: never while an answer is being made.
+    fn wait_for_hyper(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        if !self.is_between() {
+            return self.wait(cx);
+        }
+        if self.reading.expired(cx, self.limits.rest.min(self.limits.idle)) {
+            self.reading.disarm();
+            self.held = Vec::new();
+            self.switch.rest();
+        }
+        Poll::Pending
+    }
+
+    /// Pending until the phase's limit; then the end of the stream, or an error within a body.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
         let patience = self.patience();
         if !self.reading.expired(cx, patience) {
@@ -134,7 +158,7 @@ impl<S: AsyncRead + Unpin> Gate<S> {
     fn read_through(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Read>> {
         let before = buf.filled().len();
         if Pin::new(&mut self.inner).poll_read(cx, buf)?.is_pending() {
-            return self.wait(cx);
+            return self.wait_for_hyper(cx);
         }
         let new = &mut buf.filled_mut()[before..];
         if new.is_empty() {
@@ -153,21 +177,22 @@ impl<S: AsyncRead + Unpin> Gate<S> {
         Poll::Ready(Ok(Read::Something))
     }
 
-    /// Reads behind the piece of a head that is held.
+    /// Reads behind the piece of a head that is held, or the first one. Nothing is allocated before something comes.
     fn read_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
-        let before = self.held.len();
-        self.held.resize(before + PIECE, 0);
-        let mut piece = ReadBuf::new(&mut self.held[before..]);
-        let outcome = Pin::new(&mut self.inner).poll_read(cx, &mut piece);
-        let count = piece.filled().len();
-        self.held.truncate(before + count);
-        if outcome?.is_pending() {
+        let mut piece = [MaybeUninit::uninit(); PIECE];
+        let mut piece = ReadBuf::uninit(&mut piece);
+        if Pin::new(&mut self.inner).poll_read(cx, &mut piece)?.is_pending() {
             return self.wait(cx);
         }
-        if count == 0 {
+        if piece.filled().is_empty() {
             self.ended = true;
             return Poll::Ready(Ok(Read::End));
         }
+        if self.held.is_empty() {
+            self.reading.disarm();
+        }
+        self.fresh = false;
+        self.held.extend_from_slice(piece.filled());
         let Checked { passed, refusal } = self.framing.check(&mut self.held, &self.limits);
         self.passed = passed;
         if passed > 0 {
@@ -179,6 +204,22 @@ impl<S: AsyncRead + Unpin> Gate<S> {
             _ => {}
         }
         Poll::Ready(Ok(Read::Something))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Gate<S> {
+    /// Waits for a whole head, or what stands for a refused one, where nobody reads yet. False: there will be none.
+    pub async fn asked(&mut self) -> bool {
+        poll_fn(|cx| {
+            while self.passed == 0 {
+                match ready!(self.read_on(cx)) {
+                    Ok(Read::Something) => {}
+                    Ok(Read::End) | Err(_) => return Poll::Ready(false),
+                }
+            }
+            Poll::Ready(true)
+        })
+        .await
     }
 }
 
@@ -208,6 +249,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let gate = self.get_mut();
+        gate.flushed = false;
         let outcome = Pin::new(&mut gate.inner).poll_write(cx, bytes);
         gate.written(cx, outcome)
     }
@@ -218,6 +260,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let gate = self.get_mut();
+        gate.flushed = false;
         let outcome = Pin::new(&mut gate.inner).poll_write_vectored(cx, slices);
         gate.written(cx, outcome)
     }
@@ -229,6 +272,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
         let outcome = Pin::new(&mut gate.inner).poll_flush(cx);
+        gate.flushed = outcome.is_ready();
         gate.written(cx, outcome)
     }
 
