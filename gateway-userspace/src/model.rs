@@ -2,8 +2,10 @@
 //!
 //! [`crate::config`] makes it from `gateway.toml`; everything behind reads only this. Nothing here does I/O.
 
+mod admin;
 mod client;
 mod fields;
+mod limits;
 mod passthrough;
 mod probe;
 mod route;
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     client::{ClientCertificates, Demand},
     fields::FieldChanges,
+    limits::ProxyLimits,
     passthrough::{Passthrough, ProxyProtocol},
     probe::{AllDown, OnDown, Probe, ProbeKind, ProbeVersion, StatusCodes, Via},
     route::{
@@ -386,6 +389,8 @@ pub struct Proxy {
     pub http: PlainHttp,
     /// Whose connections begin with the PROXY protocol.
     pub proxy_protocol_from: Vec<IpNet>,
+    /// What clients may have and send, and how long phases may take.
+    pub limits: ProxyLimits,
     /// Who is asked for the addresses of upstreams that have names; empty: whom the system asks.
     pub resolver: Vec<SocketAddr>,
     /// From which instances make the keys of session tickets, if they share them.
@@ -457,8 +462,13 @@ impl Model {
     pub fn proxy_files(&self) -> BTreeSet<PathBuf> {
         let certificates = self.endpoints.iter().flat_map(|endpoint| &endpoint.certificates);
         let authorities = self.endpoints.iter().filter_map(|endpoint| endpoint.clients.as_ref());
-        let pairs = certificates.flat_map(|files| [&files.chain, &files.key]);
+        let upstreams =
+            self.endpoints.iter().flat_map(|endpoint| &endpoint.routes).flat_map(Route::upstreams);
+        let tls: Vec<_> = upstreams.filter_map(|upstream| upstream.tls.as_deref()).collect();
+        let shown = tls.iter().filter_map(|tls| tls.certificate.as_ref());
+        let pairs = certificates.chain(shown).flat_map(|files| [&files.chain, &files.key]);
         pairs
+            .chain(tls.iter().filter_map(|tls| tls.ca.as_ref()))
             .chain(authorities.map(|clients| &clients.authorities))
             .chain(&self.proxy.ticket_secret)
             .cloned()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::{
     AdminState, Affinity, Balancer, Forwarding, Instance, InstanceName, Interfaces, Mode, Model, Network,
-    NoSni, PlainHttp, Probe, Proxy, Service, Vips,
+    NoSni, PlainHttp, Probe, Proxy, ProxyLimits, Service, Vips,
 };
 
 /// `gw-1` has 10.0.0.11, and so on.
@@ -48,6 +48,7 @@ pub(crate) fn model(instances: &[&str]) -> Model {
             ticket_secret: None,
             access_log: None,
             metrics_sources: Vec::new(),
+            limits: ProxyLimits::default(),
             resolver: vec![],
         },
     }

@@ -54,6 +54,22 @@ pub(super) enum Origin {
     Remote { peer: SocketAddr, listener: SocketAddr },
 }
 
+impl Origin {
+    /// Who asks through one of these proxies, which name their client and let none name another: so one who guesses tokens
+    /// does not shut out everybody behind it.
+    fn behind(self, proxies: &[IpAddr], headers: &HeaderMap) -> Self {
+        match self {
+            Self::Remote { peer, listener } if proxies.contains(&peer.ip().to_canonical()) => {
+                let client = headers.get("x-forwarded-for").and_then(|client| client.to_str().ok());
+                let client = client.and_then(|client| client.parse::<IpAddr>().ok());
+                let peer = client.map_or(peer, |client| SocketAddr::new(client, 0));
+                Self::Remote { peer, listener }
+            }
+            other => other,
+        }
+    }
+}
+
 /// Knows the tokens' file, and who guesses.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
@@ -153,6 +169,7 @@ pub(super) async fn admit(
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let settings = context.settings.load();
+    let origin = origin.behind(&settings.proxies, request.headers());
     let admitted =
         context.guard.admit(access, origin, request.headers(), settings.tokens.as_ref(), Instant::now());
     let who = match admitted {
@@ -349,6 +366,29 @@ mod tests {
             assert_eq!(ask("guess"), Err(Denied::Wrong));
         }
         assert_eq!(ask(&tokens.read), Err(Denied::TooMany));
+    }
+
+    #[test]
+    fn a_proxy_of_the_service_names_its_client_and_others_name_nobody() {
+        let proxies = ["10.0.0.11".parse().unwrap()];
+        let behind = |peer: &str, field: Option<&str>| {
+            let peer = peer.parse().unwrap();
+            let origin = Origin::Remote { peer, listener: "10.0.0.2:9180".parse().unwrap() };
+            let mut headers = HeaderMap::new();
+            if let Some(field) = field {
+                headers.insert("x-forwarded-for", field.parse().unwrap());
+            }
+            origin.behind(&proxies, &headers).to_string()
+        };
+        for (peer, field, expected) in [
+            ("10.0.0.11:4000", Some("192.0.2.1"), "192.0.2.1"),
+            ("[::ffff:10.0.0.11]:4000", Some("192.0.2.1"), "192.0.2.1"),
+            ("10.0.0.11:4000", Some("192.0.2.1, 192.0.2.2"), "10.0.0.11"),
+            ("10.0.0.11:4000", None, "10.0.0.11"),
+            ("10.0.0.12:4000", Some("192.0.2.1"), "10.0.0.12"),
+        ] {
+            assert_eq!(behind(peer, field), expected, "{peer} {field:?}");
+        }
     }
 
     #[test]

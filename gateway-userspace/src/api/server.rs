@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -34,6 +34,7 @@ use super::{
     routes,
     socket::{self, Socket, SocketFile},
 };
+use crate::model::Model;
 
 /// Connections at once, of each kind.
 const CONNECTIONS: usize = 64;
@@ -55,6 +56,22 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// The file of tokens.
     pub tokens: Option<PathBuf>,
+    /// Proxies of the service, whose word for who asks is taken.
+    pub proxies: Vec<IpAddr>,
+}
+
+impl Settings {
+    /// As a file says.
+    pub fn of(model: &Model) -> Self {
+        let mut proxies: Vec<IpAddr> = match model.serves_api() {
+            true => model.instances.iter().flat_map(|instance| instance.dip.iter().copied()).collect(),
+            false => Vec::new(),
+        };
+        if model.serves_api_on_loopback() {
+            proxies.extend([IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)]);
+        }
+        Self { tokens: model.balancer.tokens.clone(), proxies }
+    }
 }
 
 /// The control interface at work. Dropping it ends it and takes its socket away.

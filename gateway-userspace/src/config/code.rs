@@ -152,6 +152,10 @@ codes! {
         "A route with `redirect` has no upstream and nothing that is said of one, and its path is given once. `strip_prefix` needs a path to strip.";
     UpstreamTls = 56, Fault, "TLS of an upstream without TLS",
         "What `tls` says would not be done for an upstream that is `http`: write `https`, or remove it.";
+    AdminUnreachable = 57, Fault, "an API that instances do not reach",
+        "A `management` endpoint without routes leads to `balancer.admin`. With several instances that has to be an address that other hosts reach, not a loopback one (which is the default).";
+    BadSize = 58, Fault, "not a size",
+        "Write a number with its unit: `512KiB`, `10MiB`, `1GiB`, `0B`.";
     NoEndpoint = 61, Warning, "no endpoint",
         "Without an `[[endpoint]]` the instances answer to no name at all.";
     NoManagement = 62, Warning, "public VIP without a management endpoint",
@@ -159,7 +163,7 @@ codes! {
     ProbeKey = 63, Warning, "key of another kind of probe",
         "A `tcp` probe asks for nothing, and only `https` sees a certificate; probes with `via = \"vip\"` are counted as what `availability` would count, and without either nothing goes to `vip_port`. Change `probe.kind` or `probe.via`, or remove the key.";
     AdminWithoutTokens = 70, Warning, "an API that nobody can use",
-        "`balancer.admin` is not a loopback address, so whoever asks there needs a token of the file `balancer.tokens`, and there is none. The Unix socket on the balancer's host works all the same.";
+        "`balancer.admin` is not a loopback address, so whoever asks there needs a token of the file `balancer.tokens`, and there is none; the same holds for a `management` endpoint that leads to it. The Unix socket on the balancer's host works all the same.";
 }
 
 impl fmt::Display for Code {

@@ -1,6 +1,7 @@
 //! The file as written: each key by itself is right, or has been reported; how they go together is for
 //! [`super::resolve`].
 
+mod limits;
 mod route;
 
 use std::{net::IpAddr, net::SocketAddr, time::Duration};
@@ -17,7 +18,10 @@ use crate::model::{
     NoSni, OnDown, PlainHttp, ProbeKind, ProxyProtocol, Role, StatusCodes, Upstream, Via,
 };
 
-pub(super) use self::route::{Fields, Health, Redirect, Route, UpstreamLimits, UpstreamTls};
+pub(super) use self::{
+    limits::ProxyLimits,
+    route::{Fields, Health, Redirect, Route, UpstreamLimits, UpstreamTls},
+};
 
 /// All of it.
 #[derive(Debug)]
@@ -382,6 +386,8 @@ pub(super) struct Proxy {
     pub http: Key<PlainHttp>,
     /// Who tells of clients.
     pub proxy_protocol_from: Key<List<IpNet>>,
+    /// What clients may have and send.
+    pub limits: ProxyLimits,
     /// Who knows the addresses of names.
     pub resolver: Key<List<SocketAddr>>,
     /// A path.
@@ -400,6 +406,7 @@ impl Proxy {
             no_sni: table.word("no_sni", &answers),
             http: table.word("http", &http),
             proxy_protocol_from: table.texts("proxy_protocol_from", value::prefix),
+            limits: ProxyLimits::read(table.inner("limits")),
             resolver: table.texts("resolver", value::name_server),
             ticket_secret: table.text("ticket_secret", value::file_path),
             access_log: table.has("access_log").then(|| AccessLog::read(table.inner("access_log"))),

@@ -191,7 +191,7 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
     }
 
     /// A whole number in the key's range.
-    pub(super) fn whole(&mut self, key: &str) -> Key<u16> {
+    pub(super) fn whole<T: TryFrom<i64>>(&mut self, key: &str) -> Key<T> {
         let Some(found) = self.find(key) else { return self.absent() };
         let Some(number) = found.get_ref().as_integer() else {
             return self.wrong_type(key, found, "a whole number");
@@ -200,7 +200,7 @@ impl<'doc, 'text, 'faults> Reader<'doc, 'text, 'faults> {
         let value = i64::from_str_radix(number.as_str(), number.radix())
             .ok()
             .filter(|value| (least..=most).contains(value))
-            .and_then(|value| u16::try_from(value).ok());
+            .and_then(|value| T::try_from(value).ok());
         let parsed = value.ok_or_else(|| {
             Problem::new(Code::OutOfRange, format!("`{}` cannot be {number}", self.name(key)))
                 .label(format!("expected {least} to {most}"))

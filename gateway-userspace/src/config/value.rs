@@ -284,6 +284,26 @@ pub(super) fn status_codes(text: &str) -> Parsed<StatusCodes> {
     })
 }
 
+/// `10MiB`
+pub(super) fn size(text: &str) -> Parsed<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim_start() {
+        "B" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1_u64 << 30),
+        _ => None,
+    };
+    let bytes =
+        number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+    bytes.ok_or_else(|| {
+        Problem::new(Code::BadSize, format!("`{text}` is not a size"))
+            .label("expected a number with its unit: `B`, `KiB`, `MiB` or `GiB`")
+            .help("for example `\"10MiB\"`")
+    })
+}
+
 /// `https://www.contoso.com/new`
 pub(super) fn redirect_target(text: &str) -> Parsed<String> {
     let problem = |reason: &str| {

@@ -37,6 +37,8 @@ pub struct Backend {
     pub prefix: Prefix,
     /// Of what they see.
     pub request_headers: FieldChanges,
+    /// The most bytes of a request's body, if they are bounded.
+    pub max_body: Option<u64>,
 }
 
 /// What becomes of the route's path in that of a request.
@@ -118,6 +120,9 @@ impl fmt::Display for Backend {
         }
         if self.prefix == Prefix::Strip {
             f.write_str(", prefix stripped")?;
+        }
+        if let Some(bytes) = self.max_body {
+            write!(f, ", bodies of at most {bytes} bytes")?;
         }
         if self.request_headers.is_empty() {
             Ok(())

@@ -35,6 +35,8 @@ pub enum BodyFault {
     Stalled,
     /// The client's connection ended or failed within it.
     BrokenOff,
+    /// It is larger than its route allows.
+    TooLarge,
 }
 
 impl Upload {
@@ -54,9 +56,16 @@ impl Upload {
     }
 
     fn note_fault(&self, error: &UploadError) {
-        let UploadError::Client(error) = error else {
-            self.fault.get_or_init(|| BodyFault::Stalled);
-            return;
+        let error = match error {
+            UploadError::Client(error) => error,
+            UploadError::Stalled => {
+                self.fault.get_or_init(|| BodyFault::Stalled);
+                return;
+            }
+            UploadError::TooLarge => {
+                self.fault.get_or_init(|| BodyFault::TooLarge);
+                return;
+            }
         };
         let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
         let fault = match source.map(io::Error::kind) {
@@ -85,6 +94,8 @@ pub struct ClientBody {
     timer: Timer,
     stall: Option<Duration>,
     trailers: Trailers,
+    /// What may still come.
+    left: u64,
 }
 
 /// What becomes of fields behind a body.
@@ -104,12 +115,22 @@ pub enum UploadError {
     /// Nothing came for too long.
     #[error("the client stopped sending its body")]
     Stalled,
+    /// More came than the route allows.
+    #[error("the request's body is larger than its route allows")]
+    TooLarge,
 }
 
 impl ClientBody {
-    /// `stall`: how long may nothing come, where nobody else sees to it.
-    pub fn new(incoming: Incoming, stall: Option<Duration>) -> Self {
-        Self { incoming, upload: Arc::default(), timer: Timer::default(), stall, trailers: Trailers::Dropped }
+    /// `stall`: how long may nothing come, where nobody else sees to it; `most`: how much may come.
+    pub fn new(incoming: Incoming, stall: Option<Duration>, most: Option<u64>) -> Self {
+        Self {
+            incoming,
+            upload: Arc::default(),
+            timer: Timer::default(),
+            stall,
+            trailers: Trailers::Dropped,
+            left: most.unwrap_or(u64::MAX),
+        }
     }
 
     /// Trailers go on.
@@ -122,6 +143,12 @@ impl ClientBody {
         &self.upload
     }
 
+    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, UploadError> {
+        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        self.left = self.left.checked_sub(bytes).ok_or(UploadError::TooLarge)?;
+        Ok(frame)
+    }
+
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Pending => match self.stall {
@@ -130,7 +157,9 @@ impl ClientBody {
             },
             Poll::Ready(frame) => {
                 self.timer.disarm();
-                Poll::Ready(frame.map(|frame| frame.map_err(UploadError::Client)))
+                Poll::Ready(
+                    frame.map(|frame| frame.map_err(UploadError::Client).and_then(|frame| self.count(frame))),
+                )
             }
         }
     }

@@ -36,7 +36,7 @@ outcomes! {
     NameRefused = "name_refused" "names refused in TLS",
     /// The handshake failed or took too long.
     HandshakeFailed = "handshake_failed" "handshakes failed",
-    /// The gate refused a request, or its body never became whole: 400, 405, 408, 414, 417, 431, 501, 505.
+    /// The gate refused a request, or its body never became whole: 400, 405, 408, 413, 414, 417, 431, 501, 505.
     Refused = "refused" "requests refused",
     /// 421
     Misdirected = "misdirected" "misdirected requests",
@@ -58,6 +58,8 @@ outcomes! {
     UpstreamTimeout = "upstream_timeout" "upstream timeouts",
     /// 503: an upstream's limits, or no address of it is known.
     UpstreamBusy = "upstream_busy" "over an upstream's limits or without its address",
+    /// 503: the proxy itself has more to do than time, or as many requests in flight as it may.
+    Overloaded = "overloaded" "turned away in overload",
     /// The client was gone, or its connection was cut, before there was an answer.
     Unanswered = "unanswered" "ended before an answer",
 }

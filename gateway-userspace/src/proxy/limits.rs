@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::ProxyLimits;
+
 /// How long each phase may take and how large each input may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -74,6 +76,11 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of a worker from one IPv4 address or one IPv6 /64: large enough for a company behind one NAT address.
     pub connections_per_source: usize,
+    /// Requests of a worker in flight to upstreams; more are turned away.
+    pub requests: usize,
+    /// How long what a worker has to do may wait for it; once it does for a while, requests are turned away ([`super::overload`]).
+    /// Well above what a burst or a neighbour on the same core costs.
+    pub queue_wait: Duration,
     /// Unused connections kept to one upstream by a worker.
     pub upstream_idle_connections: usize,
     /// Connections of HTTP/2 to one upstream by a worker …
@@ -86,6 +93,35 @@ pub struct Limits {
 const RESERVED: u64 = 256;
 
 impl Limits {
+    /// As the file says, for each of so many workers.
+    pub fn of(file: &ProxyLimits, workers: usize) -> Self {
+        let default = Self::default();
+        let share = |all: Option<u32>, default: usize| {
+            all.map_or(default, |all| (all as usize).div_ceil(workers.max(1)))
+        };
+        let head_bytes = file.head_bytes as usize;
+        Self {
+            first_byte: file.first_byte,
+            tls_handshake: file.handshake,
+            head: file.head,
+            idle: file.idle,
+            body_stall: file.request_body,
+            write_stall: file.response,
+            upstream_connect: file.upstream_connect,
+            upstream_answer: file.upstream_answer,
+            upstream_stall: file.upstream_body,
+            upstream_idle: file.upstream_idle,
+            buffer_bytes: default.buffer_bytes.max(2 * head_bytes),
+            head_bytes,
+            target_bytes: file.target_bytes as usize,
+            connections: share(file.connections, default.connections),
+            connections_per_source: share(file.connections_per_source, default.connections_per_source),
+            queue_wait: file.queue_wait,
+            requests: share(file.requests, default.requests),
+            ..default
+        }
+    }
+
     /// Lowers `connections` to what so many descriptors allow. A connection in use takes two, its upstream's included: without
     /// them, accepted clients would get 502 and others would wait unaccepted, instead of being closed at once.
     pub fn fit(&mut self, descriptors: u64, workers: usize) {
@@ -127,6 +163,8 @@ impl Default for Limits {
             trailer_bytes: 8 * 1024,
             connections: 32_768,
             connections_per_source: 4_096,
+            requests: usize::MAX,
+            queue_wait: Duration::from_millis(100),
             upstream_idle_connections: 256,
             upstream_connections: 16,
             upstream_streams: 100,
@@ -137,6 +175,24 @@ impl Default for Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_says_nothing_leaves_everything_as_it_is() {
+        assert_eq!(Limits::of(&ProxyLimits::default(), 4), Limits::default());
+    }
+
+    #[test]
+    fn numbers_are_shared_out_and_a_whole_head_fits_its_buffer() {
+        let file = ProxyLimits {
+            connections: Some(1_000),
+            connections_per_source: Some(1),
+            head_bytes: 262_144,
+            ..ProxyLimits::default()
+        };
+        let limits = Limits::of(&file, 3);
+        assert_eq!((limits.connections, limits.connections_per_source), (334, 1));
+        assert!(limits.buffer_bytes > limits.head_bytes);
+    }
 
     #[test]
     fn connections_fit_the_descriptors() {

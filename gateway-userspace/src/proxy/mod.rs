@@ -24,6 +24,7 @@ mod metrics;
 pub mod moved;
 pub mod names;
 pub mod observe;
+pub mod overload;
 pub mod passthrough;
 mod path;
 pub mod probe;

@@ -157,11 +157,18 @@ impl Asker {
         notes: &mut Notes,
     ) -> Response<ResponseBody> {
         let Worker { limits, pool, .. } = &*self.worker;
+        if rule.max_body.is_some_and(|most| request.body().size_hint().lower() > most) {
+            return notes.with(Outcome::Refused, answers::last(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        let Some(admitted) = self.worker.overload.admit(limits.requests) else {
+            return notes.with(Outcome::Overloaded, answers::busy());
+        };
         let id = trace::identify(request.headers_mut(), &self.worker.ids);
         let request = self.to_upstream(rule, path, request, host);
         notes.id = Some(id.clone());
         match exchange(&rule.cluster, request, pool, &state.connector, limits.upstream_answer).await {
-            Ok((mut response, lease)) => {
+            Ok((mut response, mut lease)) => {
+                lease.keep(admitted);
                 let tunnel = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
                     .then(|| hyper::upgrade::on(&mut response));
                 let (mut head, body) = response.into_parts();
@@ -212,7 +219,7 @@ impl Asker {
                 }
                 // Over HTTP/1.1 the gate times it.
                 let stall = (received == Version::HTTP_2).then_some(self.worker.limits.body_stall);
-                RequestBody::Client(ClientBody::new(body, stall))
+                RequestBody::Client(ClientBody::new(body, stall, rule.max_body))
             }
         };
         Request::from_parts(head, body)

@@ -77,6 +77,8 @@ pub struct Rule {
     /// Where they go.
     pub cluster: Cluster,
     prefix: Prefix,
+    /// The most bytes of a request's body, if they are bounded.
+    pub max_body: Option<u64>,
     /// What is changed of requests, once they are as the upstream gets them.
     pub request_fields: FieldChanges,
     /// What is changed of answers, once they are as the client gets them.
@@ -218,6 +220,7 @@ impl Rule {
             path: route.path.clone(),
             cluster: Cluster::new(backend, upstreams),
             prefix: backend.prefix,
+            max_body: backend.max_body,
             request_fields,
             response_fields: route.response_headers.clone(),
         }

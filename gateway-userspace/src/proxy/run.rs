@@ -30,7 +30,7 @@ use super::{
 use crate::{
     config,
     file_watch::Marks,
-    model::{AdminState, Instance, Model},
+    model::{AdminState, Instance, Model, ProxyLimits},
     net::{self, loopback, reply::Replies},
 };
 
@@ -49,6 +49,8 @@ pub(super) struct Proxy {
     pub(super) workers: usize,
     instance: String,
     balancer: BalancerAt,
+    /// As the file said at the start.
+    written_limits: ProxyLimits,
     pub(super) via: Via,
     /// Where successors ask.
     pub(super) socket: PathBuf,
@@ -60,8 +62,9 @@ pub(super) fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
     let upgrade = Upgrade::of(args)?;
     let model = config::load(&args.config)?;
     let me = find(&model, &args.instance)?;
+    reaches_api(&model, balancer)?;
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let mut limits = Limits::default();
+    let mut limits = Limits::of(&model.proxy.limits, workers);
     if let Some(descriptors) = raise_descriptor_limit() {
         limits.fit(descriptors, workers);
         log::info!(
@@ -96,6 +99,7 @@ pub(super) fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
         workers,
         instance: args.instance.clone(),
         balancer,
+        written_limits: model.proxy.limits.clone(),
         via,
         socket,
     };
@@ -129,6 +133,18 @@ pub(super) fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
 fn share(tickets: &Tickets, model: &Model) -> anyhow::Result<()> {
     let secret = model.proxy.ticket_secret.as_deref().map(ticket_secret::read).transpose()?;
     tickets.share(secret.as_deref()).context("cannot make keys for session tickets")
+}
+
+/// What `gateway check` cannot know: whose host this is.
+fn reaches_api(model: &Model, balancer: BalancerAt) -> anyhow::Result<()> {
+    if balancer == BalancerAt::Elsewhere && model.serves_api_on_loopback() {
+        bail!(
+            "the `management` endpoint has no routes and leads to `balancer.admin`, {}, which is another host's: write an address \
+             of the balancer's own there, or give the endpoint `routes`; if the balancer runs on this host, say `--beside-balancer`",
+            model.balancer.admin
+        );
+    }
+    Ok(())
 }
 
 /// How long an instance that is down may keep its connections.
@@ -168,6 +184,7 @@ impl Proxy {
     pub(super) fn reload(&mut self, life: &mut Life) -> anyhow::Result<Marks> {
         let model = config::load(&self.config)?;
         let me = find(&model, &self.instance)?;
+        reaches_api(&model, self.balancer)?;
         let files = Marks::of(model.proxy_files());
         let asked = probe::Asked::of(&model, me, self.balancer);
         let known = self.current.load().known.clone();
@@ -181,6 +198,11 @@ impl Proxy {
             );
         } else if bind::replies(&model, me, &addresses) != self.replies {
             log::warn!("balancer.address changed: restart the proxy to send replies there");
+        }
+        if model.proxy.limits != self.written_limits {
+            log::warn!(
+                "proxy.limits changed: restart the proxy (SIGUSR2 does it without losing a connection)"
+            );
         }
         life.file(drain(&model, me), Instant::now());
         self.current.store(Arc::new(state));

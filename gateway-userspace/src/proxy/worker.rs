@@ -6,8 +6,8 @@ use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 
 use super::{
-    counters::Counters, headers::Via, limits::Limits, observe::trace, probe::Port, sources::Sources,
-    state::State, unknown::UnknownLog, upstream::Pool,
+    counters::Counters, headers::Via, limits::Limits, observe::trace, overload::Overload, probe::Port,
+    sources::Sources, state::State, unknown::UnknownLog, upstream::Pool,
 };
 
 /// The configuration that is served now.
@@ -28,6 +28,7 @@ pub struct Worker {
     /// Of requests' identifiers.
     pub(super) ids: trace::Source,
     pub(super) http: http1::Builder,
+    pub(super) overload: Overload,
 }
 
 impl Worker {
@@ -49,6 +50,7 @@ impl Worker {
             unknown: UnknownLog::default(),
             ids: trace::Source::default(),
             http,
+            overload: Overload::default(),
             limits,
             current,
         }

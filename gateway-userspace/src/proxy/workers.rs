@@ -14,6 +14,7 @@ use super::{
     counters::Sum,
     course::{self, Orders},
     listen::{self, Alive},
+    overload,
     worker::Worker,
 };
 use crate::watchdog::Pulse;
@@ -127,6 +128,7 @@ fn work(
         }
         drop(alive);
         tokio::spawn(listen::sweep(Arc::clone(worker)));
+        tokio::spawn(overload::watch(Arc::clone(worker)));
         tokio::spawn(listen::flush(Arc::clone(worker)));
         tokio::spawn(async move { pulse.beat().await });
         let Signs { serves, _ends } = signs;

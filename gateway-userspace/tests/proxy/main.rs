@@ -12,6 +12,7 @@ mod http2;
 mod multiplexed;
 mod names;
 mod observe;
+mod overload;
 mod passthrough;
 mod pools;
 mod proxy_protocol;

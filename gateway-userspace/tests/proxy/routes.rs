@@ -152,3 +152,25 @@ async fn a_route_that_redirects_asks_no_upstream() {
     assert_eq!(upstream.requests(), 0);
     assert_eq!(proxy.worker.counters().get(Outcome::Redirected), 3);
 }
+
+#[tokio::test]
+async fn a_body_larger_than_its_route_allows_gets_413() {
+    let upstream = Recorder::start(OK).await;
+    let proxy = with(&upstream, |_, backend| backend.max_body = Some(5)).await;
+    let ask = async |head: &str, body: &str| {
+        let request =
+            format!("POST / HTTP/1.1\r\nHost: api.contoso.com\r\nConnection: close\r\n{head}\r\n{body}");
+        let answer = String::from_utf8(proxy.ask(request.as_bytes()).await).unwrap();
+        (answer[9..12].to_owned(), upstream.take())
+    };
+    let (status, came) = ask("Content-Length: 5\r\n", "12345").await;
+    assert!(status == "200" && came.ends_with("12345"), "{came}");
+    let (status, came) = ask("Transfer-Encoding: chunked\r\n", "3\r\n123\r\n2\r\n45\r\n0\r\n\r\n").await;
+    assert!(status == "200" && came.contains("45"), "{came}");
+    // Before anything is sent.
+    for head in ["Content-Length: 6\r\n", "Content-Length: 6\r\nExpect: 100-continue\r\n"] {
+        assert_eq!(ask(head, "").await, ("413".to_owned(), String::new()), "{head}");
+    }
+    let (status, came) = ask("Transfer-Encoding: chunked\r\n", "3\r\n123\r\n3\r\n456\r\n0\r\n\r\n").await;
+    assert!(status == "413" && !came.contains("0\r\n\r\n"), "never as whole: {came}");
+}

@@ -12,7 +12,7 @@ use gateway_userspace::{
         AccessLog, AccessLogFormat, Action, AdminState, Affinity, Backend, Balance, Balancer,
         CertificateFiles, Endpoint, FieldChanges, Forwarding, HealthCheck, HostPattern, Instance,
         InstanceName, Interfaces, Location, Mode, Model, Network, NoSni, Passthrough, PlainHttp, Probe,
-        Proxy, Role, Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
+        Proxy, ProxyLimits, Role, Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
     },
     proxy::{
         course::Course,
@@ -230,6 +230,7 @@ impl Setup {
                     query: false,
                 }),
                 metrics_sources: vec!["127.0.0.0/8".parse().unwrap()],
+                limits: ProxyLimits::default(),
                 resolver: vec![],
             },
         }

@@ -143,7 +143,7 @@ impl Daemon<'_> {
         let vips = VipChanges::between(&running, &new);
         let before = self.state.clone();
         let now = Instant::now();
-        let settings = api::Settings { tokens: new.balancer.tokens.clone() };
+        let settings = api::Settings::of(&new);
 
         // Tables first, then addresses come; addresses go, then tables: a VIP's packets never reach the host's stack.
         let mut written = Changes::default();

@@ -70,7 +70,7 @@ impl<'a> Daemon<'a> {
         }
         let (calls, called) = mpsc::channel(16);
         let socket = api::socket_path(&model.service.name)?;
-        let settings = api::Settings { tokens: model.balancer.tokens.clone() };
+        let settings = api::Settings::of(&model);
         let api = api::Server::start(&socket, model.balancer.admin, settings, calls)?;
         let mut links = Vec::new();
         let mut interfaces = Vec::new();

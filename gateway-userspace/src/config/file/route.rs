@@ -38,6 +38,8 @@ pub(in crate::config) struct Route {
     pub tls: Option<UpstreamTls>,
     /// Of the path.
     pub strip_prefix: Key<bool>,
+    /// Of the path.
+    pub max_body: Key<u64>,
     /// Of the path. None where the table is not written.
     pub request_headers: Option<Fields>,
     /// Of the path. None where the table is not written.
@@ -61,6 +63,7 @@ impl Route {
             balance: table.text("balance", value::balance),
             tls: table.has("tls").then(|| UpstreamTls::read(table.inner("tls"))),
             strip_prefix: table.switch("strip_prefix"),
+            max_body: table.text("max_body", value::size),
             request_headers: table.has("request_headers").then(|| requests(table.inner("request_headers"))),
             response_headers: table.has("response_headers").then(|| answers(table.inner("response_headers"))),
             redirect: table.has("redirect").then(|| Redirect::read(table.inner("redirect"))),

@@ -1,6 +1,7 @@
 //! Every table and key of the file: what the reader knows, what the documentation says and what the JSON Schema is
 //! made from.
 
+mod limits;
 mod routes;
 mod tables;
 

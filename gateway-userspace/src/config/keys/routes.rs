@@ -82,6 +82,13 @@ pub(super) const ROUTES: Table = Table {
              at its first route.",
         ),
         key(
+            "max_body",
+            Text("a size"),
+            Described("none"),
+            r#""10MiB""#,
+            "The most bytes of a request's body; more gets 413, before anything is sent where the request says so itself. Of the path: at its first route.",
+        ),
+        key(
             "request_headers",
             Inner("endpoint.routes.request_headers"),
             Described("as they are"),

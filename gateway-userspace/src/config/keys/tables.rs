@@ -2,7 +2,7 @@
 
 use super::Fallback::{Described, Required, Written};
 use super::Kind::{Duration, Inner, Inners, OneOrMore, Switch, Text, Texts, Whole, Word};
-use super::{Fallback, Key, Kind, Table, routes};
+use super::{Fallback, Key, Kind, Table, limits, routes};
 
 const SECOND: u64 = 1_000;
 pub(super) const HOUR: u64 = 3_600 * SECOND;
@@ -410,7 +410,7 @@ pub const TABLES: &[Table] = &[
                 Inners("endpoint.routes"),
                 Described("required, but for `passthrough`"),
                 r#"[{ path = "/", upstream = ["http://10.0.1.20:8080"] }]"#,
-                "Where requests go; the longest matching path wins. (Without routes `management` will lead to `balancer.admin`: not supported yet.)",
+                "Where requests go; the longest matching path wins. Without routes `management` leads to `balancer.admin`, where a token is needed.",
             ),
             key(
                 "upstream",
@@ -485,6 +485,13 @@ pub const TABLES: &[Table] = &[
                 "Proxies whose connections begin with the PROXY protocol, version 1 or 2: the client that they name counts as the client. From these it is required, from others it is never read. Not for the probe's port.",
             ),
             key(
+                "limits",
+                Inner("proxy.limits"),
+                Described("as below"),
+                r#"{ connections = 20000, idle = "30s" }"#,
+                "What clients may have and send, and how long each phase may take.",
+            ),
+            key(
                 "resolver",
                 Texts("an IP address, with or without a port"),
                 Described("as `/etc/resolv.conf` says"),
@@ -545,6 +552,7 @@ pub const TABLES: &[Table] = &[
             ),
         ],
     },
+    limits::LIMITS,
     Table {
         name: "snat",
         heading: "[snat]",

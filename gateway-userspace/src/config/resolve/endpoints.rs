@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path};
 use toml::Spanned;
 
 use super::{
-    AuthorityUse, CertificateUse, UpstreamTlsUse, given_twice, missing, passthrough, required, routes,
+    AuthorityUse, CertificateUse, UpstreamTlsUse, admin, given_twice, missing, passthrough, required, routes,
 };
 use crate::{
     config::{
@@ -16,7 +16,8 @@ use crate::{
         value,
     },
     model::{
-        CertificateFiles, ClientCertificates, Demand, Endpoint, HostPattern, Passthrough, Role, Service,
+        Balancer, CertificateFiles, ClientCertificates, Demand, Endpoint, HostPattern, Passthrough, Role,
+        Service,
     },
 };
 
@@ -42,6 +43,7 @@ pub(super) type Owners = HashMap<HostPattern, (Role, Span)>;
 pub(super) fn resolve(
     file: &File,
     service: Option<&Service>,
+    balancer: Option<&Balancer>,
     folder: &Path,
     faults: &mut Vec<Fault>,
 ) -> Endpoints {
@@ -57,7 +59,7 @@ pub(super) fn resolve(
         passthrough::refuse_keys(written, faults);
         let certificates = certificates(written, folder, faults);
         let clients = clients(written, folder, faults);
-        let routes = routes::resolve(written, role, folder, &mut all.upstream_tls, faults);
+        let mut routes = routes::resolve(written, role, folder, &mut all.upstream_tls, faults);
         let Some(role) = role else { continue };
         let at = written.role.span().unwrap_or(written.at.clone());
         if let Some(first) = roles.get(&role) {
@@ -66,6 +68,9 @@ pub(super) fn resolve(
             continue;
         }
         roles.insert(role, at.clone());
+        if let (Role::Management, true, Some(balancer)) = (role, has_no_routes(written), balancer) {
+            routes = admin::route(file, balancer, &at, faults);
+        }
         let hosts = hosts(written, role, service, &at, &mut owners, faults);
         all.authorities.extend(
             clients
@@ -89,6 +94,10 @@ pub(super) fn resolve(
         }
     }
     all
+}
+
+fn has_no_routes(written: &file::Endpoint) -> bool {
+    matches!(written.routes, Key::Absent) || written.routes.value().is_some_and(Vec::is_empty)
 }
 
 /// The files of each certificate, and where they are named.

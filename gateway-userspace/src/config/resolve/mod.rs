@@ -1,10 +1,12 @@
 //! From the file as written to the [`Model`]: defaults, and all that keys demand of each other. Pure.
 
 mod addresses;
+mod admin;
 mod balancer;
 mod endpoints;
 mod forwarding;
 mod instances;
+mod limits;
 mod passthrough;
 mod probe;
 mod probe_vip;
@@ -94,7 +96,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     forwarding::check(file, &network, &vip, &probe, faults);
     snat(file, faults);
     let endpoints::Endpoints { endpoints, passthrough, certificates, upstream_tls, authorities } =
-        endpoints::resolve(file, service.as_ref(), folder, faults);
+        endpoints::resolve(file, service.as_ref(), balancer.as_ref(), folder, faults);
     let proxy = proxy(file, folder, faults);
     let probe = probe_vip::complete(probe, file, (&vip, &instances), (&endpoints, &proxy), faults);
     warn(file, &vip, faults);
@@ -132,6 +134,7 @@ fn proxy(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Proxy {
         no_sni,
         http: file.proxy.http.value_or(PlainHttp::Redirect),
         proxy_protocol_from: list(&file.proxy.proxy_protocol_from),
+        limits: limits::resolve(&file.proxy.limits, faults),
         resolver: list(&file.proxy.resolver),
         ticket_secret: file.proxy.ticket_secret.value().map(|path| folder.join(path)),
         access_log: file.proxy.access_log.as_ref().and_then(|log| access_log(log, folder, faults)),

@@ -49,7 +49,7 @@ pub(super) fn resolve(
     faults: &mut Vec<Fault>,
 ) -> Vec<Route> {
     let list = written.routes.value().map_or(&[][..], Vec::as_slice);
-    // Without routes, `management` is reported as not supported yet.
+    // Without routes, `management` leads to the API.
     if list.is_empty() && !matches!(written.routes, Key::Refused(_)) && role != Some(Role::Management) {
         let problem = Problem::new(Code::NoRoute, "the endpoint has no route")
             .label("expected at least one route")
@@ -116,6 +116,7 @@ impl<'f> Path<'f> {
                 balance: first.balance.value().cloned().unwrap_or_default(),
                 prefix: prefix(path, first, faults),
                 request_headers: fields::resolve(first.request_headers.as_ref(), faults),
+                max_body: first.max_body.value().copied(),
             }),
         };
         let response_headers = fields::resolve(first.response_headers.as_ref(), faults);
@@ -222,6 +223,7 @@ fn refuse_at_later_route(written: &file::Route, path: &Path<'_>, faults: &mut Ve
     let keys = [
         ("balance", written.balance.span()),
         ("strip_prefix", written.strip_prefix.span()),
+        ("max_body", written.max_body.span()),
         ("request_headers", written.request_headers.as_ref().map(|fields| fields.at.clone())),
         ("response_headers", written.response_headers.as_ref().map(|fields| fields.at.clone())),
     ];

@@ -5,9 +5,8 @@ use crate::{
         code::Code,
         fault::{Fault, Problem, Span},
         file::File,
-        read::Key,
     },
-    model::{Mode, Role},
+    model::Mode,
 };
 
 /// Reports each use of a feature that is still to come.
@@ -23,17 +22,6 @@ pub(super) fn refuse(file: &File, faults: &mut Vec<Fault>) {
     }
     if file.dns.forward.value().is_some_and(|list| !list.is_empty()) {
         refuse_at(file.dns.forward.span(), &not_yet("forwarding DNS").help("remove it"), faults);
-    }
-    let endpoints = file.endpoints.value().into_iter().flatten();
-    for endpoint in endpoints.filter(|endpoint| !endpoint.is_passthrough()) {
-        let no_routes =
-            matches!(&endpoint.routes, Key::Absent) || endpoint.routes.value().is_some_and(Vec::is_empty);
-        if endpoint.role.value() == Some(&Role::Management) && no_routes {
-            let problem =
-                not_yet("a `management` endpoint without routes, which would lead to `balancer.admin`,")
-                    .help("give it `routes` to an upstream of your own");
-            faults.push(problem.at(endpoint.routes.span().unwrap_or(endpoint.at.clone())));
-        }
     }
 }
 

@@ -479,6 +479,33 @@ fn tls_to_upstreams() {
 }
 
 #[test]
+fn limits_of_clients_and_phases() {
+    let limits = |keys: &str| format!("[proxy]\nlimits = {{ {keys} }}");
+    finds_all(
+        &[],
+        PROXY,
+        &limits(r#"connections = 100000, requests = 70000, idle = "30s", upstream_answer = "1h""#),
+    );
+    finds_all(&[], PROXY, &limits("head_bytes = 4096, target_bytes = 4096"));
+    finds(Code::OutOfRange, PROXY, &limits("head_bytes = «4096"));
+    finds(Code::OutOfRange, PROXY, &limits("target_bytes = «40000"));
+    for key in
+        ["connections = «0", "requests = «0", "head_bytes = «1000000", "idle = «\"2h\"", "head = «\"1ms\""]
+    {
+        finds(Code::OutOfRange, PROXY, &limits(key));
+    }
+    finds(Code::UnknownKey, PROXY, &limits("«timeout = \"1s\""));
+    let with = |size: &str| format!(r#"{{ path = "/a", upstream = [U], max_body = {size} }}"#);
+    for size in ["0B", "512 KiB", "10MiB", "1GiB"] {
+        routes_have(&[], &with(&format!("\"{size}\"")));
+    }
+    for size in ["", "10", "10MB", "-1B", "1.5GiB", "MiB", "99999999999GiB"] {
+        routes_have(&[Code::BadSize], &with(&format!("«\"{size}\"")));
+    }
+    routes_have(&[Code::WrongType], &with("«10"));
+}
+
+#[test]
 fn redirects() {
     let to = |redirect: &str| format!(r#"{{ path = "/old", redirect = {redirect} }}"#);
     for status in [301, 302, 307, 308] {
@@ -513,6 +540,7 @@ fn redirects() {
         "tls = «{}",
         "balance = «\"round-robin\"",
         "strip_prefix = «true",
+        "max_body = «\"1MiB\"",
         "request_headers = «{}",
     ] {
         routes_have(&[Code::RouteKeys], &to(&format!(r#"{{ to = "https://new.contoso.com" }}, {key}"#)));
@@ -742,17 +770,38 @@ fn an_api_beyond_loopback_needs_tokens() {
 }
 
 #[test]
+fn management_without_routes_leads_to_the_api() {
+    let routes = r#"routes = [{ path = "/", upstream = ["http://10.0.1.23:8080"] }]"#;
+    assert!(EXAMPLE.contains(routes));
+    let with = |admin: &str| {
+        EXAMPLE.replace(routes, "").replace(INTERFACE, &format!("interface = \"eth0\"\n{admin}"))
+    };
+    let marked = |text: String| text.replace(r#"role = "management""#, r#"role = «"management""#);
+    let tokens = "tokens = \"tokens\"";
+    finds_in(&[Code::AdminUnreachable], &marked(with("")));
+    finds_in(&[Code::AdminUnreachable], &marked(with(&format!("admin = \"[::1]:9180\"\n{tokens}"))));
+    finds_in(&[Code::AdminUnreachable], &marked(with(&format!("admin = \"0.0.0.0:9180\"\n{tokens}"))));
+    finds_in(&[], &with(&format!("admin = \"10.0.0.2:9180\"\n{tokens}")));
+    finds_in(&[], &with(&format!("admin = \"0.0.0.0:9180\"\naddress = [\"10.0.0.2\"]\n{tokens}")));
+
+    let gw_2 = EXAMPLE.find("[[instance]]\nname = \"gw-2\"").unwrap();
+    let end = gw_2 + 1 + EXAMPLE[gw_2 + 1..].find("\n[").unwrap() + 1;
+    let alone = |admin: &str| with(admin).replace(&EXAMPLE[gw_2..end], "");
+    finds_in(&[Code::AdminWithoutTokens], &marked(alone("")));
+    let (model, _) = check(&alone(tokens));
+    let model = model.unwrap();
+    assert!(model.serves_api_on_loopback());
+    let (model, _) = check(EXAMPLE);
+    assert!(!model.unwrap().serves_api());
+}
+
+#[test]
 fn features_to_come_are_refused() {
     for mode in ["external", "none"] {
         finds(Code::NotSupported, r#"mode   = "internal""#, &format!("mode = «\"{mode}\""));
     }
     finds(Code::NotSupported, PROXY, "[snat]\nenabled = «true\n[proxy]");
     finds_all(&[Code::NotSupported; 2], PROXY, "[dns]\nserve = «true\nforward = «[\"10.0.0.2\"]\n[proxy]");
-    finds(
-        Code::NotSupported,
-        r#"routes = [{ path = "/", upstream = ["http://10.0.1.23:8080"] }]"#,
-        "routes = «[]",
-    );
 }
 
 #[test]

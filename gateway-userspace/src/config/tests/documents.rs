@@ -70,6 +70,30 @@ fn defaults_are_those_that_hold() {
         humantime::format_duration(model.probe.slow_start).to_string()
     );
     assert_eq!(written("proxy", "http"), model.proxy.http.as_str());
+    let limit = |key: &str| {
+        reference::schema()["properties"]["proxy"]["properties"]["limits"]["properties"][key]["default"]
+            .clone()
+    };
+    let limits = model.proxy.limits;
+    assert_eq!(
+        (limit("head_bytes"), limit("target_bytes")),
+        (limits.head_bytes.into(), limits.target_bytes.into())
+    );
+    for (key, duration) in [
+        ("queue_wait", limits.queue_wait),
+        ("handshake", limits.handshake),
+        ("first_byte", limits.first_byte),
+        ("head", limits.head),
+        ("idle", limits.idle),
+        ("request_body", limits.request_body),
+        ("response", limits.response),
+        ("upstream_connect", limits.upstream_connect),
+        ("upstream_answer", limits.upstream_answer),
+        ("upstream_body", limits.upstream_body),
+        ("upstream_idle", limits.upstream_idle),
+    ] {
+        assert_eq!(limit(key), humantime::format_duration(duration).to_string(), "{key}");
+    }
 }
 
 #[test]

@@ -84,6 +84,7 @@ impl Fault {
             Self::Busy | Self::NoAddress => StatusCode::SERVICE_UNAVAILABLE,
             Self::Host | Self::Body(BodyFault::Malformed | BodyFault::BrokenOff) => StatusCode::BAD_REQUEST,
             Self::Body(BodyFault::Stalled) => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyFault::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
 }
@@ -244,7 +245,7 @@ async fn send(
     if switches && !(asks && websocket::is_agreed(response.headers())) {
         return Err(Failed { fault: Fault::Unasked, again: None });
     }
-    Ok((response, Lease { way, flight, upload }))
+    Ok((response, Lease { way, flight, upload, admitted: None }))
 }
 
 /// Waits for an answer for `patience` after the last byte of the request's body: a long upload is no stall.

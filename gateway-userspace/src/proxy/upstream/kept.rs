@@ -13,7 +13,10 @@ use super::{
     peer::{Flight, Upstreams},
     shared::Place,
 };
-use crate::proxy::body::{RequestBody, Upload};
+use crate::proxy::{
+    body::{RequestBody, Upload},
+    overload::Admitted,
+};
 
 /// A connection to an upstream.
 #[derive(Debug)]
@@ -62,6 +65,8 @@ pub struct Lease {
     pub(super) flight: Flight,
     /// The request's body, if it has one.
     pub(super) upload: Option<Arc<Upload>>,
+    /// Its place among the requests of the worker.
+    pub(super) admitted: Option<Admitted>,
 }
 
 /// A worker's share in all upstreams.
@@ -143,6 +148,11 @@ impl Pool {
 }
 
 impl Lease {
+    /// The request keeps this until its answer has ended.
+    pub fn keep(&mut self, admitted: Admitted) {
+        self.admitted = Some(admitted);
+    }
+
     /// Whom it is with, for people.
     pub fn upstream(&self) -> Arc<str> {
         Arc::clone(self.flight.part().name())

@@ -45,6 +45,7 @@ fn refuse_beside(route: &file::Route, faults: &mut Vec<Fault>) {
         ("tls", route.tls.as_ref().map(|written| written.at.clone())),
         ("balance", route.balance.span()),
         ("strip_prefix", route.strip_prefix.span()),
+        ("max_body", route.max_body.span()),
         ("request_headers", route.request_headers.as_ref().map(|written| written.at.clone())),
     ];
     for (key, at) in keys {
