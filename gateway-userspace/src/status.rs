@@ -182,6 +182,14 @@ pub struct Interface {
     pub xdp: XdpMode,
     /// Packets can pass: it is up, and so is the other end of its cable.
     pub carrier: bool,
+    /// It is there. One that is gone is served again once an interface of its name is there.
+    #[serde(default = "is_there")]
+    pub present: bool,
+}
+
+/// What versions before this one did not say.
+fn is_there() -> bool {
+    true
 }
 
 /// A virtual address.

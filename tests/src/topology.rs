@@ -85,6 +85,29 @@ impl Hosts {
         Ok(host)
     }
 
+    /// Takes the balancer's interface away, as when a machine's card is pulled out.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn unplug_balancer(&mut self) -> anyhow::Result<()> {
+        self.balancer.ip(["link delete eth0"])?;
+        // The first one: it was on the other end.
+        self.passes.remove(0);
+        Ok(())
+    }
+
+    /// And puts another one in its place, of the same name and address.
+    ///
+    /// # Errors
+    /// It is still there.
+    pub fn plug_balancer(&mut self) -> anyhow::Result<()> {
+        self.plug(&self.balancer, "eth0", BALANCER)?;
+        default_route(&self.balancer, Net::Lan)?;
+        self.balancer.ip(["address add fe80::2/64 dev eth0 nodad"])?;
+        self.passes.insert(0, Pass::attach(&self.switch, self.balancer.name())?);
+        Ok(())
+    }
+
     /// The bridge and everyone on it.
     fn lan(&mut self) -> anyhow::Result<()> {
         self.switch.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;

@@ -1,6 +1,13 @@
 //! What happens on the balancer's network is followed by the kernel's events, and not when it looks again every 5 s.
 
-use std::time::{Duration, Instant};
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use lab::{
     address::{CLIENT, PRIVATE, ROUTER, Station},
@@ -9,8 +16,10 @@ use lab::{
     curl::Curl,
     lab::{Lab, Running},
     mode::Mode,
+    snapshot::Snapshot,
     wait::eventually,
 };
+use nix::sys::signal::Signal;
 
 /// A second, and the machine is shared. Four in a row would be met by looking every 5 s once in 16 times.
 const AT_ONCE: Duration = Duration::from_millis(2_500);
@@ -101,6 +110,76 @@ fn an_interface_that_is_renamed_or_goes_down_and_up_is_served_on() {
     });
     assert!(eventually(PATIENCE, || is_served(&lab)), "{}", running.balancer.log());
     lab.hosts.balancer.ip(["link set lan0 name eth0"]).unwrap();
+}
+
+/// A connection that stays open, and has asked once.
+fn connected(lab: &Lab) -> TcpStream {
+    let at = SocketAddr::new(PRIVATE.into(), 80);
+    let mut stream = lab.hosts.client.enter(|| TcpStream::connect_timeout(&at, PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    ask(&mut stream);
+    stream
+}
+
+fn ask(stream: &mut TcpStream) {
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", default_host("gateway"));
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = [0; 1024];
+    let read = stream.read(&mut answer).unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 308 "), "{:?}", String::from_utf8_lossy(&answer[..read]));
+}
+
+#[test]
+fn an_interface_that_is_deleted_is_served_again_once_one_of_its_name_is_there() {
+    let mut lab = Lab::raise(2).unwrap();
+    let mut config = lab.config().probed();
+    // By programs of the interface, which are gone with it too.
+    config.probe.via = Some("vip".to_owned());
+    config.probe.interval = Some("1s".to_owned());
+    let mut running = lab.start(&config).unwrap();
+    let file = lab.write(&config).unwrap();
+    let status = |lab: &Lab| control::json(&lab.hosts.balancer, "status", &file).unwrap();
+    let is_well = |lab: &Lab| {
+        let status = status(lab);
+        status["state"] == "serving"
+            && status["instances"].as_array().unwrap().iter().all(|one| one["health"]["state"] == "up")
+    };
+    assert!(eventually(PATIENCE, || is_well(&lab)), "{}", running.balancer.log());
+    let mut kept = connected(&lab);
+    for _ in 0..2 {
+        lab.hosts.unplug_balancer().unwrap();
+        let is_gone = |lab: &Lab| status(lab)["interfaces"][0]["present"] == false;
+        assert!(eventually(PATIENCE, || is_gone(&lab)), "{}", running.balancer.log());
+        let said = status(&lab);
+        assert_eq!(said["state"], "not serving", "{said}");
+        for vip in said["vips"].as_array().unwrap() {
+            assert_eq!(
+                (&vip["ready"], &vip["reason"]),
+                (&false.into(), &"the interface eth0 is gone".into()),
+                "{vip}"
+            );
+        }
+        lab.hosts.plug_balancer().unwrap();
+        assert!(
+            eventually(PATIENCE, || !is_gone(&lab) && is_well(&lab)),
+            "{}\n{}",
+            status(&lab),
+            running.balancer.log()
+        );
+        assert!(is_served(&lab), "{}", running.balancer.log());
+        // What a flow lost on the way, its ends have sent again.
+        ask(&mut kept);
+    }
+    // A start goes on from there, and an end leaves nothing.
+    running.balancer.end(Signal::SIGKILL).unwrap();
+    running.balancer = lab.balance(&file).unwrap();
+    ask(&mut kept);
+    running.balancer.end(Signal::SIGINT).unwrap();
+    let left = Snapshot::of(&lab.hosts.balancer).unwrap();
+    let addresses = lab.hosts.balancer.must("ip -oneline address show dev eth0").unwrap();
+    assert!(!left.has_xdp() && !addresses.contains(&format!(" {PRIVATE}/")), "{addresses}");
+    let cookie = lab.hosts.balancer.cookie().unwrap();
+    assert!(!Path::new(&format!("/sys/fs/bpf/gateway/contoso-{cookie}")).exists());
 }
 
 #[test]

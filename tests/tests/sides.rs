@@ -13,7 +13,6 @@ use lab::{
     config::default_host,
     curl::Curl,
     frame::{self, Packet, Tcp, protocol},
-    gateway::gateway,
     host::Host,
     lab::Lab,
     snapshot::Snapshot,
@@ -111,24 +110,34 @@ fn r14_what_comes_from_outside_for_the_private_vip_is_dropped_and_for_the_public
 }
 
 #[test]
-fn an_interface_that_is_taken_away_ends_the_balancer_and_the_other_goes_on_forwarding() {
+fn an_interface_that_is_taken_away_is_served_once_it_is_back_and_the_other_meanwhile() {
+    const PATIENCE: Duration = Duration::from_secs(30);
     let lab = Lab::raise(1).unwrap();
     let path = two_sides(&lab);
     let mut running = lab.balance(&path).unwrap();
-    lab.hosts.balancer.ip(["link delete wan0"]).unwrap();
-    let mut ended = || running.ended().unwrap();
-    assert!(eventually(Duration::from_secs(15), || ended().is_some()));
-    assert!(!ended().unwrap().success());
-    assert!(running.log().contains("the interface wan0 is gone"), "{}", running.log());
-    let vips = [IpAddr::from(PRIVATE), PRIVATE6.into()];
-    let here = || on(&lab.hosts.balancer, "eth0");
-    let guarded = || lab.hosts.balancer.must("ip link show dev eth0").unwrap().contains("prog/xdp");
-    assert!(vips.iter().all(|ip| here().contains(ip)) && guarded(), "{}", running.log());
-    let mut detach = gateway("detach").unwrap();
-    detach.arg("--config").arg(path);
-    let output = lab.hosts.balancer.run_command(detach).unwrap();
-    assert!(output.ok(), "{output:?}");
-    assert!(here().iter().all(|ip| !vips.contains(ip)) && !guarded());
+    let host = &lab.hosts.balancer;
+    let is_guarded =
+        |interface: &str| host.must(&format!("ip link show dev {interface}")).unwrap().contains("prog/xdp");
+    let (inner, outer) = ([IpAddr::from(PRIVATE), PRIVATE6.into()], [IpAddr::from(PUBLIC), PUBLIC6.into()]);
+    let has = |interface: &str, vips: &[IpAddr]| vips.iter().all(|vip| on(host, interface).contains(vip));
+    assert!(has("eth0", &inner) && has("wan0", &outer));
+    host.ip(["link delete wan0"]).unwrap();
+    let said = || running.log().contains("the interface wan0 is gone");
+    assert!(eventually(PATIENCE, said), "{}", running.log());
+    assert!(has("eth0", &inner) && is_guarded("eth0"), "{}", running.log());
+    let cable = format!("link add wan0 type veth peer name wan1 netns {}", lab.hosts.outside.path());
+    host.ip([cable.as_str()]).unwrap();
+    lab.hosts.outside.ip(["link set wan1 up"]).unwrap();
+    // Not before it is up, and then the program first.
+    host.ip(["link set wan0 up"]).unwrap();
+    assert!(eventually(PATIENCE, || has("wan0", &outer)), "{}", running.log());
+    assert!(is_guarded("wan0") && has("eth0", &inner) && is_guarded("eth0"), "{}", running.log());
+    assert!(running.ended().unwrap().is_none());
+    assert!(running.stop().unwrap().ok());
+    let is_left = |interface: &str, vips: &[IpAddr]| vips.iter().any(|vip| on(host, interface).contains(vip));
+    assert!(
+        !is_left("wan0", &outer) && !is_left("eth0", &inner) && !is_guarded("eth0") && !is_guarded("wan0")
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The owner task: it alone holds the state, and everything else reaches it as an event.
 
+mod absent;
 mod apply;
 mod calls;
 mod data_path;
@@ -25,6 +26,7 @@ use tokio::{
 };
 
 use self::{
+    absent::Presence,
     probes::Heard,
     routes::{Read, Soon},
     windows::Windows,
@@ -162,9 +164,10 @@ struct Port {
     side: Side,
     mode: XdpMode,
     vips: Vips,
+    presence: Presence,
 }
 
-/// Runs until SIGINT or SIGTERM, or until an interface is gone.
+/// Runs until SIGINT or SIGTERM.
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let netlink = Netlink::open()?;
     let mut neighbours = Neighbours::default();
@@ -242,16 +245,17 @@ impl<'a> Daemon<'a> {
                 let _ = self.take_up_file(&Who::Signal, &api::Apply::default()).await;
             }
             Event::Network(events::Event::Neighbour(entry)) => self.heard_of(&entry),
-            Event::Network(events::Event::Link(link)) => {
-                if let Some(at) = self.port(link.index)
-                    && self.link_changed(at, link)
-                {
-                    self.settle(&[at]).await;
+            Event::Network(events::Event::Link(link)) => match self.port(link.index) {
+                Some(at) => {
+                    if self.link_changed(at, link) {
+                        self.settle(&[at]).await;
+                    }
                 }
-            }
+                None => self.look_for_absent(&link).await,
+            },
             Event::Network(events::Event::LinkGone(index)) => {
                 if let Some(at) = self.port(index) {
-                    return Err(self.link_gone(at));
+                    self.lose_link(at);
                 }
             }
             Event::Network(events::Event::NeighbourGone(entry)) => self.has_lost(&entry),
@@ -259,8 +263,8 @@ impl<'a> Daemon<'a> {
                 self.soon.routes(Instant::now());
             }
             Event::Network(events::Event::Lost) => self.soon.everything(Instant::now()),
-            Event::Tick => self.catch_up().await?,
-            Event::Soon => self.do_what_is_due().await?,
+            Event::Tick => self.catch_up().await,
+            Event::Soon => self.do_what_is_due().await,
             Event::Inbox(message) => match message {
                 Message::Probe(report) => self.probed(&report),
                 Message::FileChanged => {

@@ -46,6 +46,11 @@ impl Neighbours {
         Ok(table)
     }
 
+    /// An interface is gone, and with it its entries.
+    pub(super) fn lose(&mut self, link: u32) {
+        self.made.retain(|(on, _)| *on != link);
+    }
+
     /// Takes the entries that were not there before out of the table.
     pub(super) async fn forget(self, netlink: &Netlink) {
         for (link, ip) in self.made {

@@ -178,6 +178,12 @@ impl Loaded {
         Ok(mode)
     }
 
+    /// An interface is gone, and the program is at none of its packets any more.
+    pub(super) fn lose(&mut self, interface: u32) -> Result<(), Error> {
+        self.links.remove(&interface);
+        self.pins.as_mut().map_or(Ok(()), |pins| pins.forget(interface))
+    }
+
     /// What is attached and pinned now stays when this process ends, and nothing else.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
         let Some(pins) = &mut self.pins else { return Ok(()) };

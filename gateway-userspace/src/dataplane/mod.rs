@@ -133,6 +133,14 @@ impl Dataplane {
         self.loaded.attach(interface)
     }
 
+    /// An interface that the program was attached to is gone.
+    ///
+    /// # Errors
+    /// bpffs refuses.
+    pub fn lose(&mut self, interface: u32) -> Result<(), Error> {
+        self.loaded.lose(interface)
+    }
+
     /// The table of connections through the data path; their programs are loaded with it, and not attached yet.
     ///
     /// # Errors

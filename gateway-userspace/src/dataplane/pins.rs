@@ -254,6 +254,7 @@ impl Pins {
     /// From here on all of it stays, but for links to other interfaces and for what other programs went on with. These are at no
     /// packet any more.
     pub(super) fn settle(&mut self, interfaces: &BTreeSet<u32>) -> Result<(), Error> {
+        let _guard = self.guard()?;
         for (interface, link) in &self.links {
             if !interfaces.contains(interface) {
                 fs::remove_file(&link.path).map_err(failed(&link.path))?;
@@ -268,6 +269,20 @@ impl Pins {
             }
         }
         (self.is_new, self.lock) = (false, None);
+        Ok(())
+    }
+
+    /// An interface is gone: its link attaches nothing any more.
+    pub(super) fn forget(&mut self, interface: u32) -> Result<(), Error> {
+        let _guard = self.guard()?;
+        self.links.remove(&interface);
+        for mode in [XdpMode::Native, XdpMode::Generic] {
+            let path = self.link(interface, mode);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&path)(error)),
+                _ => {}
+            }
+        }
         Ok(())
     }
 

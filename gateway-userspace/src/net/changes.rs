@@ -227,6 +227,15 @@ impl Changes {
         Ok(())
     }
 
+    /// An interface is gone, and with it the addresses that were added to it.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn forget_addresses(&mut self, interface: u32) -> Result<(), Error> {
+        self.made.retain(|change| !matches!(change, Change::Address { link, .. } if *link == interface));
+        self.journal.rewrite(self.left.iter().chain(&self.made))
+    }
+
     /// The addresses that were added to an interface and not taken back.
     pub fn addresses(&self, link: &Link) -> impl Iterator<Item = IpAddr> {
         self.made.iter().filter_map(|change| match change {

@@ -85,6 +85,7 @@ pub(crate) fn full() -> Status {
             side: Side::Both,
             xdp: XdpMode::Native,
             carrier: true,
+            present: true,
         }],
         vips: vec![vip("10.0.0.5", VipKind::Private), vip("203.0.113.5", VipKind::Public)],
         instances: vec![instance("gw-1", 11), lame, silent, drained],

@@ -116,7 +116,7 @@ impl Daemon<'_> {
                 "{local} runs on this host and is no longer in the file; stop `gateway run` to remove it"
             )));
         }
-        let links: Vec<_> = self.ports.iter().map(|port| port.link.clone()).collect();
+        let links = self.links();
         // The ways that are known are followed anyway; a question for each of thousands would take longer than all the rest.
         let (mut hops, mut unknown) = (Hops::new(), new.clone());
         unknown.instances.retain(|one| {
@@ -137,7 +137,7 @@ impl Daemon<'_> {
     /// Goes over to another configuration; on an error everything is as before.
     async fn go_over(&mut self, new: Model, hops: Hops) -> anyhow::Result<Written> {
         let running = Arc::clone(self.state.model());
-        let links: Vec<_> = self.ports.iter().map(|port| port.link.clone()).collect();
+        let links = self.links();
         route_replies(&mut self.changes, &new, &links, &self.netlink.links().await?)?;
         self.connections = data_path::open(&mut self.dataplane, &new, &links)?;
         let vips = VipChanges::between(&running, &new);
@@ -203,7 +203,7 @@ impl Daemon<'_> {
 
     async fn change_vips(&mut self, vips: &VipChanges) -> anyhow::Result<Changes> {
         let written = self.apply()?;
-        for port in &self.ports {
+        for port in self.ports.iter().filter(|port| port.is_there()) {
             claim(&mut self.changes, &self.netlink, &port.link, &of(port.side, &vips.added)).await?;
         }
         for port in &self.ports {

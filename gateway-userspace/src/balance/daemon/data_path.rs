@@ -76,7 +76,7 @@ impl Daemon<'_> {
 
     /// After a file that was not taken up after all.
     pub(super) fn reopen_data_path(&mut self) {
-        let links: Vec<_> = self.ports.iter().map(|port| port.link.clone()).collect();
+        let links = self.links();
         match open(&mut self.dataplane, self.state.model(), &links) {
             Ok(connections) => self.connections = connections,
             Err(error) => log::error!("connections through the VIP cannot be made: {error:#}"),

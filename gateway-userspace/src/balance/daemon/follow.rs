@@ -85,9 +85,9 @@ impl Daemon<'_> {
         }
     }
 
-    /// Which of [`Self::ports`] an interface is.
+    /// Which of [`Self::ports`] an interface is that is there.
     pub(super) fn port(&self, index: u32) -> Option<usize> {
-        self.ports.iter().position(|port| port.link.index == index)
+        self.ports.iter().position(|port| port.link.index == index && port.is_there())
     }
 
     /// True if everybody on the link has to be told where the VIPs are.
@@ -117,38 +117,35 @@ impl Daemon<'_> {
         came_up || moved
     }
 
-    pub(super) fn link_gone(&self, at: usize) -> anyhow::Error {
-        anyhow::anyhow!(
-            "the interface {} is gone, and with it the program that was on it; start again once it is back (`Restart=always` \
-             in a unit does)",
-            self.ports[at].link.name
-        )
-    }
-
     /// Reads what events may have missed, and does again what failed or what somebody has taken away.
-    pub(super) async fn catch_up(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn catch_up(&mut self) {
         let mut changed = Vec::new();
         for at in 0..self.ports.len() {
+            if !self.ports[at].is_there() {
+                self.find_link(at).await;
+                continue;
+            }
             match self.netlink.link_at(self.ports[at].link.index).await {
                 Ok(Some(link)) => {
                     if self.link_changed(at, link) {
                         changed.push(at);
                     }
                 }
-                Ok(None) => return Err(self.link_gone(at)),
+                Ok(None) => self.lose_link(at),
                 Err(error) => log::warn!("{error:#}"),
             }
         }
         self.soon.routes(Instant::now());
         self.say_who_is_awaited();
         self.settle(&changed).await;
-        Ok(())
     }
 
     /// Brings addresses, neighbours and tables to what they should be. Everybody on the links of `announce` is told where
     /// the VIPs are.
     pub(super) async fn settle(&mut self, announce: &[usize]) {
-        for (at, port) in self.ports.iter_mut().enumerate().filter(|(_, port)| port.link.carrier) {
+        for (at, port) in
+            self.ports.iter_mut().enumerate().filter(|(_, port)| port.is_there() && port.link.carrier)
+        {
             let wanted = self.state.model().vip.on(port.side).into_iter().collect();
             let announce = announce.contains(&at);
             port.vips.keep(&mut self.changes, &self.netlink, &port.link, &wanted, announce).await;

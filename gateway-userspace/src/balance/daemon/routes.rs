@@ -87,10 +87,10 @@ fn take(due: &mut Option<Instant>, now: Instant) -> bool {
 
 impl Daemon<'_> {
     /// Does what is due.
-    pub(super) async fn do_what_is_due(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn do_what_is_due(&mut self) {
         let now = Instant::now();
         if take(&mut self.soon.everything, now) {
-            self.catch_up().await?;
+            self.catch_up().await;
         }
         if self.soon.begin_reading(now) {
             self.read_routes();
@@ -101,7 +101,6 @@ impl Daemon<'_> {
         if take(&mut self.soon.tables, now) {
             self.apply_or_retry();
         }
-        Ok(())
     }
 
     /// In a task of its own, for a thousand instances take a while; it ends as [`Message::Ways`].

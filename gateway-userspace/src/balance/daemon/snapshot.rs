@@ -64,6 +64,7 @@ impl Daemon<'_> {
         let on = vips.on(port.side).into_iter();
         on.map(|address| {
             let reason = match () {
+                () if !port.is_there() => Some(format!("the interface {} is gone", port.link.name)),
                 () if !port.link.carrier => Some(format!("{} is down or has no carrier", port.link.name)),
                 () => port.vips.trouble_of(address).map(ToOwned::to_owned),
             };
@@ -178,6 +179,7 @@ fn interface(port: &Port) -> Interface {
         side: port.side,
         xdp: port.mode,
         carrier: port.link.carrier,
+        present: port.is_there(),
     }
 }
 

@@ -28,7 +28,6 @@ use crate::{
         saved::{self, Clock, Saved},
         state::State,
         status,
-        vips::Vips,
     },
     config,
     dataplane::{
@@ -144,8 +143,7 @@ impl<'a> Daemon<'a> {
         let mut windows = windows_of(&plan, Instant::now());
         windows.direct(&state, &plan, &outbox);
         let ports = links.into_iter().zip(sides).zip(modes);
-        let ports =
-            ports.map(|((link, side), mode)| Port { link, side, mode, vips: Vips::default() }).collect();
+        let ports = ports.map(|((link, side), mode)| Port::new(link, side, mode)).collect();
         let info = dataplane.program()?.info()?;
         let file_watch = seen.map(|seen| FileWatch::start(seen, || Message::FileChanged, outbox.clone()));
         // Nothing can fail any more: it stays.

@@ -22,6 +22,18 @@ impl State {
         true
     }
 
+    /// An interface of the balancer is another one now. What is known of its neighbours holds until they say otherwise.
+    pub(in crate::balance) fn replace_interface(&mut self, old: u32, new: u32, mac: Mac) {
+        for interface in self.interfaces.iter_mut().filter(|one| one.index == old) {
+            (interface.index, interface.mac) = (new, mac);
+        }
+        self.hops.values_mut().filter(|hop| hop.interface == old).for_each(|hop| hop.interface = new);
+        self.ways.values_mut().filter(|way| way.interface == old).for_each(|way| way.interface = new);
+        let renumbered = |index| if index == old { new } else { index };
+        let macs = std::mem::take(&mut self.macs).into_iter();
+        self.macs = macs.map(|((index, ip), mac)| ((renumbered(index), ip), mac)).collect();
+    }
+
     /// Every neighbour on an interface that has to be resolved, and stay so.
     pub(in crate::balance) fn wanted(&self, interface: u32) -> BTreeSet<IpAddr> {
         let there = self.hops.values().filter(|hop| hop.interface == interface);
