@@ -35,6 +35,7 @@ impl Balancer {
             health: None,
             limits: Some(UpstreamLimits {
                 requests: AT_ONCE,
+                connections: Some(AT_ONCE),
                 pending: 100,
                 wait: std::time::Duration::from_secs(2),
             }),

@@ -151,8 +151,9 @@ impl fmt::Display for Location {
         }
         match &self.limits {
             None => Ok(()),
-            Some(UpstreamLimits { requests, pending, .. }) => {
-                write!(f, ", {requests} requests and {pending} waiting each")
+            Some(UpstreamLimits { requests, connections, pending, .. }) => {
+                write!(f, ", {requests} requests and {pending} waiting each")?;
+                connections.map_or(Ok(()), |most| write!(f, " on {most} connections"))
             }
         }
     }
@@ -190,6 +191,8 @@ pub struct Location {
 pub struct UpstreamLimits {
     /// Requests in flight; over HTTP/1.1 each is on a connection of its own.
     pub requests: u16,
+    /// Connections of HTTP/1.1, kept ones among them, if they are bounded; then there are no more requests in flight.
+    pub connections: Option<u16>,
     /// Requests that wait for others to end.
     pub pending: u16,
     /// How long they do.

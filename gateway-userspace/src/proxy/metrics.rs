@@ -12,7 +12,7 @@ use super::{
     counters::Outcome,
     observe::{BOUNDS, CLASSES, HostTraffic},
     state::State,
-    upstream::UpstreamSeen,
+    upstream::{NameSeen, UpstreamSeen},
     worker::Worker,
 };
 use crate::{
@@ -29,6 +29,7 @@ pub(super) struct Snapshot {
     connections: u64,
     hosts: Vec<Arc<HostTraffic>>,
     upstreams: Vec<UpstreamSeen>,
+    names: Vec<NameSeen>,
     certificates: Vec<(Role, f64)>,
     lost_lines: u64,
 }
@@ -45,6 +46,7 @@ impl Snapshot {
             connections: workers.iter().map(|worker| worker.connections() as u64).sum(),
             hosts: state.known.traffic.hosts(),
             upstreams: state.known.upstreams.seen(),
+            names: state.known.upstreams.names(),
             certificates: state.certificates.iter().map(expiry).collect(),
             lost_lines: state.access_log.as_ref().map_or(0, |log| log.lost()),
         }
@@ -131,6 +133,16 @@ impl Collector for Snapshot {
             "1 while an upstream is left out after failures in a row.",
             self.upstreams.iter().map(|one| ([("upstream", &*one.name)], flag(one.is_left_out))),
         )?;
+        families.gauge(
+            "upstream_name_addresses",
+            "Addresses of an upstream's name.",
+            self.names.iter().map(|one| ([("name", &*one.name)], one.addresses as f64)),
+        )?;
+        families.gauge(
+            "upstream_name_failing",
+            "1 while the DNS does not answer for an upstream's name; its last addresses serve.",
+            self.names.iter().map(|one| ([("name", &*one.name)], flag(one.is_failing))),
+        )?;
         families.seconds(
             "certificate_expiry_timestamp",
             "When the certificate of a role's names expires, Unix time.",
@@ -169,6 +181,7 @@ pub(super) mod testing {
             connections: 3,
             hosts: vec![host],
             upstreams: vec![upstream],
+            names: vec![NameSeen { name: "orders.internal".into(), addresses: 2, is_failing: false }],
             certificates: vec![(Role::Gateway, 1.8e9)],
             lost_lines: 0,
         }

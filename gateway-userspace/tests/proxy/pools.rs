@@ -277,7 +277,7 @@ async fn whoever_takes_no_connection_costs_no_budget() {
 async fn who_finds_an_upstream_full_waits_and_who_finds_the_queue_full_is_told_to_come_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut setup = Setup::to(listener.local_addr().unwrap());
-    setup.upstream_limits = Some(UpstreamLimits { requests: 1, pending: 1, wait: LONG });
+    setup.upstream_limits = Some(UpstreamLimits { requests: 1, connections: None, pending: 1, wait: LONG });
     let proxy = setup.start().await;
     let request = format!("GET / HTTP/1.1\r\nHost: {API}\r\n\r\n");
     let mut clients = [Client::of(&proxy).await, Client::of(&proxy).await];
@@ -313,7 +313,8 @@ async fn a_full_upstream_is_passed_over_while_another_is_free() {
     let mut setup = Setup::to(free.address);
     setup.routes = vec![("/", vec![vec![listener.local_addr().unwrap(), free.address]])];
     setup.balance = Balance::RoundRobin;
-    setup.upstream_limits = Some(UpstreamLimits { requests: 1, pending: 0, wait: Duration::ZERO });
+    setup.upstream_limits =
+        Some(UpstreamLimits { requests: 1, connections: None, pending: 0, wait: Duration::ZERO });
     let proxy = setup.start().await;
     let mut stuck = Client::of(&proxy).await;
     let request = format!("GET / HTTP/1.1\r\nHost: {API}\r\n\r\n");
@@ -339,4 +340,22 @@ async fn a_reload_keeps_connections() {
     model.endpoints.iter_mut().for_each(|endpoint| endpoint.routes.clear());
     proxy.reload(&model);
     assert_eq!(proxy.worker.pool().kept(), 0, "nobody has them any more");
+}
+
+#[tokio::test]
+async fn connections_to_an_upstream_are_bounded_and_lent_from_worker_to_worker() {
+    let upstream = Recorder::start(OK).await;
+    let mut setup = Setup::to(upstream.address);
+    setup.upstream_limits =
+        Some(UpstreamLimits { requests: 1, connections: Some(1), pending: 10, wait: LONG });
+    setup.workers = 2;
+    let proxy = setup.start().await;
+    let other = proxy.another().await;
+    for _ in 0..3 {
+        for address in [proxy.https, other] {
+            let mut client = Client(proxy.tls(address, API).await);
+            assert_eq!(client.get("").await, 200);
+        }
+    }
+    assert_eq!(upstream.connections().len(), 1, "the one that the other worker has kept");
 }

@@ -78,6 +78,8 @@ pub(crate) struct Setup {
     pub(crate) health: Option<HealthCheck>,
     /// Of every upstream.
     pub(crate) upstream_limits: Option<UpstreamLimits>,
+    /// That there may be; one serves.
+    pub(crate) workers: usize,
     pub(crate) gateway_hosts: Vec<HostPattern>,
     /// How upstreams are spoken to; over https they have to be the tests' CA's.
     pub(crate) upstream_scheme: UpstreamScheme,
@@ -98,6 +100,7 @@ impl Setup {
             balance: Balance::default(),
             health: None,
             upstream_limits: None,
+            workers: 1,
             upstream_scheme: UpstreamScheme::Http,
             passthrough: vec![],
             proxy_protocol_from: vec![],
@@ -121,7 +124,7 @@ impl Setup {
         let model = self.model(&folder, &issuer);
 
         let tickets = Arc::new(Tickets::new().unwrap());
-        let known = Known::nothing(1, &self.limits);
+        let known = Known::nothing(self.workers, &self.limits);
         tokio::spawn(upstream::watch(Arc::clone(&known.upstreams)));
         let mut state = State::load(&model, asked(&model), &tickets, &self.limits, &known).unwrap();
         let trust = Arc::new(client_config(ca.der()));
@@ -287,6 +290,19 @@ impl Running {
         let text = x509_pem(&self.ca);
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    /// The https door of one more worker.
+    pub(crate) async fn another(&self) -> SocketAddr {
+        let (tell, _) = mpsc::channel(1);
+        let (current, limits, via) =
+            (Arc::clone(&self.current), Arc::new(Limits::default()), Via::new("gw-1").unwrap());
+        let worker = Arc::new(Worker::new(current, limits, via, Arc::new(Port::new(tell))));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (alive, _) = mpsc::channel(1);
+        tokio::spawn(listen(worker, Door::Https, listener, self.stop.subscribe(), alive));
+        address
     }
 
     /// As [`Self::reload`], of a configuration that may be refused: why.

@@ -78,6 +78,8 @@ pub(in crate::config) struct UpstreamLimits {
     pub at: Span,
     /// In flight.
     pub requests: Key<u16>,
+    /// Of HTTP/1.1.
+    pub connections: Key<u16>,
     /// Waiting.
     pub pending: Key<u16>,
     /// For how long.
@@ -89,6 +91,7 @@ impl UpstreamLimits {
         Self {
             at: table.at(),
             requests: table.whole("requests"),
+            connections: table.whole("connections"),
             pending: table.whole("pending"),
             wait: table.duration("wait"),
         }

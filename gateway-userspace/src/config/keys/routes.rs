@@ -155,9 +155,16 @@ pub(super) const LIMITS: Table = Table {
         key(
             "requests",
             Whole(1, 65_535),
-            Required,
+            Described("required, unless there is `connections`"),
             "200",
-            "Requests in flight, each on a connection of its own. Who has as many gets another one only if all others of the nearest have too.",
+            "Requests in flight. Who has as many gets another one only if all others of the nearest have too.",
+        ),
+        key(
+            "connections",
+            Whole(1, 65_535),
+            Described("as many as there are requests"),
+            "100",
+            "Connections, kept ones among them. Over HTTP/1.1 each request in flight has one of its own, so that there are no more of these either; not for HTTP/2, where requests share them.",
         ),
         key(
             "pending",

@@ -93,7 +93,7 @@ pub(super) fn resolve(
             priority: route.priority.value_or(1),
             name: route.location.value().cloned(),
             upstream: values(upstream).into_iter().map(with_tls).collect(),
-            limits: route.limits.as_ref().and_then(|written| limits(written, faults)),
+            limits: route.limits.as_ref().and_then(|written| limits(written, upstream, faults)),
             health: route.health.as_ref().and_then(|written| probe::health(written, faults)),
         };
         // What was refused is not blamed again.
@@ -209,10 +209,28 @@ fn prefix(path: &str, written: &file::Route, faults: &mut Vec<Fault>) -> Prefix 
     }
 }
 
-fn limits(written: &file::UpstreamLimits, faults: &mut Vec<Fault>) -> Option<UpstreamLimits> {
-    let requests = required(&written.requests, "endpoint.routes.limits.requests", &written.at, faults);
+fn limits(
+    written: &file::UpstreamLimits,
+    upstream: &[Spanned<Upstream>],
+    faults: &mut Vec<Fault>,
+) -> Option<UpstreamLimits> {
+    let connections = written.connections.value().copied();
+    let shared = upstream.iter().find(|one| one.get_ref().scheme.is_http2());
+    if let (Some(at), Some(shared)) = (written.connections.span(), shared) {
+        let message = format!("`connections` means nothing to `{}`", shared.get_ref());
+        let problem = Problem::new(Code::RouteKeys, message)
+            .label("requests of HTTP/2 share connections")
+            .help("write `requests`");
+        faults.push(problem.at(at).also(shared.span(), "HTTP/2"));
+    }
+    let requests = match (written.requests.value(), connections) {
+        (Some(requests), connections) => (*requests).min(connections.unwrap_or(u16::MAX)),
+        (None, Some(connections)) => connections,
+        (None, None) => *required(&written.requests, "endpoint.routes.limits.requests", &written.at, faults)?,
+    };
     Some(UpstreamLimits {
-        requests: *requests?,
+        requests,
+        connections,
         pending: written.pending.value_or(100),
         wait: written.wait.value_or(Duration::from_secs(1)),
     })

@@ -569,6 +569,13 @@ fn health_of_upstreams() {
 fn limits_of_upstreams() {
     let with = |keys: &str| format!(r#"{{ path = "/", upstream = [U], limits = {keys} }}"#);
     routes_have(&[], &with(r#"{ requests = 1, pending = 0, wait = "0s" }"#));
+    routes_have(&[], &with("{ connections = 10 }"));
+    routes_have(&[], &with("{ connections = 10, requests = 5 }"));
+    routes_have(&[Code::OutOfRange], &with("{ connections = «0, requests = 5 }"));
+    routes_have(
+        &[Code::RouteKeys],
+        r#"{ path = "/", upstream = ["h2c://10.0.1.24:80"], limits = { requests = 5, connections = «1 } }"#,
+    );
     routes_have(&[Code::MissingKey], &with("«{ pending = 1 }"));
     routes_have(&[Code::OutOfRange], &with("{ requests = «0 }"));
     routes_have(&[Code::BadDuration], &with(r#"{ requests = 1, wait = «"1" }"#));

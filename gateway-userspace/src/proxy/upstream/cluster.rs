@@ -9,6 +9,7 @@ use std::{
 };
 
 use http::{HeaderMap, header::COOKIE};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     budget::Budget,
@@ -164,6 +165,11 @@ impl View<'_> {
             None => None,
         };
         Ok(Flight::new(self.part(choice, pool), place))
+    }
+
+    /// Leave for one more connection to it, if it takes that.
+    pub(super) fn line(&self, choice: Choice) -> Result<Option<OwnedSemaphorePermit>, Busy> {
+        self.members.all[choice.0].bound.as_ref().map_or(Ok(None), |bound| bound.line())
     }
 
     pub(super) fn peer(&self, choice: Choice) -> &Peer {

@@ -137,7 +137,7 @@ impl Connector {
                 log::debug!("upstream connection: {error}");
             }
         });
-        Ok(Link { sender, heard })
+        Ok(Link::new(sender, heard))
     }
 
     async fn share<S>(&self, stream: S, scheme: Scheme) -> Result<Shared, Fault>

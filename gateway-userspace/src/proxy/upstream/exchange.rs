@@ -178,8 +178,16 @@ async fn attempt(
         }
         flight = enter().await?;
     }
+    let line = match cluster.line(choice) {
+        Ok(line) => line,
+        // There are as many requests as connections at most, so one of them waits at another worker.
+        Err(Busy) => match cluster.peer(choice).spare() {
+            Some(link) => return send(Way::Own(link), request, flight, patience).await,
+            None => return Err(Failed { fault: Fault::Busy, again: None }),
+        },
+    };
     match connector.connect(server).await {
-        Ok(link) => send(Way::Own(link), request, flight, patience).await,
+        Ok(link) => send(Way::Own(link.with(line)), request, flight, patience).await,
         Err(fault) => Err(Failed { fault, again: Some(Box::new(request)) }),
     }
 }

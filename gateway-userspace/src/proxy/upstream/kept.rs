@@ -6,7 +6,7 @@ use std::{
 };
 
 use hyper::client::conn::http1::SendRequest;
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     heard::Count,
@@ -23,6 +23,8 @@ use crate::proxy::{
 pub(super) struct Link {
     pub(super) sender: SendRequest<RequestBody>,
     pub(super) heard: Count,
+    /// Leave for it, where connections are bounded.
+    _line: Option<OwnedSemaphorePermit>,
 }
 
 /// How long, and how many.
@@ -75,6 +77,17 @@ pub struct Pool {
     upstreams: Arc<Upstreams>,
     /// Which of the workers it is.
     pub(super) worker: usize,
+}
+
+impl Link {
+    pub(super) fn new(sender: SendRequest<RequestBody>, heard: Count) -> Self {
+        Self { sender, heard, _line: None }
+    }
+
+    /// It has leave for as long as it is there.
+    pub(super) fn with(self, line: Option<OwnedSemaphorePermit>) -> Self {
+        Self { _line: line, ..self }
+    }
 }
 
 impl Kept {

@@ -19,6 +19,8 @@ pub(super) struct Bound {
     server: Server,
     limits: UpstreamLimits,
     places: Arc<Semaphore>,
+    /// Of connections, if they are bounded.
+    lines: Option<Arc<Semaphore>>,
     waiting: AtomicUsize,
 }
 
@@ -32,7 +34,8 @@ struct Waiting<'b>(&'b AtomicUsize);
 impl Bound {
     pub(super) fn new(server: Server, limits: UpstreamLimits) -> Self {
         let places = Arc::new(Semaphore::new(limits.requests.into()));
-        Self { server, limits, places, waiting: AtomicUsize::new(0) }
+        let lines = limits.connections.map(|most| Arc::new(Semaphore::new(most.into())));
+        Self { server, limits, places, lines, waiting: AtomicUsize::new(0) }
     }
 
     pub(super) fn is_of(&self, server: &Server, limits: &UpstreamLimits) -> bool {
@@ -41,6 +44,12 @@ impl Bound {
 
     pub(super) fn is_full(&self) -> bool {
         self.places.available_permits() == 0
+    }
+
+    /// Leave for one more connection, if it takes that.
+    pub(super) fn line(&self) -> Result<Option<OwnedSemaphorePermit>, Busy> {
+        let Some(lines) = &self.lines else { return Ok(None) };
+        Arc::clone(lines).try_acquire_owned().map(Some).map_err(|_| Busy)
     }
 
     /// A place, at once or after a wait.
@@ -80,7 +89,7 @@ mod tests {
     fn bound(requests: u16, pending: u16, wait: Duration) -> Bound {
         let address = ([10, 0, 1, 20], 80).into();
         let server = Server { upstream: Upstream::at(UpstreamScheme::Http, address), address };
-        Bound::new(server, UpstreamLimits { requests, pending, wait })
+        Bound::new(server, UpstreamLimits { requests, connections: None, pending, wait })
     }
 
     #[tokio::test]

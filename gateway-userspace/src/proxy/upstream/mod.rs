@@ -27,6 +27,7 @@ pub use self::{
     exchange::{Fault, exchange},
     health::watch,
     kept::{Lease, Pool},
+    names::NameSeen,
     peer::{UpstreamSeen, Upstreams},
     tls::TlsConfigs,
 };

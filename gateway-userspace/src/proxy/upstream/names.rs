@@ -32,6 +32,17 @@ pub(super) struct Name {
     taken: AtomicBool,
 }
 
+/// What metrics tell of an upstream's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameSeen {
+    /// `orders.internal`
+    pub name: String,
+    /// How many addresses it has.
+    pub addresses: usize,
+    /// The last question about it had no answer.
+    pub is_failing: bool,
+}
+
 /// All names that are followed, and whose upstreams have them.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -89,6 +100,21 @@ impl Names {
     /// Asks these from now on, and all names anew. Whoever the system asks is read anew too.
     pub(super) fn ask(&self, servers: &[SocketAddr]) {
         self.servers.send_replace(servers.to_vec());
+    }
+
+    /// Those that are in use, sorted.
+    pub(super) fn seen(&self) -> Vec<NameSeen> {
+        let seen = |name: Arc<Name>| {
+            let known = name.known.load();
+            NameSeen {
+                name: name.host.clone(),
+                addresses: known.addresses().len(),
+                is_failing: known.failure.is_some(),
+            }
+        };
+        let mut all: Vec<_> = lock(&self.names).values().filter_map(Weak::upgrade).map(seen).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 
     fn take_new(&self) -> Vec<Weak<Name>> {

@@ -20,9 +20,9 @@ use tokio::{
 use super::{
     eject::Record,
     health::Standing,
-    kept::{Keep, Kept},
+    kept::{Keep, Kept, Link},
     limit::Bound,
-    names::Names,
+    names::{NameSeen, Names},
     server::Server,
     shared::Several,
 };
@@ -193,6 +193,11 @@ impl Peer {
         &self.parts[worker]
     }
 
+    /// An unused connection, whichever worker has it.
+    pub(super) fn spare(&self) -> Option<Link> {
+        self.parts.iter().find_map(|part| part.kept.take())
+    }
+
     /// Ends all its unused connections.
     pub(super) fn forget(&self) {
         for part in &self.parts {
@@ -261,6 +266,11 @@ pub struct UpstreamSeen {
 }
 
 impl Upstreams {
+    /// All names that are followed.
+    pub fn names(&self) -> Vec<NameSeen> {
+        self.names.seen()
+    }
+
     /// All that are in use, by name. Those that differ by their TLS alone are one.
     pub fn seen(&self) -> Vec<UpstreamSeen> {
         let mut seen: Vec<_> = self.living().iter().map(|peer| peer.seen(self.now())).collect();
