@@ -51,3 +51,48 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, Malformed> {
 fn may_be(bytes: &[u8], expected: &[u8]) -> bool {
     bytes.iter().zip(expected).all(|(byte, expected)| byte == expected)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Something like a header, and not quite.
+    fn nearly() -> impl Strategy<Value = Vec<u8>> {
+        let begin = prop_oneof![
+            Just(b"PROXY TCP4 192.0.2.7 10.0.0.5 51000 443\r\n".to_vec()),
+            Just(b"PROXY UNKNOWN\r\n".to_vec()),
+            Just(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x08\x0a\0\0\x05\xc7\x38\x01\xbb".to_vec()),
+            Just(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\x02xx".to_vec()),
+        ];
+        let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
+        (begin, changes, prop::collection::vec(any::<u8>(), 0..64)).prop_map(|(mut bytes, changes, more)| {
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            bytes.extend(more);
+            bytes
+        })
+    }
+
+    proptest! {
+        /// In whatever pieces it comes: the same header, and nothing before its last byte.
+        #[test]
+        fn a_header_is_read_once_and_a_part_never_is(bytes in prop_oneof![nearly(), prop::collection::vec(any::<u8>(), 0..64)]) {
+            let whole = parse(&bytes);
+            for length in 0..bytes.len() {
+                match (parse(&bytes[..length]), whole) {
+                    (Ok(Some((header, end))), _) => {
+                        prop_assert!(end <= length);
+                        prop_assert_eq!(whole, Ok(Some((header, end))));
+                    }
+                    (Ok(None), Ok(Some((_, end)))) => prop_assert!(length < end),
+                    (Ok(None), _) => {}
+                    (Err(Malformed), _) => prop_assert_eq!(whole, Err(Malformed)),
+                }
+            }
+        }
+    }
+}

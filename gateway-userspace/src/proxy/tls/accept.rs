@@ -169,8 +169,16 @@ mod tests {
         flight[5..].chunks(size).flat_map(record).collect()
     }
 
-    /// What was read by the time that a name was found.
+    /// What was read by the time that the name was found.
     async fn read(pieces: &[&[u8]]) -> Option<Vec<u8>> {
+        match accepted(pieces).await {
+            Accepted::Elsewhere { hello, .. } => Some(hello),
+            Accepted::Failed(_) => None,
+            Accepted::Stream(..) | Accepted::NameRefused => panic!("the name was read as another one"),
+        }
+    }
+
+    async fn accepted(pieces: &[&[u8]]) -> Accepted<tokio::io::DuplexStream, ()> {
         let (mut client, server) = tokio::io::duplex(1 << 20);
         let write = async {
             for piece in pieces {
@@ -187,11 +195,7 @@ mod tests {
             Asked::Name(name) if name == "git.contoso.com" => Some(Shown::Elsewhere(())),
             _ => None,
         });
-        match tokio::join!(accept, write).0 {
-            Accepted::Elsewhere { hello, .. } => Some(hello),
-            Accepted::Failed(_) => None,
-            Accepted::Stream(..) | Accepted::NameRefused => panic!("the name was read as another one"),
-        }
+        tokio::join!(accept, write).0
     }
 
     #[tokio::test]
@@ -221,6 +225,20 @@ mod tests {
         let flight = flight();
         for length in 0..flight.len() {
             assert_eq!(read(&[&flight[..length]]).await, None, "{length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hello_with_a_wrong_byte_is_refused_or_goes_on_as_it_is() {
+        let flight = flight();
+        for place in 0..flight.len() {
+            for change in [1, 0x20, 0x80, 0xff] {
+                let mut wrong = flight.clone();
+                wrong[place] ^= change;
+                if let Accepted::Elsewhere { hello, .. } = accepted(&[&wrong]).await {
+                    assert_eq!(hello, wrong, "{place} {change}");
+                }
+            }
         }
     }
 
