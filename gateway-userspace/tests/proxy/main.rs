@@ -8,6 +8,7 @@ mod clients;
 mod dns;
 mod drain;
 mod forwarding;
+mod frames;
 mod gate;
 mod http2;
 mod multiplexed;
