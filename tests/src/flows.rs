@@ -22,10 +22,16 @@ pub fn spread(
     port: u16,
     count: usize,
 ) -> anyhow::Result<Spread> {
-    // One curl that closes after each: a client that is real and does not cost a process for each connection.
+    // One curl that closes after each: a client that is real and does not cost a process for each connection. HTTP/2 has no
+    // such field, and would stay on one.
     let at = std::net::SocketAddr::new(vip, port);
     let path = format!("/flow/[1-{count}]");
-    let curl = Curl::new(lab, "https", host, at, &path).with(["--header", "Connection: close", "--fail"]);
+    let curl = Curl::new(lab, "https", host, at, &path).with([
+        "--http1.1",
+        "--header",
+        "Connection: close",
+        "--fail",
+    ]);
     let output = from.run_command(curl.command())?;
     if !output.ok() {
         bail!("{}: {}", output.status, output.stderr.trim());

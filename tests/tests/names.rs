@@ -199,6 +199,7 @@ fn r43_two_hosts_are_a_bad_request_and_an_absolute_target_wins() {
     assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
     let target = format!("https://{name}/absolute");
     let curl = Curl::https(&lab, &name, PRIVATE, "/").with([
+        "--http1.1",
         "--request-target",
         &target,
         "-H",
