@@ -18,6 +18,8 @@ use crate::plan;
 pub(in crate::balance) const MARGIN: Duration = Duration::from_secs(10);
 /// How long an answer counts: less than the epoch (68.7 s) for which a note has to be idle.
 pub(in crate::balance) const FRESH: Duration = Duration::from_secs(60);
+/// From one answer to the next that counts beside it.
+const APART: Duration = Duration::from_secs(1);
 /// No claim is left after that.
 const CLAIMS: Duration = Duration::from_nanos(note::CLAIM_LIFE);
 
@@ -91,7 +93,14 @@ pub(in crate::balance) struct Ledger {
     since: Vec<Since>,
     /// The kernel's counter of SYNs that went to a previous owner, and when it was last seen to grow.
     refused: (u64, Instant),
-    reports: BTreeMap<u16, Report>,
+    reports: BTreeMap<u16, Said>,
+}
+
+/// What an instance said. One answer alone proves nothing: the kernel lists sockets while they come, go and change their place.
+#[derive(Debug, Clone)]
+struct Said {
+    last: Report,
+    before: Option<Report>,
 }
 
 impl Ledger {
@@ -140,12 +149,16 @@ impl Ledger {
 
     /// An instance's answer.
     pub(in crate::balance) fn heard(&mut self, number: u16, report: Report) {
-        self.reports.insert(number, report);
+        let before = match self.reports.remove(&number) {
+            Some(said) if report.begun.saturating_duration_since(said.last.begun) < APART => said.before,
+            said => said.map(|said| said.last),
+        };
+        self.reports.insert(number, Said { last: report, before });
     }
 
     /// The last answer.
     pub(in crate::balance) fn report(&self, number: u16) -> Option<&Report> {
-        self.reports.get(&number)
+        self.reports.get(&number).map(|said| &said.last)
     }
 
     /// What may close, and what not.
@@ -197,11 +210,11 @@ impl Ledger {
 
     /// Why `other` may have a living flow in the bucket.
     fn obstacle(&self, known: &Known<'_>, bucket: u32, other: u16, now: Instant) -> Option<Obstacle> {
-        let Some(report) = self.counting(known, other, now) else { return Some(Obstacle::Silent) };
-        if report.has(bucket) {
+        let Some(twice) = self.counting(known, other, now) else { return Some(Obstacle::Silent) };
+        if twice.iter().any(|report| report.has(bucket)) {
             return Some(Obstacle::Flows);
         }
-        (report.begun < self.counts_from(bucket)).then_some(Obstacle::Recent)
+        (begun(twice) < self.counts_from(bucket)).then_some(Obstacle::Recent)
     }
 
     /// Why anybody may have one.
@@ -216,20 +229,24 @@ impl Ledger {
     fn everyone(&self, known: &Known<'_>, now: Instant) -> Everyone {
         let mut everyone = Everyone { asked: Some(now), elsewhere: BTreeSet::new() };
         for &number in known.instances.difference(known.gone) {
-            let Some(report) = self.counting(known, number, now) else {
+            let Some(twice) = self.counting(known, number, now) else {
                 everyone.asked = None;
                 continue;
             };
-            everyone.asked = everyone.asked.map(|asked| asked.min(report.begun));
+            everyone.asked = everyone.asked.map(|asked| asked.min(begun(twice)));
             let is_elsewhere = |bucket: &u32| known.current(*bucket) != number;
-            everyone.elsewhere.extend(report.buckets.iter().copied().filter(is_elsewhere));
+            let buckets = twice.iter().flat_map(|report| report.buckets.iter().copied());
+            everyone.elsewhere.extend(buckets.filter(is_elsewhere));
         }
         everyone
     }
 
-    fn counting(&self, known: &Known<'_>, number: u16, now: Instant) -> Option<&Report> {
-        let is_fresh = |report: &&Report| now.saturating_duration_since(report.begun) <= FRESH;
-        self.reports.get(&number).filter(|report| report.affinity == known.affinity).filter(is_fresh)
+    /// Its last two answers, where they count: what neither says is not so.
+    fn counting(&self, known: &Known<'_>, number: u16, now: Instant) -> Option<[&Report; 2]> {
+        let Said { last, before } = self.reports.get(&number)?;
+        let twice = [before.as_ref()?, last];
+        let is_fresh = now.saturating_duration_since(last.begun) <= FRESH;
+        (is_fresh && twice.iter().all(|report| report.affinity == known.affinity)).then_some(twice)
     }
 
     /// When a question about a bucket has to have been asked at the earliest.
@@ -243,8 +260,9 @@ impl Ledger {
     /// Whether an instance has nothing left, so that its number may be given away: it owns no bucket, has no flow, and no
     /// note leads to it.
     pub(in crate::balance) fn is_empty(&self, known: &Known<'_>, number: u16, now: Instant) -> bool {
-        let Some(report) = self.counting(known, number, now) else { return false };
-        if known.switched || report.flows > 0 || known.noted.iter().any(|(_, named)| *named == number) {
+        let Some(twice) = self.counting(known, number, now) else { return false };
+        let has_flows = twice.iter().any(|report| report.flows > 0);
+        if known.switched || has_flows || known.noted.iter().any(|(_, named)| *named == number) {
             return false;
         }
         (0..).zip(known.words).all(|(bucket, word)| {
@@ -253,7 +271,7 @@ impl Ledger {
             }
             let is_listed = word.is_moved()
                 && known.others(bucket).is_none_or(|mut others| others.any(|other| other == number));
-            !is_listed || report.begun >= self.counts_from(bucket)
+            !is_listed || begun(twice) >= self.counts_from(bucket)
         })
     }
 }
@@ -264,6 +282,11 @@ struct Everyone {
     asked: Option<Instant>,
     /// Buckets of which another than the current owner has flows.
     elsewhere: BTreeSet<u32>,
+}
+
+/// When the first of two answers was asked for.
+const fn begun([first, _]: [&Report; 2]) -> Instant {
+    first.begun
 }
 
 /// Two buckets that notes do not tell apart close together.

@@ -5,6 +5,8 @@
 //! whichever balancer sent them), so what an answer says was so at a moment after it was asked for. What may happen beside it,
 //! and why nothing goes astray:
 //!
+//! - **A socket that a list misses**, since the kernel makes it while sockets come, go and change their place: two answers in a row,
+//!   a second apart or more, have to say so.
 //! - **A packet on its way** when the bucket changed hands, or a client's answer to a SYN cookie, for which no socket is there
 //!   yet: the question has to be asked [`ledger::MARGIN`] after the bucket's last change.
 //! - **A SYN that goes to `previous`** because its line of the transition table is full: the kernel counts them
