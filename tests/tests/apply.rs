@@ -189,6 +189,28 @@ fn without_a_balancer_a_verb_says_how_to_start_one() {
 }
 
 /// Instances with proxies, that their probes decide about, soon.
+#[test]
+fn drops_are_followed_with_the_packet_that_is_shown() {
+    let balancer = Balancer::up(1);
+    let mut command = lab::gateway::gateway("drops").unwrap();
+    command.args(["--follow", "--json", "--config"]).arg(&balancer.file);
+    let follows = balancer.lab.hosts.balancer.spawn(command).unwrap();
+    // It tells of what comes after its first question, which is asked some time after its start.
+    let closed = std::net::SocketAddr::from((lab::address::PRIVATE, 22));
+    let told = wait::until(PATIENCE, || {
+        let knock = || std::net::TcpStream::connect_timeout(&closed, Duration::from_millis(300));
+        assert!(balancer.lab.hosts.client.enter(knock).is_err());
+        let text = String::from_utf8(follows.stdout()).unwrap();
+        Some(serde_json::from_str::<Value>(text.lines().next()?).unwrap())
+    });
+    let told = told.unwrap();
+    assert_eq!((&told["name"], &told["reason"]), (&"10.0.0.5".into(), &"no-service".into()), "{told}");
+    assert!(told["packets"].as_u64().unwrap() > 0 && told["time"].is_string(), "{told}");
+    if let Some(line) = told["sample"]["line"].as_str() {
+        assert!(line.contains(" > 10.0.0.5:22 TCP SYN "), "{line}");
+    }
+}
+
 fn probed(lab: &Lab) -> Config {
     let mut config = lab.config().probed();
     config.probe.interval = Some("200ms".to_owned());

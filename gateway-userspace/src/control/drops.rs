@@ -1,5 +1,7 @@
 //! `gateway drops`
 
+mod follow;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,6 +15,8 @@ const EXAMPLES: &str = "\
 Examples:
   gateway drops
       why packets for the VIPs were dropped, how many, and what to do about it
+  gateway drops --follow
+      what is dropped from now on, once a second, with a packet of each kind where one is shown
   gateway drops --json | jq '.drops[] | select(.reason == \"no-service\")'";
 
 /// What `gateway drops` takes.
@@ -24,6 +28,9 @@ pub struct Args {
     /// Print them as JSON
     #[arg(long)]
     json: bool,
+    /// Go on with what is dropped from now on, until Ctrl-C; with --json a line for each kind and second
+    #[arg(long)]
+    follow: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -31,12 +38,15 @@ struct Drops {
     drops: Vec<Dropped>,
 }
 
-/// Lists what was dropped.
+/// Lists what was dropped, or what is.
 ///
 /// # Errors
 /// No balancer.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let client = args.target.client()?;
+    if args.follow {
+        return follow::follow(&client, args.json);
+    }
     if args.json {
         return print_json(&client.get::<Value>("/v1/drops").map_err(|error| explain(error, true))?);
     }
