@@ -9,7 +9,7 @@ pub struct Passthrough {
     pub role: Role,
     /// The names asked for in TLS, at least one.
     pub hosts: Vec<HostPattern>,
-    /// At least one, each of [`UpstreamScheme::Tcp`].
+    /// At least one, each of [`UpstreamScheme::Tcp`](super::UpstreamScheme::Tcp).
     pub upstream: Vec<Upstream>,
     /// What upstreams are told of the client.
     pub proxy_protocol: ProxyProtocol,

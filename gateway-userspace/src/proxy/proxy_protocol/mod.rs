@@ -1,5 +1,5 @@
 //! The PROXY protocol, versions 1 and 2: in front of everything else, a proxy tells for whom it connects (HAProxy's "The PROXY
-//! protocol", 2020). [`read`] takes it in, [`v2::header`] gives it out.
+//! protocol", 2020). [`read()`] takes it in, [`v2::header`] gives it out.
 
 mod read;
 mod v1;
