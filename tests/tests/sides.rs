@@ -169,7 +169,7 @@ fn with_nat_instances_listen_for_each_vip_and_answer_through_the_balancer() {
         }
         let way = |port: u16| {
             instance
-                .must(&format!("ip route get {client} from {dip} ipproto tcp sport {port} dport 50000"))
+                .must(&format!("ip route get {client} from {dip} ipproto 6 sport {port} dport 50000"))
                 .unwrap()
         };
         for port in [10_443, 10_080, 13_443, 23_443] {

@@ -5,11 +5,11 @@ use std::{io::ErrorKind, sync::Arc, time::Duration};
 use gateway_userspace::{model::UpstreamScheme, proxy::counters::Outcome};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     time::timeout,
 };
 
-use crate::support::{API, LONG, Recorder, Setup, find, rest, until, without_ids};
+use crate::support::{API, LONG, Recorder, Setup, find, played, request, rest, until, without_ids};
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n";
@@ -17,20 +17,6 @@ const LAST: &str = "GET / HTTP/1.1\r\nHost: api.contoso.com\r\nConnection: close
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
-}
-
-/// An upstream of which the test plays every part.
-async fn played() -> (TcpListener, Setup) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let setup = Setup::to(listener.local_addr().unwrap());
-    (listener, setup)
-}
-
-/// The next connection, once a whole head has come on it.
-async fn request(listener: &TcpListener) -> (TcpStream, String) {
-    let (mut stream, _) = timeout(LONG, listener.accept()).await.unwrap().unwrap();
-    let head = until(&mut stream, "\r\n\r\n").await;
-    (stream, head)
 }
 
 #[tokio::test]

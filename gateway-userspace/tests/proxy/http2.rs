@@ -7,31 +7,16 @@ use h2::Reason;
 use http::{Request, StatusCode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
     time::timeout,
 };
 
 use crate::{
     client::{Client, get, post, whole},
-    support::{API, LONG, MANAGEMENT, Recorder, Setup, cut, rest, until, without_ids},
+    support::{API, LONG, MANAGEMENT, Recorder, Setup, cut, played, request, rest, until, without_ids},
 };
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const URI: &str = "https://api.contoso.com/";
-
-/// An upstream of which the test plays every part.
-async fn played() -> (TcpListener, Setup) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let setup = Setup::to(listener.local_addr().unwrap());
-    (listener, setup)
-}
-
-/// The next connection, once a whole head has come on it.
-async fn request(listener: &TcpListener) -> (TcpStream, String) {
-    let (mut stream, _) = timeout(LONG, listener.accept()).await.unwrap().unwrap();
-    let head = until(&mut stream, "\r\n\r\n").await;
-    (stream, head)
-}
 
 #[tokio::test]
 async fn upstreams_see_what_they_see_of_http_1_1() {

@@ -565,6 +565,20 @@ fn request_end(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= end).then_some(end)
 }
 
+/// An upstream of which the test plays every part.
+pub(crate) async fn played() -> (TcpListener, Setup) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let setup = Setup::to(listener.local_addr().unwrap());
+    (listener, setup)
+}
+
+/// The next connection, once a whole head has come on it.
+pub(crate) async fn request(listener: &TcpListener) -> (TcpStream, String) {
+    let (mut stream, _) = timeout(LONG, listener.accept()).await.unwrap().unwrap();
+    let head = until(&mut stream, "\r\n\r\n").await;
+    (stream, head)
+}
+
 /// Without the fields that are other for each request.
 pub(crate) fn without_ids(message: &str) -> String {
     let fields = ["x-request-id: ", "traceparent: "];

@@ -3,33 +3,17 @@
 use std::time::Duration;
 
 use gateway_userspace::proxy::{counters::Outcome, course::Course};
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
     client::{Client, get, post, whole},
-    support::{API, LONG, Recorder, Setup, cut, rest, until},
+    support::{API, LONG, Recorder, Setup, cut, played, request, rest, until},
 };
 
 const ASK: &str = "GET /chat HTTP/1.1\r\nHost: api.contoso.com\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const AGREE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const URI: &str = "https://api.contoso.com/";
-
-async fn played() -> (TcpListener, Setup) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let setup = Setup::to(listener.local_addr().unwrap());
-    (listener, setup)
-}
-
-async fn request(listener: &TcpListener) -> (TcpStream, String) {
-    let (mut stream, _) = timeout(LONG, listener.accept()).await.unwrap().unwrap();
-    let head = until(&mut stream, "\r\n\r\n").await;
-    (stream, head)
-}
 
 #[tokio::test]
 async fn websocket_passes_both_ways_and_each_end_is_passed_on() {
