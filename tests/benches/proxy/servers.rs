@@ -100,7 +100,7 @@ http {{
         let config = format!(
             "global
     nbthread 1
-    maxconn 8000
+    maxconn 6000
     tune.ssl.cachesize 100000
 defaults
     mode http
