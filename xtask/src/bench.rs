@@ -53,11 +53,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "a bench loads programs into the kernel, which root may: sudo env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask bench"
     );
     setup::ensure_with(needs)?;
-    if let What::Control = args.what {
-        // The real program, as it is now.
-        build::gateway()?;
-    }
     let mut cargo = exec::cargo();
+    if !matches!(args.what, What::Packets) {
+        // The real program, as it is now; not an unoptimised one that was built last.
+        cargo.env("GATEWAY_BIN", build::gateway()?);
+    }
     cargo.args(["bench", "--package", "lab", "--bench", target, "--"]);
     cargo.args(args.quick.then_some("--quick")).args(args.json.then_some("--json"));
     exec::shown(&mut cargo)
