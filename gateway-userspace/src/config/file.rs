@@ -2,6 +2,7 @@
 //! [`super::resolve`].
 
 mod limits;
+mod proxy;
 mod route;
 
 use std::{net::IpAddr, net::SocketAddr, time::Duration};
@@ -14,12 +15,13 @@ use super::{
     value,
 };
 use crate::model::{
-    AccessLogFormat, AdminState, Affinity, AllDown, Demand, Forwarding, HostPattern, InstanceName, Mode,
-    NoSni, OnDown, PlainHttp, ProbeKind, ProxyProtocol, Role, StatusCodes, Upstream, Via,
+    AdminState, Affinity, AllDown, Demand, Forwarding, HostPattern, InstanceName, Mode, OnDown, ProbeKind,
+    ProxyProtocol, Role, StatusCodes, Upstream, Via,
 };
 
 pub(super) use self::{
     limits::ProxyLimits,
+    proxy::{AccessLog, Proxy},
     route::{Fields, Health, Redirect, Route, UpstreamLimits, UpstreamTls},
 };
 
@@ -373,69 +375,6 @@ impl Certificate {
             at: table.at(),
             chain: table.text("chain", value::file_path),
             key: table.text("key", value::file_path),
-        }
-    }
-}
-
-/// `[proxy]`
-#[derive(Debug)]
-pub(super) struct Proxy {
-    /// R40
-    pub no_sni: Key<NoSni>,
-    /// R13
-    pub http: Key<PlainHttp>,
-    /// Who tells of clients.
-    pub proxy_protocol_from: Key<List<IpNet>>,
-    /// What clients may have and send.
-    pub limits: ProxyLimits,
-    /// Who knows the addresses of names.
-    pub resolver: Key<List<SocketAddr>>,
-    /// A path.
-    pub ticket_secret: Key<String>,
-    /// None where the table is not written.
-    pub access_log: Option<AccessLog>,
-    /// Prometheus.
-    pub metrics_sources: Key<List<IpNet>>,
-}
-
-impl Proxy {
-    fn read(mut table: Reader<'_, '_, '_>) -> Self {
-        let http = [PlainHttp::Redirect, PlainHttp::Serve, PlainHttp::Off].map(|one| (one.as_str(), one));
-        let answers = [("reject", NoSni::Reject), ("default-certificate", NoSni::DefaultCertificate)];
-        Self {
-            no_sni: table.word("no_sni", &answers),
-            http: table.word("http", &http),
-            proxy_protocol_from: table.texts("proxy_protocol_from", value::prefix),
-            limits: ProxyLimits::read(table.inner("limits")),
-            resolver: table.texts("resolver", value::name_server),
-            ticket_secret: table.text("ticket_secret", value::file_path),
-            access_log: table.has("access_log").then(|| AccessLog::read(table.inner("access_log"))),
-            metrics_sources: table.texts("metrics_sources", value::prefix),
-        }
-    }
-}
-
-/// `[proxy.access_log]`
-#[derive(Debug)]
-pub(super) struct AccessLog {
-    /// The table.
-    pub at: Span,
-    /// The file.
-    pub path: Key<String>,
-    /// Of a line.
-    pub format: Key<AccessLogFormat>,
-    /// Whether it has query strings.
-    pub query: Key<bool>,
-}
-
-impl AccessLog {
-    fn read(mut table: Reader<'_, '_, '_>) -> Self {
-        let formats = [("json", AccessLogFormat::Json), ("combined", AccessLogFormat::Combined)];
-        Self {
-            at: table.at(),
-            path: table.text("path", value::file_path),
-            format: table.word("format", &formats),
-            query: table.switch("query"),
         }
     }
 }

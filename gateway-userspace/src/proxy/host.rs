@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, net::Ipv6Addr};
 
+use http::{HeaderMap, HeaderValue, Uri, header::HOST};
+
 /// What a client asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked<'a> {
@@ -16,6 +18,12 @@ pub enum Asked<'a> {
 /// Not the `uri-host [ ":" port ]` of RFC 9110, section 7.2; user info counts as malformed too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
+
+/// Whom a request asks, as the client wrote it: the authority of an absolute-form target, else Host (RFC 9112, section 3.2.2).
+pub fn written(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
+    let authority = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    authority.or_else(|| headers.get(HOST).cloned())
+}
 
 /// Reads the value of a Host field or the authority of a target.
 ///

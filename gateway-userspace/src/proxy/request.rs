@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
     uri::PathAndQuery,
 };
 use hyper::body::{Body, Incoming};
@@ -61,35 +61,47 @@ impl Asker {
     }
 
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ObservedBody> {
-        let mut seen = observe::Request::begin(&self.worker, &request, self.door, self.peer);
-        let answer = self.answer_and_note(request, seen.notes()).await;
+        let state = self.worker.current.load_full();
+        let mut seen = self.begin(&state, &request);
+        let answer = self.answer_and_note(&state, request, seen.notes()).await;
         seen.answered(answer)
     }
 
-    async fn answer_and_note(&self, request: Request<Incoming>, notes: &mut Notes) -> Response<ResponseBody> {
+    /// What balancers ask all the time is no news for the log.
+    fn begin<B>(&self, state: &State, request: &Request<B>) -> observe::Request {
+        let log = state.access_log.as_ref().filter(|_| self.door != Door::Probe);
+        observe::Request::begin(&self.worker, log, request, self.peer)
+    }
+
+    async fn answer_and_note(
+        &self,
+        state: &State,
+        request: Request<Incoming>,
+        notes: &mut Notes,
+    ) -> Response<ResponseBody> {
         if let Some(status) = Refusal::of(request.method(), request.uri()) {
             return notes.with(Outcome::Refused, answers::last(status));
         }
-        let state = self.worker.current.load_full();
         if self.door == Door::Probe {
             if state.routes.probed(request.method(), request.uri()) {
                 return notes.with(Outcome::Status, answers::empty(StatusCode::OK));
             }
-            return match probe::answer(&state, &self.worker.port, self.peer, request).await {
+            return match probe::answer(state, &self.worker.port, self.peer, request).await {
                 Some(answer) => notes.with(Outcome::Observed, answer),
                 None => notes.with(Outcome::NotFound, answers::last(StatusCode::NOT_FOUND)),
             };
         }
-        let host = host_of(&request);
+        let host = host::written(request.uri(), request.headers());
+        let host = host.unwrap_or(HeaderValue::from_static(""));
         let Ok(asked) = host::parse(host.as_bytes()) else {
             return notes.with(Outcome::Refused, answers::last(StatusCode::BAD_REQUEST));
         };
         let decision = match &asked {
             Asked::Name(name) if self.may_ask_for(name) => {
                 let site = state.routes.site(self.door, name);
-                site.filter(|site| self.has_shown_enough(&state, site.role)).map(|site| {
+                site.filter(|site| self.has_shown_enough(state, site.role)).map(|site| {
                     notes.host = Some(Arc::clone(&site.traffic));
-                    site.decide(self.door_to(&state, site.role), name, request.method(), request.uri())
+                    site.decide(self.door_to(state, site.role), name, request.method(), request.uri())
                 })
             }
             _ => None,
@@ -110,14 +122,14 @@ impl Asker {
                 notes.with(Outcome::Refused, answers::empty(StatusCode::BAD_REQUEST))
             }
             Some(Decision::Forward(rule, path)) => {
-                self.forward(&state, &rule, path, host, request, notes).await
+                self.forward(state, &rule, path, host, request, notes).await
             }
         }
     }
 
     /// The answer to what is not let in.
     pub(super) fn refuse<B>(&self, request: &Request<B>, status: StatusCode) -> Response<ObservedBody> {
-        let mut seen = observe::Request::begin(&self.worker, request, self.door, self.peer);
+        let mut seen = self.begin(&self.worker.current.load(), request);
         let answer = seen.notes().with(Outcome::Refused, answers::last(status));
         seen.answered(answer)
     }
@@ -236,14 +248,6 @@ impl Asker {
         log::debug!("route {}: {fault}", rule.path);
         // The client's connection is as good as before; if its body was not read to the end, hyper ends it.
         notes.with(outcome, answers::empty(status))
-    }
-}
-
-/// The authority of an absolute-form target, else Host, as the client wrote it.
-fn host_of(request: &Request<Incoming>) -> HeaderValue {
-    match request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
-        Some(authority) => authority,
-        None => request.headers().get(HOST).cloned().unwrap_or(HeaderValue::from_static("")),
     }
 }
 

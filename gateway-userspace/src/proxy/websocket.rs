@@ -14,11 +14,12 @@ const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 /// had not asked.
 pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
-    request.version() == Version::HTTP_11
+    // First what hardly any request has.
+    is_websocket(headers, &UPGRADE_AS_IT_COMES)
+        && request.version() == Version::HTTP_11
         && request.method() == Method::GET
         && headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes().iter().all(|b| *b == b'0'))
         && !headers.contains_key(TRANSFER_ENCODING)
-        && is_websocket(headers, &UPGRADE_AS_IT_COMES)
         && headers.get_all(CONNECTION).iter().any(|value| lists_upgrade(value.as_bytes()))
 }
 

@@ -12,7 +12,7 @@ use http::{
 };
 
 use super::notes::Notes;
-use crate::model::AccessLogFormat;
+use crate::{model::AccessLogFormat, proxy::host};
 
 /// The longest part of a client's text in a line.
 const LONGEST: usize = 2048;
@@ -63,17 +63,13 @@ pub(super) enum Query {
 impl Asked {
     /// Of a request.
     pub fn of(method: &Method, uri: &Uri, version: Version, headers: &HeaderMap, client: IpAddr) -> Self {
-        let host = match uri.authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-            None => headers.get(http::header::HOST).cloned(),
-        };
         Self {
             time: SystemTime::now(),
             client,
             method: method.clone(),
             uri: uri.clone(),
             version,
-            host,
+            host: host::written(uri, headers),
             user_agent: headers.get(USER_AGENT).cloned(),
             referer: headers.get(REFERER).cloned(),
         }

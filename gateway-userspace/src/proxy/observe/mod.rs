@@ -19,7 +19,7 @@ pub use self::{
     notes::Notes,
     traffic::{BOUNDS, CLASSES, HostTraffic, Sum, Traffic, class},
 };
-use super::{body::ResponseBody, counters::Outcome, routes::Door, worker::Worker};
+use super::{body::ResponseBody, counters::Outcome, worker::Worker};
 
 /// What stands for a status where there was none, as nginx has it.
 const UNANSWERED: u16 = 499;
@@ -38,13 +38,16 @@ pub struct Request {
 }
 
 impl Request {
-    /// At its head.
-    pub fn begin<B>(worker: &Arc<Worker>, request: &http::Request<B>, door: Door, client: IpAddr) -> Self {
-        // What balancers ask all the time is no news.
-        let log = if door == Door::Probe { None } else { worker.current.load().access_log.clone() };
+    /// At its head; `log` has a line of it at its end.
+    pub fn begin<B>(
+        worker: &Arc<Worker>,
+        log: Option<&Arc<AccessLog>>,
+        request: &http::Request<B>,
+        client: IpAddr,
+    ) -> Self {
         let asked = |log| {
             let (method, uri, version) = (request.method(), request.uri(), request.version());
-            Box::new((log, Asked::of(method, uri, version, request.headers(), client)))
+            Box::new((Arc::clone(log), Asked::of(method, uri, version, request.headers(), client)))
         };
         Self {
             worker: Arc::clone(worker),
