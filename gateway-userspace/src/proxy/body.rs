@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{gate::Timer, headers, streams, tunnel::Tunnel, upstream::Lease};
+use super::{gate::Timer, headers, received::Received, tunnel::Tunnel, upstream::Lease};
 
 /// How far a request's body has come.
 #[derive(Debug, Default)]
@@ -58,6 +58,10 @@ impl Upload {
     fn note_fault(&self, error: &UploadError) {
         let error = match error {
             UploadError::Client(error) => error,
+            UploadError::Stream(_) => {
+                self.fault.get_or_init(|| BodyFault::BrokenOff);
+                return;
+            }
             UploadError::Stalled => {
                 self.fault.get_or_init(|| BodyFault::Stalled);
                 return;
@@ -89,7 +93,7 @@ pub enum RequestBody {
 /// What a client sends.
 #[derive(Debug)]
 pub struct ClientBody {
-    incoming: Incoming,
+    incoming: Received,
     upload: Arc<Upload>,
     timer: Timer,
     stall: Option<Duration>,
@@ -109,9 +113,12 @@ enum Trailers {
 /// Why a request's body broke off.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// The client's connection failed or ended early, or its stream.
+    /// The client's connection failed or ended early.
     #[error("the request's body broke off")]
     Client(#[source] hyper::Error),
+    /// The client's stream did, or it was reset.
+    #[error("the request's body broke off: {0}")]
+    Stream(#[source] h2::Error),
     /// Nothing came for too long.
     #[error("the client stopped sending its body")]
     Stalled,
@@ -122,7 +129,7 @@ pub enum UploadError {
 
 impl ClientBody {
     /// `stall`: how long may nothing come, where nobody else sees to it; `most`: how much may come.
-    pub fn new(incoming: Incoming, stall: Option<Duration>, most: Option<u64>) -> Self {
+    pub fn new(incoming: Received, stall: Option<Duration>, most: Option<u64>) -> Self {
         Self {
             incoming,
             upload: Arc::default(),
@@ -157,9 +164,7 @@ impl ClientBody {
             },
             Poll::Ready(frame) => {
                 self.timer.disarm();
-                Poll::Ready(
-                    frame.map(|frame| frame.map_err(UploadError::Client).and_then(|frame| self.count(frame))),
-                )
+                Poll::Ready(frame.map(|frame| frame.and_then(|frame| self.count(frame))))
             }
         }
     }
@@ -295,7 +300,7 @@ impl Body for ResponseBody {
             }
             Self::Upstream(body) => body,
         };
-        match streams::note(Pin::new(&mut body.incoming).poll_frame(cx)) {
+        match Pin::new(&mut body.incoming).poll_frame(cx) {
             Poll::Pending if body.timer.expired(cx, body.stall) => Poll::Ready(Some(Err(BodyError::Stalled))),
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => {

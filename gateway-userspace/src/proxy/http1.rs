@@ -27,6 +27,7 @@ use super::{
     gate::Gate,
     linger::linger,
     observe::ObservedBody,
+    received::Received,
     request::Asker,
     routes::Door,
     tunnel::Switch,
@@ -111,11 +112,11 @@ fn service(
 + Send
 + use<> {
     let (asker, orders, switch) = (Arc::clone(asker), told.orders.clone(), Arc::clone(switch));
-    service_fn(move |request| {
+    service_fn(move |request: Request<Incoming>| {
         let (asker, orders, switch) = (Arc::clone(&asker), orders.clone(), Arc::clone(&switch));
         async move {
             let upgrades = websocket::is_asked(&request);
-            let mut answer = asker.answer(request).await;
+            let mut answer = asker.answer(request.map(Received::Http1)).await;
             if let Some(tunnel) = answer.body_mut().take_tunnel() {
                 switch.set(*tunnel);
                 return Ok(answer);

@@ -7,7 +7,7 @@ use http::{
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
     uri::PathAndQuery,
 };
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
 use super::{
     answers,
@@ -21,6 +21,7 @@ use super::{
         trace::{self, X_REQUEST_ID},
     },
     probe,
+    received::Received,
     routes::{Decision, Door, Rule},
     state::State,
     tls::{Identity, Policy, Served},
@@ -60,7 +61,7 @@ impl Asker {
         Self { worker, door, port, peer, address, shown: None }
     }
 
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ObservedBody> {
+    pub(super) async fn answer(&self, request: Request<Received>) -> Response<ObservedBody> {
         let state = self.worker.current.load_full();
         let mut seen = self.begin(&state, &request);
         let answer = self.answer_and_note(&state, request, seen.notes()).await;
@@ -76,7 +77,7 @@ impl Asker {
     async fn answer_and_note(
         &self,
         state: &State,
-        request: Request<Incoming>,
+        request: Request<Received>,
         notes: &mut Notes,
     ) -> Response<ResponseBody> {
         if let Some(status) = Refusal::of(request.method(), request.uri()) {
@@ -165,7 +166,7 @@ impl Asker {
         rule: &Rule,
         path: Option<PathAndQuery>,
         host: HeaderValue,
-        mut request: Request<Incoming>,
+        mut request: Request<Received>,
         notes: &mut Notes,
     ) -> Response<ResponseBody> {
         let Worker { limits, pool, .. } = &*self.worker;
@@ -176,7 +177,8 @@ impl Asker {
             return notes.with(Outcome::Overloaded, answers::busy());
         };
         let id = trace::identify(request.headers_mut(), &self.worker.ids);
-        let request = self.to_upstream(rule, path, request, host);
+        let key = websocket::Key::of(&request);
+        let request = self.to_upstream(rule, path, request, host, key.as_ref());
         notes.id = Some(id.clone());
         match exchange(&rule.cluster, request, pool, &state.connector, limits.upstream_answer).await {
             Ok((mut response, mut lease)) => {
@@ -184,6 +186,9 @@ impl Asker {
                 let tunnel = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
                     .then(|| hyper::upgrade::on(&mut response));
                 let (mut head, body) = response.into_parts();
+                if key.as_ref().is_some_and(|key| !key.is_heeded(&mut head)) {
+                    return notes.with(Outcome::UpstreamFailed, answers::empty(StatusCode::BAD_GATEWAY));
+                }
                 headers::to_client(&mut head.headers);
                 head.headers.entry(X_REQUEST_ID).or_insert(id);
                 rule.response_fields.apply(&mut head.headers);
@@ -191,7 +196,9 @@ impl Asker {
                 head.version = Version::HTTP_11;
                 let body = match tunnel {
                     Some(upgraded) => {
-                        websocket::put(&mut head.headers);
+                        if key.is_none() {
+                            websocket::put(&mut head.headers);
+                        }
                         ResponseBody::Tunnel(Box::new(Tunnel::new(upgraded, lease)))
                     }
                     None => ResponseBody::Upstream(UpstreamBody::new(body, lease, limits.upstream_stall)),
@@ -206,8 +213,9 @@ impl Asker {
         &self,
         rule: &Rule,
         path: Option<PathAndQuery>,
-        request: Request<Incoming>,
+        request: Request<Received>,
         host: HeaderValue,
+        key: Option<&websocket::Key>,
     ) -> Request<RequestBody> {
         let upgrades = websocket::is_asked(&request);
         let (mut head, body) = request.into_parts();
@@ -218,6 +226,9 @@ impl Asker {
         rule.request_fields.apply(&mut head.headers);
         if upgrades {
             websocket::put(&mut head.headers);
+        }
+        if let Some(key) = key {
+            key.put(&mut head);
         }
         head.uri = path.map_or_else(|| origin_form(&head.uri), Uri::from);
         let received = head.version;

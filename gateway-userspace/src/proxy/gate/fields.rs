@@ -3,6 +3,7 @@
 //! h2 itself resets streams whose fields are malformed: upper case, control characters, pseudo-fields that are missing, unknown,
 //! repeated or late, fields of a connection, TE but for `trailers`, a Content-Length that the data is not.
 
+use h2::ext::Protocol;
 use http::{
     HeaderMap, Method, Request, Uri,
     header::{CONTENT_LENGTH, EXPECT, HOST},
@@ -13,11 +14,11 @@ use super::{super::host, super::limits::Limits, refusal::Refusal};
 /// Whether a request may be served.
 pub(in crate::proxy) fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), Refusal> {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-    if *method == Method::CONNECT
-        || *method == Method::TRACE
-        || Refusal::is_reserved(method.as_str().as_bytes())
-    {
+    if *method == Method::TRACE || Refusal::is_reserved(method.as_str().as_bytes()) {
         return Err(Refusal::Method);
+    }
+    if *method == Method::CONNECT {
+        check_connect(request)?;
     }
     check_target(method, uri, limits)?;
     check_host(uri, headers).ok_or(Refusal::BadRequest)?;
@@ -31,6 +32,16 @@ pub(in crate::proxy) fn check<B>(request: &Request<B>, limits: &Limits) -> Resul
     match headers.get_all(EXPECT).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         true => Ok(()),
         false => Err(Refusal::Expectation),
+    }
+}
+
+/// RFC 8441: a tunnel, if it is WebSocket's. It has no body but what passes in it.
+fn check_connect<B>(request: &Request<B>) -> Result<(), Refusal> {
+    match request.extensions().get::<Protocol>() {
+        None => Err(Refusal::Method),
+        Some(protocol) if protocol.as_str() != "websocket" => Err(Refusal::Protocol),
+        Some(_) if request.headers().contains_key(CONTENT_LENGTH) => Err(Refusal::BadRequest),
+        Some(_) => Ok(()),
     }
 }
 
@@ -80,6 +91,27 @@ fn is_trimmed(value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tunnel_is_for_websocket() {
+        for (protocol, length, expected) in [
+            (None, None, Err(Refusal::Method)),
+            (Some("websocket"), None, Ok(())),
+            (Some("websocket"), Some("0"), Err(Refusal::BadRequest)),
+            (Some("connect-udp"), None, Err(Refusal::Protocol)),
+            (Some("WebSocket"), None, Err(Refusal::Protocol)),
+        ] {
+            let mut request = Request::connect("https://api.contoso.com/chat");
+            if let Some(length) = length {
+                request = request.header(CONTENT_LENGTH, length);
+            }
+            let mut request = request.body(()).unwrap();
+            if let Some(protocol) = protocol {
+                request.extensions_mut().insert(Protocol::from(protocol));
+            }
+            assert_eq!(check(&request, &Limits::default()), expected, "{protocol:?} {length:?}");
+        }
+    }
 
     #[test]
     fn what_is_let_in() {

@@ -18,6 +18,8 @@ pub enum Refusal {
     HeadTooLarge,
     /// 501: a transfer coding other than chunked.
     Coding,
+    /// 501: a tunnel of another protocol than WebSocket's.
+    Protocol,
     /// 505
     Version,
 }
@@ -34,7 +36,7 @@ impl Refusal {
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::Coding => StatusCode::NOT_IMPLEMENTED,
+            Self::Coding | Self::Protocol => StatusCode::NOT_IMPLEMENTED,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         }
     }

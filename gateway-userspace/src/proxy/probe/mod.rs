@@ -9,13 +9,14 @@ use std::{
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use hyper::body::Incoming;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 pub use self::drain::Told;
 use self::flows::Flows;
-use super::{answers, body::ResponseBody, metrics::Snapshot, state::State, worker::Worker};
+use super::{
+    answers, body::ResponseBody, metrics::Snapshot, received::Received, state::State, worker::Worker,
+};
 use crate::{
     model::{Instance, InstanceName, Model},
     plan::Served,
@@ -126,7 +127,7 @@ pub(super) async fn answer(
     state: &State,
     port: &Port,
     peer: IpAddr,
-    request: Request<Incoming>,
+    request: Request<Received>,
 ) -> Option<Response<ResponseBody>> {
     let asked = &state.asked;
     let (head, body) = request.into_parts();
