@@ -127,6 +127,7 @@ fn block(choice: Choice) -> Box<Block> {
         sources: if is_private { inside } else { 0 },
         sides: if is_private { SIDE_INSIDE } else { SIDE_INSIDE | SIDE_OUTSIDE },
         flags: if is_private { VIP_FRAGMENTS } else { 0 },
+        leases: 0,
     };
     let vips = [
         vip(v4(0x0a00_0005), 1, true),

@@ -1,6 +1,9 @@
 //! What the maps hold, shared by kernel and control plane: integers only, explicit padding, sizes asserted.
 
-use crate::address::Address;
+use crate::{
+    address::Address,
+    snat::layout::{PORT_BLOCKS, SNAT_VIPS},
+};
 
 /// Slots of a perfect hash table; `hash >> 52` indexes it.
 pub const SLOTS: u32 = 4096;
@@ -84,6 +87,8 @@ pub struct Block {
     pub ring: [u32; RING_WORDS],
     /// By bucket: who else may have flows of a moved bucket.
     pub windows: [Window; RING_WORDS],
+    /// By [`Vip::leases`] less one, and by block of ports (`port >> 3`): the instance whose flows leave by these, 0: nobody's.
+    pub leases: [[u16; PORT_BLOCKS]; SNAT_VIPS],
     /// How often tables were written: the block that holds has one more than the other.
     pub sequence: u64,
     /// Bytes of `saved` that are used.
@@ -107,6 +112,7 @@ pub const SAVED: usize = BLOCK
     - INSTANCES as usize * 2 * size_of::<Instance>()
     - SOURCE_SETS as usize * size_of::<SourceSet>()
     - RING_WORDS * (size_of::<u32>() + size_of::<Window>())
+    - SNAT_VIPS * PORT_BLOCKS * size_of::<u16>()
     - 2 * size_of::<u64>();
 
 /// To be made larger when the maps come to mean something else while their sizes stay.
@@ -137,6 +143,7 @@ pub const LAYOUT: u64 = {
         NOTES as u64,
         SOURCE_SETS as u64,
         BOUNDS as u64,
+        SNAT_VIPS as u64,
     ];
     // FNV-1a, word by word.
     let (mut hash, mut at) = (0xcbf2_9ce4_8422_2325_u64, 0);
@@ -244,15 +251,17 @@ pub struct Vip {
     /// From which sides it can be reached: [`SIDE_INSIDE`], [`SIDE_OUTSIDE`].
     pub sides: u16,
     /// [`VIP_ECHO`], [`VIP_FRAGMENTS`], [`VIP_TUNNEL`]
-    pub flags: u16,
+    pub flags: u8,
+    /// Place in [`Block::leases`], plus 1; 0: no flows of instances leave by it.
+    pub leases: u8,
 }
 
 /// [`Vip::flags`]: echo requests are answered.
-pub const VIP_ECHO: u16 = 1;
+pub const VIP_ECHO: u8 = 1;
 /// [`Vip::flags`]: fragments are kept together.
-pub const VIP_FRAGMENTS: u16 = 2;
+pub const VIP_FRAGMENTS: u8 = 2;
 /// [`Vip::flags`]: it is none, but an address of this instance, at which the balancers' tunnels end.
-pub const VIP_TUNNEL: u16 = 4;
+pub const VIP_TUNNEL: u8 = 4;
 
 /// A service of a VIP, in the slot of its key.
 #[repr(C)]

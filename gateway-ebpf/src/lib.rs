@@ -42,6 +42,7 @@ pub mod probe;
 pub mod reason;
 pub mod reply;
 pub mod rewrite;
+pub mod snat;
 pub mod steer;
 pub mod tables;
 pub mod version;

@@ -67,6 +67,20 @@ mod programs {
         gateway_ebpf::kernel::arrive(&context)
     }
 
+    /// What an instance sends: gives what is for outside a public VIP as its source.
+    #[classifier]
+    #[inline(always)]
+    fn gateway_snat_out(context: TcContext) -> i32 {
+        gateway_ebpf::kernel::snat::leave(&context)
+    }
+
+    /// What comes to an instance: the answers to that.
+    #[classifier]
+    #[inline(always)]
+    fn gateway_snat_in(context: TcContext) -> i32 {
+        gateway_ebpf::kernel::snat::arrive(&context)
+    }
+
     /// The kernel lets GPL-compatible programs use all helpers.
     #[unsafe(link_section = "license")]
     #[unsafe(no_mangle)]

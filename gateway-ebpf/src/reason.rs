@@ -66,6 +66,14 @@ reasons! {
     40 Congestion "congestion" "congestion was experienced by a packet that cannot say so" "network: as if lost by the router that marked it (RFC 6040 §4.2)"
     41 Stale "stale" "a segment of nobody's here, sent by a balancer that is behind another" "balancer: does its file or its health of instances differ from the others'?"
     45 NatFragment "nat-fragment" "a fragment from an instance, which cannot get its VIP back" "instance: send no more than the path's MTU; in nat mode replies are not fragmented"
+    46 SnatSyn "snat-syn" "a connection attempt to a port by which an instance's own flows leave" "by design: answers come to such a port, and nothing else"
+    47 SnatUnsolicited "snat-unsolicited" "nothing of this instance's spoke to this peer from this port" "sender: late, a scan, or forged"
+    48 SnatPort "snat-port" "no leased port is free towards this destination" "configuration: snat.ports_per_instance, another public VIP; or fewer and longer connections to one destination"
+    49 SnatLease "snat-lease" "no port of a public VIP is leased to this instance" "configuration: a public VIP of this family; is a balancer there to lease ports?"
+    50 SnatEntry "snat-entry" "would leave with the DIP: in the middle of a connection that is not known" "host: its connection is too old or began before SNAT; it has to connect anew"
+    51 SnatProtocol "snat-protocol" "would leave with the DIP: neither TCP nor UDP nor a ping" "host: only those can go out by a public VIP; `network.peered` if it is for inside"
+    52 SnatFragment "snat-fragment" "would leave with the DIP: a fragment whose first one is not known" "host: it changes the order of fragments"
+    53 SnatFull "snat-full" "the table of outbound flows is full" "host: who opens so many connections?"
 }
 
 #[cfg(test)]

@@ -161,6 +161,7 @@ mod tests {
             ended: BTreeSet::new(),
             gone: BTreeSet::new(),
             shares: BTreeMap::new(),
+            leases: BTreeMap::new(),
             node_salt: 0,
             now: 0,
         }

@@ -164,6 +164,7 @@ impl State {
             ended: self.ended.clone(),
             gone: self.gone(),
             shares: self.shares(),
+            leases: BTreeMap::new(),
             node_salt: self.node_salt,
             now: 0,
         }

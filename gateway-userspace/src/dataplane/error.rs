@@ -79,6 +79,27 @@ pub enum Error {
         #[source]
         source: Box<ProgramError>,
     },
+    /// Neither in nor out.
+    #[error("the programs of source NAT cannot be attached to {interface}")]
+    AttachSnat {
+        /// Where.
+        interface: String,
+        /// Why.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A table of source NAT that cannot be made.
+    #[error("source NAT")]
+    Translation(#[source] crate::plan::Error),
+    /// A table of flows.
+    #[error("BPF map {map}")]
+    Flows {
+        /// Its name.
+        map: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// It went away.
     #[error("there is no interface {interface}")]
     NoInterface {

@@ -28,7 +28,7 @@ use super::{
     counters::{BalancerMaps, CounterMaps},
     events::{Events, ScopeNames},
     grace,
-    pins::Pins,
+    pins::{Hook, Pins},
     probe::Direction,
     record::Record,
     ring::{self, Reader, Ring},
@@ -159,7 +159,7 @@ impl Loaded {
             return Ok(mode);
         };
         let index = index(interface)?;
-        let mode = if let Some(link) = pins.links.get(&index) {
+        let mode = if let Some(link) = pins.links.get(&(index, Hook::Xdp)) {
             let pinned = PinnedLink::from_pin(&link.path).map_err(Error::pin("the link"))?;
             let taken = XdpLink::try_from(FdLink::from(pinned)).map_err(Error::pin("the link"))?;
             program.attach_to_link(taken)?;
@@ -170,7 +170,7 @@ impl Loaded {
             let (mode, id) = attach::attach(program, interface)?;
             let link = FdLink::try_from(program.take_link(id)?).map_err(Error::pin("the link"))?;
             // The pin holds it.
-            drop(link.pin(pins.link(index, mode)).map_err(Error::pin("the link"))?);
+            drop(link.pin(pins.xdp_link(index, mode)).map_err(Error::pin("the link"))?);
             mode
         };
         links.insert(index);
@@ -332,7 +332,7 @@ fn running(blocks: &Shared<Blocks>, pins: &Pins) -> Result<(Plan, Record), Error
     Ok((plan, record))
 }
 
-fn index(interface: &str) -> Result<u32, Error> {
+pub(super) fn index(interface: &str) -> Result<u32, Error> {
     if_nametoindex(interface)
         .map_err(|error| Error::NoInterface { interface: interface.to_owned(), source: error.into() })
 }

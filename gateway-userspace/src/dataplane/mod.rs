@@ -15,6 +15,7 @@ mod refusal;
 mod ring;
 mod samples;
 mod shared;
+pub mod snat;
 
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 

@@ -5,7 +5,7 @@
 //! | the map's | a map with what the next process needs: `Kept` |
 //! | `next-<program id>` | the programs that this one goes on with: a map of programs is emptied with its last user |
 //! | `next-<program id>-<n>` | the same in the hands of the `n`th process after the one that loaded the program |
-//! | `link-<interface>-<mode>` | what attaches the program; to remove it detaches |
+//! | `link-<interface>-<mode>` | what attaches the program; to remove it detaches. Of TC `in` and `out` |
 //!
 //! The folder is locked by whoever changes what is in it.
 
@@ -22,6 +22,7 @@ use gateway_ebpf::{
     decap,
     layout::{Blocks, FRAGMENT_LINES, INSTANCES, INTERFACES, NOTE_LINES, NOTES, REASONS, SCOPES, Traffic},
     limit, note,
+    snat::layout as snat,
     tables::ANSWERED,
 };
 use nix::{
@@ -43,16 +44,19 @@ pub enum Piece {
     Balancer,
     /// Of an instance: the end of the balancers' tunnels.
     Tunnels,
+    /// Of an instance: source NAT.
+    Snat,
 }
 
 impl Piece {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Balancer, Self::Tunnels];
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Balancer, Self::Tunnels, Self::Snat];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Balancer => "balancer",
             Self::Tunnels => "tunnels",
+            Self::Snat => "snat",
         }
     }
 
@@ -60,6 +64,7 @@ impl Piece {
         match self {
             Self::Balancer => &BALANCER,
             Self::Tunnels => &TUNNELS,
+            Self::Snat => &SNAT,
         }
     }
 }
@@ -105,6 +110,26 @@ const TUNNELS: [Kept; 7] = [
     kept("SETTLED_HERE", MapType::PerCpuArray, 8, decap::Settled::ALL.len() as u32),
 ];
 
+const SNAT: [Kept; 6] = [
+    kept("SNAT_TABLE", MapType::Array, size_of::<snat::Halves>(), 1),
+    kept("SNAT_FORWARD", MapType::Hash, size_of::<snat::Entry>(), snat::FLOWS),
+    kept("SNAT_REVERSE", MapType::Hash, size_of::<snat::Entry>(), snat::FLOWS),
+    kept("SNAT_COUNTS", MapType::PerCpuArray, 8, snat::COUNTS),
+    kept("SNAT_DROPS", MapType::PerCpuArray, 8, REASONS),
+    kept("SNAT_EXHAUSTED", MapType::LruHash, 8, snat::EXHAUSTED),
+];
+
+/// Where at an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Hook {
+    /// Before the host's stack, in whatever mode.
+    Xdp,
+    /// TC, at what comes.
+    In,
+    /// TC, at what leaves.
+    Out,
+}
+
 /// A program that is attached to an interface by a pinned link.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -119,7 +144,7 @@ pub struct Pins {
     folder: PathBuf,
     pub(super) piece: Piece,
     /// By interface: the program is at work there.
-    pub(super) links: BTreeMap<u32, Link>,
+    pub(super) links: BTreeMap<(u32, Hook), Link>,
     /// Nobody else changes what is in the folder.
     lock: Option<File>,
     is_new: bool,
@@ -187,7 +212,7 @@ impl Pins {
 
     /// Whether this is the program of this piece on an interface.
     pub fn is_ours(&self, interface: u32, program: u32) -> bool {
-        self.links.get(&interface).is_some_and(|link| link.program == program)
+        self.links.get(&(interface, Hook::Xdp)).is_some_and(|link| link.program == program)
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -202,7 +227,8 @@ impl Pins {
 
     /// Goes on with the program that is at work, and says which that is.
     pub(super) fn inherit(&mut self) -> Result<u32, Error> {
-        let programs: BTreeSet<u32> = self.links.values().map(|link| link.program).collect();
+        let links = self.links.iter().filter(|((_, hook), _)| *hook != Hook::In);
+        let programs: BTreeSet<u32> = links.map(|(_, link)| link.program).collect();
         // Two: somebody was killed between one interface and the other. That is for a process to mend that can load another.
         let [program] = programs.into_iter().collect::<Vec<_>>()[..] else { return Err(Error::Inherit) };
         let known = entries(&self.folder).map_err(failed(&self.folder))?;
@@ -218,12 +244,18 @@ impl Pins {
         self.is_at_work = true;
     }
 
-    pub(super) fn link(&self, interface: u32, mode: XdpMode) -> PathBuf {
+    pub(super) fn xdp_link(&self, interface: u32, mode: XdpMode) -> PathBuf {
         let mode = match mode {
             XdpMode::Native => "native",
             XdpMode::Generic => "generic",
         };
         self.folder.join(format!("link-{interface}-{mode}"))
+    }
+
+    /// Of TC.
+    pub(super) fn link(&self, interface: u32, hook: Hook) -> PathBuf {
+        let hook = if hook == Hook::In { "in" } else { "out" };
+        self.folder.join(format!("link-{interface}-{hook}"))
     }
 
     /// Maps of other sizes, or other things under their names.
@@ -255,7 +287,7 @@ impl Pins {
     /// packet any more.
     pub(super) fn settle(&mut self, interfaces: &BTreeSet<u32>) -> Result<(), Error> {
         let _guard = self.guard()?;
-        for (interface, link) in &self.links {
+        for ((interface, _), link) in &self.links {
             if !interfaces.contains(interface) {
                 fs::remove_file(&link.path).map_err(failed(&link.path))?;
             }
@@ -275,9 +307,9 @@ impl Pins {
     /// An interface is gone: its link attaches nothing any more.
     pub(super) fn forget(&mut self, interface: u32) -> Result<(), Error> {
         let _guard = self.guard()?;
-        self.links.remove(&interface);
-        for mode in [XdpMode::Native, XdpMode::Generic] {
-            let path = self.link(interface, mode);
+        self.links.retain(|(known, _), _| *known != interface);
+        let by_xdp = [XdpMode::Native, XdpMode::Generic].map(|mode| self.xdp_link(interface, mode));
+        for path in by_xdp.into_iter().chain([Hook::In, Hook::Out].map(|hook| self.link(interface, hook))) {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&path)(error)),
                 _ => {}
@@ -411,7 +443,7 @@ fn named(path: &Path) -> &str {
 }
 
 /// The links whose interface is there. Others attach nothing any more.
-fn living(folder: &Path) -> Result<BTreeMap<u32, Link>, Error> {
+fn living(folder: &Path) -> Result<BTreeMap<(u32, Hook), Link>, Error> {
     let mut links = BTreeMap::new();
     for path in entries(folder).map_err(failed(folder))? {
         let Some(rest) = named(&path).strip_prefix("link-") else { continue };
@@ -420,7 +452,12 @@ fn living(folder: &Path) -> Result<BTreeMap<u32, Link>, Error> {
         if about.interface == 0 {
             fs::remove_file(&path).map_err(failed(&path))?;
         } else {
-            links.insert(about.interface, Link { path, mode, program: about.program });
+            let hook = match rest.rsplit_once('-') {
+                Some((_, "in")) => Hook::In,
+                Some((_, "out")) => Hook::Out,
+                _ => Hook::Xdp,
+            };
+            links.insert((about.interface, hook), Link { path, mode, program: about.program });
         }
     }
     Ok(links)

@@ -20,7 +20,7 @@ use gateway_ebpf::layout::{PROBE_PORT, PROBES, Probe};
 use super::{Error, loaded::Loaded};
 
 /// The kernel in which programs of TC are attached by links, which go with the process (TCX).
-const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
+pub(super) const TCX: KernelVersion = KernelVersion::new(6, 6, 0);
 
 /// Which way a program looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

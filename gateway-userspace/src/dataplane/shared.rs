@@ -9,6 +9,7 @@ use std::{
 use aya::maps::MapData;
 use gateway_ebpf::{
     layout::{Block, Blocks, LAYOUT},
+    snat::layout::{self as snat, Halves},
     tables::NoteLine,
 };
 use memmap2::{MmapOptions, MmapRaw};
@@ -53,28 +54,67 @@ impl Shared<Blocks> {
         let blocks = self.get_mut();
         blocks.layout = LAYOUT;
         let other = blocks.active & 1 ^ 1;
-        for (place, &word) in words_mut(&mut blocks.blocks[other as usize]).iter_mut().zip(words(next)) {
-            if *place != word {
-                *place = word;
-            }
-        }
-        // What was written before is there before.
-        fence(Ordering::Release);
-        // SAFETY: from a reference. Volatile, because the kernel reads it behind the compiler's back.
-        unsafe { (&raw mut blocks.active).write_volatile(other) };
+        write(&mut blocks.blocks[other as usize], next);
+        flip(&mut blocks.active, other);
     }
 }
 
-fn words(block: &Block) -> &[u64] {
-    let (place, count) = (std::ptr::from_ref(block).cast(), size_of::<Block>() / size_of::<u64>());
-    // SAFETY: from a reference, of integers without padding, and aligned, since it has 64-bit fields.
-    unsafe { std::slice::from_raw_parts(place, count) }
+impl Shared<Halves> {
+    /// As of [`Blocks`].
+    pub(super) fn get(&self) -> &Halves {
+        // SAFETY: page-aligned, of that size, integers only, and borrowed from the mapping's owner.
+        unsafe { &*self.memory.as_ptr().cast::<Halves>() }
+    }
+
+    /// As of [`Blocks`].
+    pub(super) fn replace(&mut self, next: &snat::Table) {
+        // SAFETY: as above.
+        let halves = unsafe { &mut *self.memory.as_mut_ptr().cast::<Halves>() };
+        halves.layout = snat::LAYOUT;
+        let other = halves.active & 1 ^ 1;
+        write(&mut halves.tables[other as usize], next);
+        flip(&mut halves.active, other);
+    }
 }
 
-fn words_mut(block: &mut Block) -> &mut [u64] {
-    let (place, count) = (std::ptr::from_mut(block).cast(), size_of::<Block>() / size_of::<u64>());
-    // SAFETY: as above.
-    unsafe { std::slice::from_raw_parts_mut(place, count) }
+/// Tables of integers only, without padding, aligned to eight bytes.
+trait Words: Sized {
+    fn words(&self) -> &[u64] {
+        const {
+            assert!(
+                size_of::<Self>().is_multiple_of(size_of::<u64>()) && align_of::<Self>() == align_of::<u64>()
+            );
+        };
+        let (place, count) = (std::ptr::from_ref(self).cast(), size_of::<Self>() / size_of::<u64>());
+        // SAFETY: from a reference, of integers without padding, and aligned.
+        unsafe { std::slice::from_raw_parts(place, count) }
+    }
+
+    fn words_mut(&mut self) -> &mut [u64] {
+        let (place, count) = (std::ptr::from_mut(self).cast(), size_of::<Self>() / size_of::<u64>());
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(place, count) }
+    }
+}
+
+impl Words for Block {}
+impl Words for snat::Table {}
+
+/// Writes what differs, where no packet goes by.
+fn write<T: Words>(table: &mut T, next: &T) {
+    for (place, &word) in table.words_mut().iter_mut().zip(next.words()) {
+        if *place != word {
+            *place = word;
+        }
+    }
+}
+
+/// Has packets go by the other half.
+fn flip(active: &mut u64, other: u64) {
+    // What was written before is there before.
+    fence(Ordering::Release);
+    // SAFETY: from a reference. Volatile, because the kernel reads it behind the compiler's back.
+    unsafe { std::ptr::from_mut(active).write_volatile(other) };
 }
 
 impl<const LINES: usize> Shared<[NoteLine; LINES]> {

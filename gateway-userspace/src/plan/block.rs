@@ -8,7 +8,7 @@ use gateway_ebpf::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, Scope};
+use super::{Plan, Scope, leases};
 use crate::model::InstanceName;
 
 /// In what tables differ.
@@ -32,7 +32,8 @@ impl Changes {
             + differing(&before.replies, &after.replies)
             + differing(&before.hops, &after.hops)
             + differing(&before.sources, &after.sources)
-            + differing(&before.windows, &after.windows);
+            + differing(&before.windows, &after.windows)
+            + differing(before.leases.as_flattened(), after.leases.as_flattened());
         Self { buckets: differing(&before.ring, &after.ring), entries }
     }
 }
@@ -73,6 +74,7 @@ impl Plan {
         for (place, &window) in block.windows.iter_mut().zip(&self.windows) {
             *place = window;
         }
+        leases::write(&self.leases, &mut block.leases);
     }
 
     /// What [`Self::write`] was given, but for the names, which tables do not have.
@@ -92,6 +94,7 @@ impl Plan {
             instances: filled(&block.instances),
             ring: block.ring[..buckets].iter().map(|&word| Bucket(word)).collect(),
             windows: block.windows[..buckets].to_vec(),
+            leases: leases::read(&block.leases),
             numbers,
             scopes,
             forget,

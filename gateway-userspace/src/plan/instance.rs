@@ -72,6 +72,7 @@ pub fn instance(wish: &OnInstance, running: Option<&Plan>) -> Result<Plan, Error
         hops,
         ring: Vec::new(),
         windows: Vec::new(),
+        leases: BTreeMap::new(),
         numbers: BTreeMap::from([(wish.name.clone(), SELF)]),
         scopes: services.scopes,
         forget: BTreeSet::new(),

@@ -6,12 +6,14 @@ mod close;
 mod difference;
 mod hops;
 mod instance;
+mod leases;
 mod numbers;
 mod perfect;
 mod replies;
 mod served;
 mod services;
 mod sources;
+pub mod translation;
 mod ways;
 
 use std::{
@@ -36,6 +38,7 @@ pub use self::{
     instance::{OnInstance, instance},
     served::Served,
     services::Scope,
+    translation::{PortBlock, Translation},
 };
 pub use crate::model::Side;
 use crate::model::{AdminState, Affinity, Forwarding, InstanceName, Model};
@@ -61,6 +64,8 @@ pub struct Desired {
     pub gone: BTreeSet<InstanceName>,
     /// The weights of now, where they are not the file's: by probes, admin states set at run time, a slow start. 0: no new flows.
     pub shares: BTreeMap<InstanceName, u16>,
+    /// By public VIP, the blocks of its ports by which instances' own flows leave (R34): answers to them go to that instance.
+    pub leases: BTreeMap<IpAddr, BTreeMap<PortBlock, InstanceName>>,
     /// Random, of this node alone: nobody can aim at lines of its transition table.
     pub node_salt: u64,
     /// Unix seconds: what a change of the ring is stamped with.
@@ -117,6 +122,8 @@ pub struct Plan {
     pub ring: Vec<Bucket>,
     /// By bucket: all owners since its window opened.
     pub windows: Vec<Window>,
+    /// By place ([`Vip::leases`] less one) and block of ports: whose flows leave by it.
+    pub leases: BTreeMap<(u8, PortBlock), u16>,
     /// Whose numbers these are; drained instances keep theirs until their drain is over.
     pub numbers: BTreeMap<InstanceName, u16>,
     /// What the counters' scopes are.
@@ -164,7 +171,8 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
     let model = &desired.model;
     let numbers = instance_numbers(desired, running)?;
     let sources = sources::sets(model)?;
-    let services = services::tables(model, &sources, &[], running)?;
+    let mut services = services::tables(model, &sources, &[], running)?;
+    let leases = leases::tables(desired, &numbers, &mut services.vips);
     let replies = replies::tables(desired, &numbers, &services.scopes, running)?;
     let owners = buckets::owners(desired, &numbers);
     let ended: BTreeSet<u16> = running.map_or_else(BTreeSet::new, |plan| {
@@ -210,6 +218,7 @@ pub fn plan(desired: &Desired, running: Option<&Plan>) -> Result<Plan, Error> {
         instances: numbers.iter().map(|(name, &number)| (number, ways::entries(desired, name))).collect(),
         ring,
         windows,
+        leases,
         numbers,
         scopes: services.scopes,
         forget: ended,

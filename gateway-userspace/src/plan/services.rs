@@ -90,6 +90,7 @@ pub(super) fn tables(
             },
             // What the public VIP answers is for R20 to say: nothing but its port. And what carries no port is dropped there (R22).
             flags: if model.vip.private.contains(&address) { VIP_ECHO | VIP_FRAGMENTS } else { 0 },
+            leases: 0,
         })
         .chain(tunnels.iter().map(|&address| Vip {
             address: address.into(),

@@ -34,7 +34,7 @@ pub(super) fn sets(model: &Model) -> Result<Sources, Error> {
     Ok(Sources { sets, inside: INSIDE, management })
 }
 
-fn set(prefixes: impl Iterator<Item = IpNet>) -> Result<SourceSet, Error> {
+pub(super) fn set(prefixes: impl Iterator<Item = IpNet>) -> Result<SourceSet, Error> {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for prefix in prefixes {
         let (first, last) = (prefix.network(), prefix.broadcast());

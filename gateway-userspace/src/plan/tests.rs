@@ -38,6 +38,7 @@ pub(super) fn desired(model: Model) -> Desired {
         ended: BTreeSet::new(),
         gone: BTreeSet::new(),
         shares: BTreeMap::new(),
+        leases: BTreeMap::new(),
         node_salt: 42,
         now: 1,
     }

@@ -96,6 +96,7 @@ pub(crate) fn desired(model: Model) -> Desired {
         ended: BTreeSet::new(),
         gone: BTreeSet::new(),
         shares: BTreeMap::new(),
+        leases: BTreeMap::new(),
         node_salt: 0x5eed,
         now: 1,
     }

@@ -12,7 +12,13 @@ use aya::{
 };
 
 use super::{
-    super::{Error, XdpMode, counters::CounterMaps, pins::Pins, ring::Ring, shared::Shared},
+    super::{
+        Error, XdpMode,
+        counters::CounterMaps,
+        pins::{Hook, Pins},
+        ring::Ring,
+        shared::Shared,
+    },
     Loaded, index, running,
 };
 
@@ -58,7 +64,8 @@ impl Loaded {
     /// How the program that is gone on with is attached.
     pub(super) fn inherited(&mut self, interface: &str) -> Result<XdpMode, Error> {
         let index = index(interface)?;
-        let link = self.pins.as_ref().and_then(|pins| pins.links.get(&index)).ok_or(Error::Inherit)?;
+        let link =
+            self.pins.as_ref().and_then(|pins| pins.links.get(&(index, Hook::Xdp))).ok_or(Error::Inherit)?;
         self.links.insert(index);
         Ok(link.mode)
     }

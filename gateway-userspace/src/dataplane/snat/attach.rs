@@ -1,0 +1,114 @@
+//! Where the programs are attached, and what stays of them when this process ends.
+
+use aya::{
+    programs::{
+        LinkOrder, TcAttachType,
+        links::{FdLink, PinnedLink},
+        tc::{self, SchedClassifierLink, TcAttachOptions},
+    },
+    util::KernelVersion,
+};
+
+use super::{Direction, Snat, program};
+use crate::dataplane::{
+    Error, grace,
+    loaded::index,
+    pins::{Hook, Pins},
+    probe::TCX,
+};
+
+impl Direction {
+    const fn hook(self) -> Hook {
+        match self {
+            Self::Out => Hook::Out,
+            Self::In => Hook::In,
+        }
+    }
+
+    /// Next to the link, so that others see a packet as the host's stack does.
+    fn attachment(self) -> (TcAttachType, LinkOrder) {
+        match self {
+            Self::In => (TcAttachType::Ingress, LinkOrder::first()),
+            Self::Out => (TcAttachType::Egress, LinkOrder::last()),
+        }
+    }
+}
+
+impl Snat {
+    /// Attaches both programs to an interface that has the DIP. Where those of a predecessor are, these take their place between two
+    /// packets. Before Linux 6.6 nothing is pinned: they go with this.
+    ///
+    /// # Errors
+    /// There is no such interface; it takes no programs.
+    pub fn attach(&mut self, interface: &str) -> Result<(), Error> {
+        let index = index(interface)?;
+        let failed = |source| Error::AttachSnat { interface: interface.to_owned(), source: Box::new(source) };
+        let is_old = KernelVersion::current().is_ok_and(|running| running < TCX);
+        if is_old {
+            // It may be there already, and attaching says what is wrong.
+            tc::qdisc_add_clsact(interface).ok();
+        }
+        for direction in Direction::ALL {
+            let program = program(&mut self.ebpf, direction)?;
+            let (to, order) = direction.attachment();
+            let known = self.pins.as_ref().and_then(|pins| pins.links.get(&(index, direction.hook())));
+            if let Some(known) = known {
+                let pinned = PinnedLink::from_pin(&known.path).map_err(Error::pin("the link"))?;
+                let taken =
+                    SchedClassifierLink::try_from(FdLink::from(pinned)).map_err(Error::pin("the link"))?;
+                program.attach_to_link(taken).map_err(failed)?;
+                if let Some(pins) = &mut self.pins {
+                    pins.set_at_work();
+                }
+                continue;
+            }
+            let id = if is_old {
+                program.attach(interface, to).map_err(failed)?
+            } else {
+                program
+                    .attach_with_options(interface, to, TcAttachOptions::TcxOrder(order))
+                    .map_err(failed)?
+            };
+            let link = program.take_link(id).map_err(failed)?;
+            match &self.pins {
+                Some(pins) if !is_old => {
+                    let link = FdLink::try_from(link).map_err(Error::pin("the link"))?;
+                    // The pin holds it.
+                    let path = pins.link(index, direction.hook());
+                    drop(link.pin(path).map_err(Error::pin("the link"))?);
+                }
+                _ => self.links.push(link),
+            }
+        }
+        self.pinned.insert(index);
+        Ok(())
+    }
+
+    /// An interface that the programs were attached to is gone.
+    ///
+    /// # Errors
+    /// bpffs refuses.
+    pub fn lose(&mut self, interface: u32) -> Result<(), Error> {
+        self.pinned.remove(&interface);
+        self.pins.as_mut().map_or(Ok(()), |pins| pins.forget(interface))
+    }
+
+    /// What is attached now stays attached when this process ends, and nothing else. Before, what was made new is gone with this.
+    ///
+    /// # Errors
+    /// bpffs refuses.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        let Some(pins) = &mut self.pins else { return Ok(()) };
+        // No packet is half-way through a program of before.
+        grace::wait();
+        pins.settle(&self.pinned)
+    }
+
+    /// Detaches, and leaves nothing pinned.
+    ///
+    /// # Errors
+    /// bpffs refuses.
+    pub fn detach(mut self) -> Result<(), Error> {
+        self.pins.as_mut().map_or(Ok(()), Pins::remove)
+    }
+}
