@@ -16,7 +16,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{gate::Timer, headers, received::Received, tunnel::Tunnel, upstream::Lease};
+use super::{
+    gate::Timer,
+    headers,
+    received::Received,
+    tunnel::Tunnel,
+    upstream::{Lease, Link, Lost},
+};
 
 /// How far a request's body has come.
 #[derive(Debug, Default)]
@@ -234,7 +240,8 @@ pub enum ResponseBody {
 /// What an upstream sends, and the connection it comes on, which goes back to the pool when all has come.
 #[derive(Debug)]
 pub struct UpstreamBody {
-    incoming: Incoming,
+    /// Its stream, if others use the connection as well.
+    stream: Option<Incoming>,
     lease: Option<Lease>,
     timer: Timer,
     stall: Duration,
@@ -245,22 +252,52 @@ pub struct UpstreamBody {
 pub enum BodyError {
     /// The upstream's connection failed or ended early.
     #[error("the upstream's answer broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Lost),
+    /// The same of HTTP/2.
+    #[error("the upstream's answer broke off")]
+    Reset(#[source] hyper::Error),
     /// Nothing came for too long.
     #[error("the upstream stopped sending its answer")]
     Stalled,
 }
 
 impl UpstreamBody {
-    /// `stall`: how long may nothing come.
-    pub fn new(incoming: Incoming, lease: Lease, stall: Duration) -> Self {
-        let mut body = Self { incoming, lease: Some(lease), timer: Timer::default(), stall };
+    /// `stall`: how long may nothing come; `stream`: what it comes by, where that is not the connection itself.
+    pub fn new(stream: Option<Incoming>, lease: Lease, stall: Duration) -> Self {
+        let mut body = Self { stream, lease: Some(lease), timer: Timer::default(), stall };
         body.release_at_end();
         body
     }
 
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(stream) = &mut self.stream {
+            return Pin::new(stream).poll_frame(cx).map_err(BodyError::Reset);
+        }
+        match self.lease.as_mut().and_then(Lease::link_mut) {
+            Some(link) => link.poll_frame(cx).map_err(BodyError::Broken),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match &self.stream {
+            Some(stream) => stream.is_end_stream(),
+            None => self.lease.as_ref().is_none_or(|lease| lease.link().is_none_or(Link::is_over)),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.stream {
+            Some(stream) => stream.size_hint(),
+            None => {
+                let link = self.lease.as_ref().and_then(Lease::link);
+                link.map_or(SizeHint::with_exact(0), Link::size_hint)
+            }
+        }
+    }
+
     fn release_at_end(&mut self) {
-        if self.incoming.is_end_stream() {
+        if self.is_over() {
             self.release();
         }
     }
@@ -300,7 +337,7 @@ impl Body for ResponseBody {
             }
             Self::Upstream(body) => body,
         };
-        match Pin::new(&mut body.incoming).poll_frame(cx) {
+        match body.poll(cx) {
             Poll::Pending if body.timer.expired(cx, body.stall) => Poll::Ready(Some(Err(BodyError::Stalled))),
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
@@ -308,7 +345,7 @@ impl Body for ResponseBody {
                 body.release_at_end();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
             Poll::Ready(Some(Ok(frame))) => {
                 body.release();
                 Poll::Ready(with_trailers(frame).map(Ok))
@@ -324,7 +361,7 @@ impl Body for ResponseBody {
         match self {
             Self::Empty | Self::Tunnel(_) => true,
             Self::Document(document) => document.is_none(),
-            Self::Upstream(body) => body.incoming.is_end_stream(),
+            Self::Upstream(body) => body.is_over(),
         }
     }
 
@@ -332,7 +369,7 @@ impl Body for ResponseBody {
         match self {
             Self::Empty | Self::Tunnel(_) => SizeHint::with_exact(0),
             Self::Document(document) => SizeHint::with_exact(document.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Upstream(body) => body.incoming.size_hint(),
+            Self::Upstream(body) => body.size_hint(),
         }
     }
 }

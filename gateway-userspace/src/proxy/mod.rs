@@ -7,6 +7,7 @@ pub mod answers;
 pub mod arrival;
 pub mod bind;
 pub mod body;
+mod charset;
 pub mod connection;
 pub mod counters;
 pub mod course;

@@ -181,11 +181,10 @@ impl Asker {
         let request = self.to_upstream(rule, path, request, host, key.as_ref());
         notes.id = Some(id.clone());
         match exchange(&rule.cluster, request, pool, &state.connector, limits.upstream_answer).await {
-            Ok((mut response, mut lease)) => {
+            Ok((response, mut lease)) => {
                 lease.keep(admitted);
-                let tunnel = (response.status() == StatusCode::SWITCHING_PROTOCOLS)
-                    .then(|| hyper::upgrade::on(&mut response));
                 let (mut head, body) = response.into_parts();
+                let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
                 if key.as_ref().is_some_and(|key| !key.is_heeded(&mut head)) {
                     return notes.with(Outcome::UpstreamFailed, answers::empty(StatusCode::BAD_GATEWAY));
                 }
@@ -194,14 +193,15 @@ impl Asker {
                 rule.response_fields.apply(&mut head.headers);
                 notes.upstream = Some(lease.upstream());
                 head.version = Version::HTTP_11;
-                let body = match tunnel {
-                    Some(upgraded) => {
-                        if key.is_none() {
-                            websocket::put(&mut head.headers);
-                        }
-                        ResponseBody::Tunnel(Box::new(Tunnel::new(upgraded, lease)))
+                let body = if switches {
+                    if key.is_none() {
+                        websocket::put(&mut head.headers);
                     }
-                    None => ResponseBody::Upstream(UpstreamBody::new(body, lease, limits.upstream_stall)),
+                    lease.into_other().map_or(ResponseBody::Empty, |(stream, in_flight)| {
+                        ResponseBody::Tunnel(Box::new(Tunnel::new(stream, in_flight)))
+                    })
+                } else {
+                    ResponseBody::Upstream(UpstreamBody::new(body, lease, limits.upstream_stall))
                 };
                 notes.with(Outcome::Forwarded, Response::from_parts(head, body))
             }

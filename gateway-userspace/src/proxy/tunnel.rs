@@ -11,21 +11,22 @@ use std::{
     time::Duration,
 };
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional},
     select,
     time::sleep,
 };
 
-use super::{limits::Limits, upstream::Lease};
+use super::{
+    limits::Limits,
+    upstream::{InFlight, Unlinked},
+};
 
 /// The upstream's side, which counts as a request in flight until it ends.
 #[derive(Debug)]
 pub struct Tunnel {
-    upgraded: OnUpgrade,
-    _lease: Lease,
+    upstream: Unlinked,
+    _in_flight: InFlight,
 }
 
 /// How a connection learns that hyper is not to have it any more. That it becomes a tunnel is told by whoever answers, before hyper
@@ -62,24 +63,23 @@ impl Switch {
 }
 
 impl Tunnel {
-    pub(super) fn new(upgraded: OnUpgrade, lease: Lease) -> Self {
-        Self { upgraded, _lease: lease }
+    pub(super) fn new(upstream: Unlinked, in_flight: InFlight) -> Self {
+        Self { upstream, _in_flight: in_flight }
     }
 
     /// Passes bytes until both sides have ended, or none came either way for too long. `early`: what the client sent while it
     /// waited.
-    pub(super) async fn run<S>(self, client: S, early: Vec<u8>, limits: &Limits)
+    pub(super) async fn run<S>(mut self, client: S, early: Vec<u8>, limits: &Limits)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let Ok(upgraded) = self.upgraded.await else { return };
-        let mut upstream = TokioIo::new(upgraded);
+        let upstream = &mut self.upstream;
         let moved = AtomicU64::new(0);
         let mut client = Counted { inner: client, moved: &moved };
         let pass = async {
             upstream.write_all(&early).await?;
             drop(early);
-            copy_bidirectional(&mut client, &mut upstream).await.map(|_| ())
+            copy_bidirectional(&mut client, upstream).await.map(|_| ())
         };
         let outcome = select! {
             outcome = pass => outcome,

@@ -1,6 +1,7 @@
 //! A chunked body, checked byte by byte as it passes. Pure.
 //!
 //! Stricter than RFC 9112, section 7.1 in one point: no whitespace between size and extension, which nobody sends in good faith.
+//! But some servers fill up their sizes with spaces, so of answers that is taken.
 
 use super::{
     super::limits::Limits,
@@ -33,19 +34,71 @@ enum At {
 
 /// The state of one chunked body.
 #[derive(Debug)]
-pub(super) struct Chunked {
+pub(in crate::proxy) struct Chunked {
     at: At,
     extension_bytes: usize,
     trailer_bytes: usize,
+    /// The trailer section so far, of an answer.
+    trailers: Option<Vec<u8>>,
+}
+
+/// What comes next in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) struct Piece {
+    /// What is around the data comes first …
+    pub(in crate::proxy) skipped: usize,
+    /// … and then so much of it. 0: there is no more of it yet, or ever.
+    pub(in crate::proxy) data: usize,
 }
 
 impl Chunked {
     pub(super) fn new() -> Self {
-        Self { at: At::Size { digits: 0, size: 0 }, extension_bytes: 0, trailer_bytes: 0 }
+        Self { at: At::Size { digits: 0, size: 0 }, extension_bytes: 0, trailer_bytes: 0, trailers: None }
     }
 
-    pub(super) fn is_end(&self) -> bool {
+    /// Of an answer, whose trailers are kept.
+    pub(in crate::proxy) fn of_an_answer() -> Self {
+        Self { trailers: Some(Vec::new()), ..Self::new() }
+    }
+
+    pub(in crate::proxy) fn is_end(&self) -> bool {
         self.at == At::End
+    }
+
+    /// The lines of the trailer section, each with its end.
+    pub(in crate::proxy) fn take_trailers(&mut self) -> Vec<u8> {
+        self.trailers.take().unwrap_or_default()
+    }
+
+    /// What is next in `bytes`, which begin where the last piece ended. None: it is broken.
+    pub(in crate::proxy) fn next_piece(&mut self, bytes: &[u8], limits: &Limits) -> Option<Piece> {
+        let mut skipped = 0;
+        while skipped < bytes.len() && self.at != At::End {
+            if let At::Data { left } = self.at {
+                let available = bytes.len() - skipped;
+                let data = usize::try_from(left).map_or(available, |left| left.min(available));
+                self.take(left, data);
+                return Some(Piece { skipped, data });
+            }
+            let byte = bytes[skipped];
+            let at = self.step(byte, limits).ok()?;
+            if let (At::TrailerName | At::TrailerValue | At::TrailerLf, Some(trailers)) =
+                (at, &mut self.trailers)
+            {
+                trailers.push(byte);
+            } else if let (At::TrailerLf, Some(trailers)) = (self.at, &mut self.trailers) {
+                trailers.push(byte);
+            }
+            self.at = at;
+            skipped += 1;
+        }
+        Some(Piece { skipped, data: 0 })
+    }
+
+    /// So much of a chunk's data has gone by.
+    fn take(&mut self, left: u64, taken: usize) {
+        let left = left - taken as u64;
+        self.at = if left == 0 { At::DataCr } else { At::Data { left } };
     }
 
     /// How many of `bytes` belong to the body: all, or those up to its end or to a fault.
@@ -56,8 +109,7 @@ impl Chunked {
                 let available = bytes.len() - position;
                 let taken = usize::try_from(left).map_or(available, |left| left.min(available));
                 position += taken;
-                let left = left - taken as u64;
-                self.at = if left == 0 { At::DataCr } else { At::Data { left } };
+                self.take(left, taken);
                 continue;
             }
             match self.step(bytes[position], limits) {
@@ -80,6 +132,7 @@ impl Chunked {
             (At::Size { digits: 0, .. }, _) => Err(Broken),
             (At::Size { size, .. } | At::Extension { size }, b'\r') => Ok(At::SizeLf { size }),
             (At::Size { size, .. }, b';') => Ok(At::Extension { size }),
+            (At::Size { size, .. }, b' ' | b'\t') if self.trailers.is_some() => Ok(At::Extension { size }),
             (At::Extension { size }, _) if is_field_value(byte) => {
                 self.extension_bytes += 1;
                 within(self.extension_bytes, limits.chunk_extension_bytes)?;
@@ -131,6 +184,33 @@ mod tests {
         let mut body = Chunked::new();
         let (taken, outcome) = body.advance(bytes, &Limits::default());
         outcome.map(|()| (taken, body.is_end()))
+    }
+
+    /// The data of an answer's body that comes in such pieces, and its trailers; None: it is broken.
+    fn data(body: &[u8], cut: usize) -> Option<(Vec<u8>, String, bool)> {
+        let (mut chunked, mut data) = (Chunked::of_an_answer(), Vec::new());
+        for mut piece in body.chunks(cut) {
+            while !piece.is_empty() && !chunked.is_end() {
+                let next = chunked.next_piece(piece, &Limits::default())?;
+                data.extend_from_slice(&piece[next.skipped..next.skipped + next.data]);
+                piece = &piece[next.skipped + next.data..];
+            }
+        }
+        let trailers = String::from_utf8(chunked.take_trailers()).unwrap();
+        Some((data, trailers, chunked.is_end()))
+    }
+
+    #[test]
+    fn an_answers_data_and_trailers_are_the_same_however_it_is_cut() {
+        let body = b"3\r\nabc\r\n10 ;x=y\r\n0123456789abcdef\r\n2  \r\n\r\n\r\n0\r\nA: 1\r\nb:2\r\n\r\n";
+        for cut in 1..=body.len() {
+            let expected = (b"abc0123456789abcdef\r\n".to_vec(), "A: 1\r\nb:2\r\n".to_owned(), true);
+            assert_eq!(data(body, cut), Some(expected), "{cut}");
+        }
+        assert_eq!(data(b"0\r\n\r\n", 9), Some((Vec::new(), String::new(), true)));
+        assert_eq!(data(b"3\r\nab", 9), Some((b"ab".to_vec(), String::new(), false)));
+        assert_eq!(data(b"3\r\nabcd", 9), None);
+        assert_eq!(data(b" 3\r\nabc", 9), None);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! hyper forgives a bare LF, equal Content-Lengths, Content-Length beside Transfer-Encoding and codings before `chunked`; an
 //! upstream that forgives otherwise would see another request than we do.
 
+use memchr::memchr;
+
 use super::{
-    super::{host, limits::Limits, websocket},
+    super::{charset, host, limits::Limits, websocket},
     refusal::Refusal,
 };
 
@@ -62,7 +64,7 @@ impl Head {
     /// Looks at the lines that came since the last call. `bytes` is all of the head so far, and perhaps more. The name of an
     /// Upgrade field becomes [`NO_UPGRADE`].
     pub(super) fn advance(&mut self, bytes: &mut [u8], limits: &Limits) -> Result<Option<Complete>, Refusal> {
-        while let Some(offset) = bytes[self.searched..].iter().position(|b| *b == b'\n') {
+        while let Some(offset) = memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + offset;
             let line = split_cr(&mut bytes[self.line..end]).ok_or(Refusal::BadRequest)?;
             self.searched = end + 1;
@@ -196,11 +198,14 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<Version, Refusal> {
 
 /// Origin form, absolute form, or `OPTIONS *`; no more than the http crate parses, for hyper would answer the rest in its own way.
 fn check_target(method: &[u8], target: &[u8]) -> Option<()> {
-    let query = target.iter().position(|b| *b == b'?').unwrap_or(target.len());
+    let query = memchr(b'?', target).unwrap_or(target.len());
     let (path, query) = target.split_at(query);
-    if !path.iter().all(|b| b.is_ascii_graphic() && !b"#<>`".contains(b))
-        || !query.iter().all(|b| b.is_ascii_graphic() && !b"#<>\"".contains(b))
-    {
+    let all = |part: &[u8], but: u8| {
+        part.iter().fold(true, |right, b| {
+            right & b.is_ascii_graphic() & (*b != b'#') & (*b != b'<') & (*b != b'>') & (*b != but)
+        })
+    };
+    if !all(path, b'`') || !all(query, b'"') {
         return None;
     }
     match target {
@@ -223,10 +228,12 @@ fn strip_scheme<'a>(target: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
 /// Name and trimmed value of a field line. None for anything RFC 9112, section 5 and RFC 9110, section 5.5 do not allow: space
 /// before the colon, a folded line, control characters, a bare CR.
 pub(super) fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = line.iter().position(|b| *b == b':')?;
+    let colon = memchr(b':', line)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    let right =
-        !name.is_empty() && name.iter().copied().all(is_token) && value.iter().copied().all(is_field_value);
+    // All of a value is looked at without a branch, so many bytes at once.
+    let right = !name.is_empty()
+        && name.iter().copied().all(is_token)
+        && value.iter().fold(true, |right, byte| right & is_field_value(*byte));
     right.then(|| (name, value.trim_ascii()))
 }
 
@@ -257,7 +264,8 @@ fn transfer_encoding(value: &[u8]) -> Result<(), Refusal> {
 
 /// `tchar` of RFC 9110, section 5.6.2.
 pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    const TABLE: [bool; 256] = charset::alphanumeric_or(b"!#$%&'*+-.^_`|~");
+    TABLE[usize::from(byte)]
 }
 
 /// `field-vchar`, space and tab of RFC 9110, section 5.5.

@@ -28,10 +28,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use self::framing::{Checked, Framing};
 use super::{limits::Limits, tunnel::Switch};
 
-pub(super) use self::head::NO_UPGRADE;
 pub use self::http2::Http2Gate;
 pub use self::refusal::Refusal;
 pub(crate) use self::timer::Timer;
+pub(super) use self::{chunked::Chunked, head::NO_UPGRADE};
 
 /// How much is read at once while a head comes in pieces.
 const PIECE: usize = 4096;

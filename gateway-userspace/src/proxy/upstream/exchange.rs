@@ -10,11 +10,12 @@ use super::{
     choose::Set,
     cluster::{Choice, Cluster, View},
     connect::Connector,
+    http1::{self, Link, Lost},
     kept::{Lease, Pool, Way},
     limit::Busy,
     peer::Flight,
     server::Server,
-    shared,
+    shared::{self, Place},
 };
 use crate::proxy::{
     body::{BodyFault, RequestBody, Upload},
@@ -35,6 +36,9 @@ pub enum Fault {
     ConnectTimeout,
     /// The connection failed, or what came is no HTTP.
     #[error("no answer: {0}")]
+    Lost(#[source] Lost),
+    /// The same of HTTP/2.
+    #[error("no answer: {0}")]
     Exchange(#[source] hyper::Error),
     /// No answer in time.
     #[error("no answer in time")]
@@ -54,7 +58,16 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// A stalled write ends the connection with the error of a timeout, as does a ping that is not answered.
+    /// A stalled write ends the connection with the error of a timeout.
+    fn lost(lost: Lost) -> Self {
+        match lost {
+            Lost::Late => Self::AnswerTimeout,
+            Lost::Io(error) if error.kind() == io::ErrorKind::TimedOut => Self::AnswerTimeout,
+            lost => Self::Lost(lost),
+        }
+    }
+
+    /// The same, and a ping that is not answered.
     fn of(error: hyper::Error) -> Self {
         let source = error.source();
         let http2 = source.and_then(|source| source.downcast_ref::<h2::Error>()).and_then(h2::Error::get_io);
@@ -79,7 +92,7 @@ impl Fault {
     /// What the client is told.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Connect(_) | Self::Exchange(_) | Self::Unasked => StatusCode::BAD_GATEWAY,
+            Self::Connect(_) | Self::Lost(_) | Self::Exchange(_) | Self::Unasked => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::AnswerTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy | Self::NoAddress => StatusCode::SERVICE_UNAVAILABLE,
             Self::Host | Self::Body(BodyFault::Malformed | BodyFault::BrokenOff) => StatusCode::BAD_REQUEST,
@@ -88,6 +101,9 @@ impl Fault {
         }
     }
 }
+
+/// An answer's head, and what has its body: the lease, or for HTTP/2 a stream.
+pub type Answer = (Response<Option<Incoming>>, Lease);
 
 /// What a request without a body is made from again.
 struct Again {
@@ -111,7 +127,7 @@ pub async fn exchange(
     pool: &Pool,
     connector: &Connector,
     patience: Duration,
-) -> Result<(Response<Incoming>, Lease), Fault> {
+) -> Result<Answer, Fault> {
     let cluster = &cluster.now().await;
     cluster.earn(pool);
     let by = cluster.by(request.headers(), pool);
@@ -161,7 +177,7 @@ async fn attempt(
     pool: &Pool,
     connector: &Connector,
     patience: Duration,
-) -> Result<(Response<Incoming>, Lease), Failed> {
+) -> Result<Answer, Failed> {
     // Connecting counts as in flight: an upstream that is slow to accept is loaded.
     let enter = || async {
         cluster.enter(choice, pool).await.map_err(|Busy| Failed { fault: Fault::Busy, again: None })
@@ -172,7 +188,7 @@ async fn attempt(
         return share(server, request, flight, connector, patience).await;
     }
     if let Some(link) = flight.part().kept.take() {
-        match send(Way::Own(link), request, flight, patience).await {
+        match send(link, request, flight, patience).await {
             Err(Failed { again: Some(again), .. }) => request = *again,
             done => return done,
         }
@@ -182,12 +198,12 @@ async fn attempt(
         Ok(line) => line,
         // There are as many requests as connections at most, so one of them waits at another worker.
         Err(Busy) => match cluster.peer(choice).spare() {
-            Some(link) => return send(Way::Own(link), request, flight, patience).await,
+            Some(link) => return send(link, request, flight, patience).await,
             None => return Err(Failed { fault: Fault::Busy, again: None }),
         },
     };
     match connector.connect(server).await {
-        Ok(link) => send(Way::Own(link.with(line)), request, flight, patience).await,
+        Ok(link) => send(Box::new(link.with(line)), request, flight, patience).await,
         Err(fault) => Err(Failed { fault, again: Some(Box::new(request)) }),
     }
 }
@@ -199,61 +215,92 @@ async fn share(
     flight: Flight,
     connector: &Connector,
     patience: Duration,
-) -> Result<(Response<Incoming>, Lease), Failed> {
+) -> Result<Answer, Failed> {
     match flight.part().shared.place(connector.connect_http2(server)).await {
-        Ok(place) => send(Way::Shared(place), request, flight, patience).await,
+        Ok(place) => send_shared(place, request, flight, patience).await,
         Err(fault) => Err(Failed { fault, again: Some(Box::new(request)) }),
     }
 }
 
+/// On a connection of its own.
 async fn send(
-    mut way: Way,
+    mut link: Box<Link>,
     mut request: Request<RequestBody>,
     flight: Flight,
     patience: Duration,
-) -> Result<(Response<Incoming>, Lease), Failed> {
-    let upload = match request.body() {
-        RequestBody::Empty => None,
-        RequestBody::Client(body) => Some(Arc::clone(body.upload())),
-    };
+) -> Result<Answer, Failed> {
     // It may have been tried elsewhere.
     if request.version() == Version::HTTP_2 {
         shared::from_http2(&mut request);
     }
-    if let Way::Shared(place) = &way {
+    let upload = upload_of(&request);
+    let asks = websocket::goes_on(request.headers());
+    let (head, body) = request.into_parts();
+    match link.exchange(head, body, upload.as_deref(), patience).await {
+        Ok((head, sending)) => {
+            let lease = Lease { way: Way::Own(link), flight, upload, sending, admitted: None };
+            agreed(Response::from_parts(head, None), asks, lease)
+        }
+        Err(http1::Failed { lost, head, was_heard }) => {
+            let fault = match upload.and_then(|upload| upload.fault()) {
+                Some(fault) => Fault::Body(fault),
+                None => Fault::lost(lost),
+            };
+            let is_broken = matches!(fault, Fault::Lost(Lost::Io(_) | Lost::Ended));
+            let again = head.filter(|head| is_broken && !was_heard && head.method.is_idempotent());
+            let again = again.map(|head| Box::new(Request::from_parts(head, RequestBody::Empty)));
+            Err(Failed { fault, again })
+        }
+    }
+}
+
+/// On a connection that others use as well.
+async fn send_shared(
+    mut place: Place,
+    mut request: Request<RequestBody>,
+    flight: Flight,
+    patience: Duration,
+) -> Result<Answer, Failed> {
+    if request.version() != Version::HTTP_2 {
         let converted = shared::to_http2(&mut request, &place.0.scheme);
         converted.ok_or_else(|| Failed { fault: Fault::Host, again: None })?;
     }
+    let upload = upload_of(&request);
     let asks = websocket::goes_on(request.headers());
     let replay = Again::of(&request);
-    let (before, answer) = match &mut way {
-        Way::Own(link) => {
-            let before = link.heard.get();
-            (before, within(patience, upload.as_deref(), link.sender.try_send_request(request)).await)
+    match within(patience, upload.as_deref(), place.0.sender.try_send_request(request)).await {
+        Some(Ok(response)) => {
+            let way = Way::Shared { _place: place };
+            let lease = Lease { way, flight, upload, sending: None, admitted: None };
+            agreed(response.map(Some), asks, lease)
         }
-        Way::Shared(place) => {
-            (0, within(patience, upload.as_deref(), place.0.sender.try_send_request(request)).await)
-        }
-    };
-    let response = match answer {
-        Some(Ok(response)) => response,
         Some(Err(mut error)) => {
             let unsent = error.take_message();
             let fault = match upload.and_then(|upload| upload.fault()) {
                 Some(fault) => Fault::Body(fault),
                 None => Fault::of(error.into_error()),
             };
-            let again = unsent
-                .or_else(|| replay.filter(|replay| replay.is_safe(&way, &fault, before)).map(Again::request));
-            return Err(Failed { fault, again: again.map(Box::new) });
+            let again = unsent.or_else(|| replay.filter(|replay| replay.is_safe(&fault)).map(Again::request));
+            Err(Failed { fault, again: again.map(Box::new) })
         }
-        None => return Err(Failed { fault: Fault::AnswerTimeout, again: None }),
-    };
+        None => Err(Failed { fault: Fault::AnswerTimeout, again: None }),
+    }
+}
+
+fn upload_of(request: &Request<RequestBody>) -> Option<Arc<Upload>> {
+    match request.body() {
+        RequestBody::Empty => None,
+        RequestBody::Client(body) => Some(Arc::clone(body.upload())),
+    }
+}
+
+/// An answer, unless it switches to what nobody asked for.
+fn agreed(response: Response<Option<Incoming>>, asks: bool, lease: Lease) -> Result<Answer, Failed> {
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if switches && !(asks && websocket::is_agreed(response.headers())) {
         return Err(Failed { fault: Fault::Unasked, again: None });
     }
-    Ok((response, Lease { way, flight, upload, admitted: None }))
+    Ok((response, lease))
 }
 
 /// Waits for an answer for `patience` after the last byte of the request's body: a long upload is no stall.
@@ -284,14 +331,9 @@ impl Again {
     }
 
     /// Whether the upstream has done nothing yet for the request, by what it says, or that does not matter.
-    fn is_safe(&self, way: &Way, fault: &Fault, before: u64) -> bool {
+    fn is_safe(&self, fault: &Fault) -> bool {
         let Fault::Exchange(error) = fault else { return false };
-        let unheard = match way {
-            Way::Own(link) => link.heard.get() == before,
-            Way::Shared(_) if shared::is_unprocessed(error) => return true,
-            Way::Shared(_) => !shared::is_reset(error),
-        };
-        unheard && self.method.is_idempotent()
+        shared::is_unprocessed(error) || (!shared::is_reset(error) && self.method.is_idempotent())
     }
 
     fn request(self) -> Request<RequestBody> {

@@ -5,27 +5,14 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::http1::SendRequest;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    heard::Count,
+    http1::{Link, Sending, Unlinked},
     peer::{Flight, Upstreams},
     shared::Place,
 };
-use crate::proxy::{
-    body::{RequestBody, Upload},
-    overload::Admitted,
-};
-
-/// A connection to an upstream.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) sender: SendRequest<RequestBody>,
-    pub(super) heard: Count,
-    /// Leave for it, where connections are bounded.
-    _line: Option<OwnedSemaphorePermit>,
-}
+use crate::proxy::{body::Upload, overload::Admitted};
 
 /// How long, and how many.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +34,7 @@ pub(super) struct Kept {
 
 #[derive(Debug)]
 struct Idle {
-    link: Link,
+    link: Box<Link>,
     since: Instant,
 }
 
@@ -55,9 +42,9 @@ struct Idle {
 #[derive(Debug)]
 pub(super) enum Way {
     /// A connection of its own.
-    Own(Link),
+    Own(Box<Link>),
     /// One that others use as well.
-    Shared(Place),
+    Shared { _place: Place },
 }
 
 /// A connection in use, or a place on one. Dropped, it ends; released, it is kept.
@@ -65,10 +52,19 @@ pub(super) enum Way {
 pub struct Lease {
     pub(super) way: Way,
     pub(super) flight: Flight,
-    /// The request's body, if it has one.
+    /// The request's body, if it has one …
     pub(super) upload: Option<Arc<Upload>>,
+    /// … and whoever sends it, where the connection is its own.
+    pub(super) sending: Option<Sending>,
     /// Its place among the requests of the worker.
     pub(super) admitted: Option<Admitted>,
+}
+
+/// Counts what a request has become as one in flight.
+#[derive(Debug)]
+pub struct InFlight {
+    _flight: Flight,
+    _admitted: Option<Admitted>,
 }
 
 /// A worker's share in all upstreams.
@@ -79,34 +75,23 @@ pub struct Pool {
     pub(super) worker: usize,
 }
 
-impl Link {
-    pub(super) fn new(sender: SendRequest<RequestBody>, heard: Count) -> Self {
-        Self { sender, heard, _line: None }
-    }
-
-    /// It has leave for as long as it is there.
-    pub(super) fn with(self, line: Option<OwnedSemaphorePermit>) -> Self {
-        Self { _line: line, ..self }
-    }
-}
-
 impl Kept {
     pub(super) fn new(keep: Keep) -> Self {
         Self { idle: Mutex::default(), keep }
     }
 
     /// The connection used last: the others may grow old and go.
-    pub(super) fn take(&self) -> Option<Link> {
+    pub(super) fn take(&self) -> Option<Box<Link>> {
         let mut idle = self.lock();
         while let Some(Idle { link, since }) = idle.pop() {
-            if since.elapsed() < self.keep.age && link.sender.is_ready() {
+            if since.elapsed() < self.keep.age && link.is_ready() {
                 return Some(link);
             }
         }
         None
     }
 
-    fn put(&self, link: Link) {
+    fn put(&self, link: Box<Link>) {
         let mut idle = self.lock();
         if idle.len() < self.keep.most {
             idle.push(Idle { link, since: Instant::now() });
@@ -118,7 +103,7 @@ impl Kept {
     }
 
     fn sweep(&self) {
-        self.lock().retain(|idle| idle.since.elapsed() < self.keep.age && !idle.link.sender.is_closed());
+        self.lock().retain(|idle| idle.since.elapsed() < self.keep.age && idle.link.is_ready());
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Idle>> {
@@ -174,10 +159,36 @@ impl Lease {
     /// The answer is whole. If the request is too, the connection is as good as new; an upstream that answered early may
     /// take the rest of a body for the next request.
     pub fn release(self) {
-        let Way::Own(link) = self.way else { return };
-        let whole = self.upload.is_none_or(|upload| upload.is_complete());
-        if whole && !link.sender.is_closed() {
+        let Way::Own(mut link) = self.way else { return };
+        let is_whole = self.upload.is_none_or(|upload| upload.is_complete())
+            && self.sending.is_none_or(|sending| sending.is_over());
+        if is_whole && link.rests() {
             self.flight.part().kept.put(link);
+        }
+    }
+
+    /// The connection of this request alone, if it has one.
+    pub(in crate::proxy) fn link(&self) -> Option<&Link> {
+        match &self.way {
+            Way::Own(link) => Some(link),
+            Way::Shared { .. } => None,
+        }
+    }
+
+    /// The same.
+    pub(in crate::proxy) fn link_mut(&mut self) -> Option<&mut Link> {
+        match &mut self.way {
+            Way::Own(link) => Some(link),
+            Way::Shared { .. } => None,
+        }
+    }
+
+    /// The connection, once it speaks something else.
+    pub fn into_other(self) -> Option<(Unlinked, InFlight)> {
+        let in_flight = InFlight { _flight: self.flight, _admitted: self.admitted };
+        match self.way {
+            Way::Own(link) => Some((link.into_other(), in_flight)),
+            Way::Shared { .. } => None,
         }
     }
 }

@@ -8,7 +8,7 @@ mod dial;
 mod eject;
 mod exchange;
 mod health;
-mod heard;
+mod http1;
 mod kept;
 mod known;
 mod limit;
@@ -18,15 +18,18 @@ mod peer;
 mod resolver;
 mod server;
 mod shared;
+mod stalling;
 mod tls;
 
+pub(in crate::proxy) use self::http1::Link;
 pub use self::{
     cluster::Cluster,
     connect::Connector,
     dial::dial,
-    exchange::{Fault, exchange},
+    exchange::{Answer, Fault, exchange},
     health::watch,
-    kept::{Lease, Pool},
+    http1::{Lost, Unlinked},
+    kept::{InFlight, Lease, Pool},
     names::NameSeen,
     peer::{UpstreamSeen, Upstreams},
     tls::TlsConfigs,

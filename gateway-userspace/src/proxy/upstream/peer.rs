@@ -20,7 +20,8 @@ use tokio::{
 use super::{
     eject::Record,
     health::Standing,
-    kept::{Keep, Kept, Link},
+    http1::Link,
+    kept::{Keep, Kept},
     limit::Bound,
     names::{NameSeen, Names},
     server::Server,
@@ -194,7 +195,7 @@ impl Peer {
     }
 
     /// An unused connection, whichever worker has it.
-    pub(super) fn spare(&self) -> Option<Link> {
+    pub(super) fn spare(&self) -> Option<Box<Link>> {
         self.parts.iter().find_map(|part| part.kept.take())
     }
 
