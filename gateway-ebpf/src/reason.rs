@@ -46,7 +46,7 @@ reasons! {
     10 IcmpEcho "icmp-echo" "an echo request that is not answered" "by design: only the private VIP is pinged, without IP options or extension headers; ask a service's status path"
     11 IcmpType "icmp-type" "an ICMP message of another type" "by design"
     12 IcmpQuote "icmp-quote" "an ICMP error about no flow of ours" "sender: stray or forged"
-    13 NoService "no-service" "no service on this protocol and port of the VIP" "by design: the public VIP has TCP 3443 only; else name the right port"
+    13 NoService "no-service" "no service on this protocol and port of the VIP" "by design: in internal mode the public VIP has TCP 3443 only; else name the right port"
     14 Source "source" "a source outside the networks that may reach this VIP" "configuration: network.vnet, network.peered, balancer.management_sources"
     15 NoInstance "no-instance" "no instance is in service" "configuration: an instance that is up and resolvable"
     16 Neighbour "neighbour" "the way to the instance is not known" "network: is the instance on, and on this link? `ip neigh`"

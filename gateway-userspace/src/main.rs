@@ -10,7 +10,7 @@ use gateway_userspace::{
 };
 
 /// The self-hosted gateway of an API management service: a load-balanced private VIP, host-name routing, and a
-/// public VIP that lets in the management endpoint only.
+/// public VIP that lets in the management endpoint only, unless the mode is external.
 #[derive(Debug, Parser)]
 #[command(name = "gateway", version, max_term_width = 100)]
 struct Cli {

@@ -32,12 +32,15 @@ pub use self::{
     upstream::{Upstream, UpstreamAddress, UpstreamTls},
 };
 
-/// The TCP port of the management endpoint, the one door of the public VIP in internal mode (R20).
+/// The TCP port of the management endpoint, the one open port of the public VIP in internal mode (R20).
 pub const MANAGEMENT_PORT: u16 = 3443;
 /// The TCP port on which every role is served over TLS (R13).
 pub const HTTPS_PORT: u16 = 443;
 /// The TCP port that answers with a redirect to https (R13).
 pub const HTTP_PORT: u16 = 80;
+
+/// All ports on which clients are served, wherever they are.
+pub const PORTS: [u16; 3] = [HTTPS_PORT, HTTP_PORT, MANAGEMENT_PORT];
 
 /// What separates a private VIP's port from its port on the instances, with `nat`.
 const PRIVATE_BACKEND: u32 = 10_000;
@@ -92,8 +95,25 @@ pub enum Mode {
     None,
 }
 
+impl Mode {
+    /// As written in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::External => "external",
+            Self::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// `[network]`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     /// The VIPs and DIPs come from here (R10, R33).
     pub subnet: Vec<IpNet>,
@@ -111,11 +131,11 @@ impl Network {
 }
 
 /// `[vip]`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vips {
     /// R13, R14
     pub private: Vec<IpAddr>,
-    /// R20
+    /// R4, R20
     pub public: Vec<IpAddr>,
 }
 
@@ -186,6 +206,8 @@ pub enum Interfaces {
         /// Of the public VIPs. What comes here for a private VIP is dropped.
         outside: String,
     },
+    /// No VIPs, and no balancer, in mode `none`.
+    None,
 }
 
 /// What an interface of the balancer is for.
@@ -206,6 +228,7 @@ impl Interfaces {
         match self {
             Self::One(name) => vec![(Side::Both, name)],
             Self::Two { inside, outside } => vec![(Side::Inside, inside), (Side::Outside, outside)],
+            Self::None => Vec::new(),
         }
     }
 }
@@ -215,6 +238,7 @@ impl fmt::Display for Interfaces {
         match self {
             Self::One(name) => f.write_str(name),
             Self::Two { inside, outside } => write!(f, "{inside} inside, {outside} outside"),
+            Self::None => f.write_str("none"),
         }
     }
 }
@@ -317,7 +341,7 @@ pub enum Role {
     Portal,
     /// The developer portal.
     Developer,
-    /// Management, the only role on the public VIP.
+    /// Management, in internal mode the only role on the public VIP.
     Management,
     /// Git.
     Scm,
@@ -383,6 +407,16 @@ pub struct CertificateFiles {
 }
 
 impl Model {
+    /// The TCP ports that are served at an address where clients come: a VIP, or in mode `none` a host's own. A public VIP has all
+    /// of them in external mode only (R4, R13, R20).
+    pub fn ports(&self, address: IpAddr) -> impl Iterator<Item = u16> + use<> {
+        let closed = self.service.mode == Mode::Internal && self.vip.public.contains(&address);
+        let plain = self.proxy.http != PlainHttp::Off;
+        [(HTTPS_PORT, !closed), (HTTP_PORT, !closed && plain), (MANAGEMENT_PORT, true)]
+            .into_iter()
+            .filter_map(|(port, open)| open.then_some(port))
+    }
+
     /// Every exact name and wildcard, with its role.
     pub fn hosts(&self) -> impl Iterator<Item = (&HostPattern, Role)> {
         self.endpoints.iter().flat_map(|e| e.hosts.iter().map(move |h| (h, e.role)))
@@ -419,6 +453,19 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn r4_r20_the_public_vip_has_clients_ports_in_external_mode_only() {
+        let mut model = crate::testing::model(&["gw-1"]);
+        let ports = |model: &Model| {
+            [model.vip.private[0], model.vip.public[0]].map(|vip| model.ports(vip).collect::<Vec<_>>())
+        };
+        assert_eq!(ports(&model), [vec![443, 80, 3443], vec![3443]]);
+        model.service.mode = Mode::External;
+        assert_eq!(ports(&model), [vec![443, 80, 3443], vec![443, 80, 3443]]);
+        model.proxy.http = PlainHttp::Off;
+        assert_eq!(ports(&model), [vec![443, 3443], vec![443, 3443]]);
+    }
 
     fn vips(private: &[&str], public: &[&str]) -> Vips {
         let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();

@@ -305,6 +305,21 @@ impl Config {
         self
     }
 
+    /// The same in mode `none`, in which nothing is said of VIPs and a balancer.
+    ///
+    /// # Panics
+    /// It cannot be written as TOML.
+    pub fn none(mut self) -> String {
+        "none".clone_into(&mut self.service.mode);
+        let mut file = toml::Table::try_from(&self).expect("the file can be written as TOML");
+        for table in ["network", "vip", "balancer"] {
+            file.remove(table);
+        }
+        let instances = file.get_mut("instance").and_then(toml::Value::as_array_mut).into_iter().flatten();
+        instances.filter_map(toml::Value::as_table_mut).for_each(|instance| drop(instance.remove("weight")));
+        file.to_string()
+    }
+
     /// The endpoint of a role.
     ///
     /// # Panics

@@ -187,7 +187,9 @@ mod tests {
             "lib/sysusers.d/gateway.conf",
             "share/bash-completion/completions/gateway",
             "share/man/man1/gateway.1",
+            "share/doc/gateway/examples/external.toml",
             "share/doc/gateway/examples/internal.toml",
+            "share/doc/gateway/examples/none.toml",
             "share/doc/gateway/alerts/gateway.rules.yml",
             "share/doc/gateway/LICENSE-MIT",
         ] {

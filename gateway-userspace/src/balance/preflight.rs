@@ -2,7 +2,7 @@
 
 use super::ways::{self, Found, Hops, Unreachable};
 use crate::{
-    model::{InstanceName, Model},
+    model::{InstanceName, Mode, Model},
     net::{self, Netlink, link::Link},
     plan::Mac,
 };
@@ -17,6 +17,11 @@ pub(super) enum Error {
          `gateway detach` if it is of another service, or `xdp-loader unload {name} --all`, or `ip link set dev {name} xdp off`"
     )]
     Occupied { name: String, program: String },
+    #[error(
+        "there is nothing to balance with `mode = \"none\"`: the service listens on the instances' own addresses; `gateway run` or \
+         `gateway proxy --instance {instance}` on each of them serves it"
+    )]
+    NoVips { instance: String },
     #[error(transparent)]
     Unreachable(Unreachable),
     #[error("there is no instance {name}; the file has {present}")]
@@ -25,6 +30,12 @@ pub(super) enum Error {
     NotLocal { instance: InstanceName },
     #[error(transparent)]
     Net(#[from] net::Error),
+}
+
+/// R1: there are VIPs.
+pub(super) fn has_vips(model: &Model) -> Result<(), Error> {
+    let first = || model.instances.first().map_or_else(|| "NAME".to_owned(), |one| one.name.to_string());
+    if model.service.mode == Mode::None { Err(Error::NoVips { instance: first() }) } else { Ok(()) }
 }
 
 /// An interface of the balancer: it exists, is up, is Ethernet, and carries no XDP program but what is `ours`.

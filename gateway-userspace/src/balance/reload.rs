@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use crate::model::{Forwarding, Model, Side};
+use crate::model::{Forwarding, Mode, Model, Side};
 
 /// Why a file is not taken up.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,9 +33,13 @@ pub(super) fn restarts(running: &Model, new: &Model) -> Vec<Refusal> {
         _ => String::new(),
     };
     let vips = (vips(running), vips(new));
+    let none =
+        |model: &Model| if model.service.mode == Mode::None { "none" } else { "a mode with VIPs" }.to_owned();
+    let modes = (none(running), none(new));
     let names = (running.service.name.clone(), new.service.name.clone());
     let (old, new) = (&running.balancer, &new.balancer);
     let all = [
+        ("service.mode", modes.0, modes.1, "without VIPs there is nothing to balance"),
         (
             "[balancer] interface",
             old.interfaces.to_string(),

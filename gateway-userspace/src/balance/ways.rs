@@ -144,7 +144,7 @@ impl Host<'_> {
     fn serves(&self, route: &Route) -> bool {
         // By its place: it may have another name by now.
         let outer = match &self.model.balancer.interfaces {
-            Interfaces::One(_) => None,
+            Interfaces::One(_) | Interfaces::None => None,
             Interfaces::Two { .. } => self.interfaces.get(1).map(|link| link.index),
         };
         let is_outer = |link: &Link| Some(link.index) == outer;

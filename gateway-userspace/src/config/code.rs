@@ -138,6 +138,8 @@ codes! {
         "With `mode = \"passthrough\"` TLS ends at the upstream: the endpoint has `upstream` (`tcp://HOST:PORT`) and `proxy_protocol`, and neither certificate nor routes, which an endpoint without it has.";
     ClientCertificate = 47, Fault, "clients' certificates",
         "`client_certificate` says whether clients show certificates of the authorities in `client_ca`, a PEM file with one at least.";
+    ModeKey = 49, Fault, "key that this mode has no use for",
+        "R1: with `mode = \"none\"` the service listens on the instances' own addresses. There are no VIPs, and no balancer that would keep anyone out, spread flows or probe instances: a firewall has to, where that is wanted.";
     FieldName = 50, Fault, "name of a field or cookie",
         "Letters, digits and ``!#$%&'*+-.^_`|~`` (a token of RFC 9110, section 5.6.2).";
     LaterRoute = 51, Fault, "key of a path at a later route",
@@ -159,7 +161,7 @@ codes! {
     NoEndpoint = 61, Warning, "no endpoint",
         "Without an `[[endpoint]]` the instances answer to no name at all.";
     NoManagement = 62, Warning, "public VIP without a management endpoint",
-        "The public VIP lets in TCP 3443 for the `management` endpoint only (R20), so nothing will be reachable on it.";
+        "In internal mode the public VIP lets in TCP 3443 for the `management` endpoint only (R20), so nothing will be reachable on it.";
     ProbeKey = 63, Warning, "key of another kind of probe",
         "A `tcp` probe asks for nothing, and only `https` sees a certificate; probes with `via = \"vip\"` are counted as what `availability` would count, and without either nothing goes to `vip_port`. Change `probe.kind` or `probe.via`, or remove the key.";
     AdminWithoutTokens = 70, Warning, "an API that nobody can use",

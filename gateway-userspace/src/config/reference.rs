@@ -7,6 +7,7 @@ use super::{
     code::{Code, Severity},
     keys::{self, Fallback, Key, Kind, Table},
 };
+use crate::model::Mode;
 
 /// Every table of the file with its keys, as Markdown.
 pub fn keys() -> String {
@@ -64,6 +65,10 @@ pub fn schema() -> Value {
     let mut schema = table(&keys::ROOT);
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     schema["title"] = json!("gateway.toml");
+    // R1: without VIPs nothing is said of them.
+    let mode = json!({ "required": ["mode"], "properties": { "mode": { "const": Mode::None.as_str() } } });
+    schema["if"] = json!({ "required": ["service"], "properties": { "service": mode } });
+    schema["else"] = json!({ "required": ["network", "vip", "balancer"] });
     schema
 }
 

@@ -12,6 +12,7 @@ use crate::{
         self,
         client::{self, Client},
     },
+    model::Mode,
     net::namespace,
     status::Status,
 };
@@ -45,8 +46,15 @@ impl Target {
         let socket = match (&self.socket, self.file()) {
             (Some(socket), _) => socket.clone(),
             (None, Some(file)) => {
-                let service = service(&file)?;
+                let Named { service, mode } = named(&file)?;
                 let socket = api::socket_path(&service)?;
+                if !socket.exists() && mode.as_deref() == Some(Mode::None.as_str()) {
+                    bail!(
+                        "{} has `mode = \"none\"`: there is no balancer to ask; each instance answers on its own `probe.port`, and \
+                         `gateway check --config {0}` says what is served",
+                        file.display()
+                    );
+                }
                 if !socket.exists() {
                     bail!(
                         "`gateway balance` is not running for the service {service} on this host: `gateway balance --config {}` \
@@ -65,17 +73,21 @@ impl Target {
     }
 }
 
-/// The service's name, also in a file that has faults.
-fn service(file: &Path) -> anyhow::Result<String> {
+/// What a file says of its service, also one that has faults.
+struct Named {
+    service: String,
+    mode: Option<String>,
+}
+
+fn named(file: &Path) -> anyhow::Result<Named> {
     let text = fs::read_to_string(file)
         .with_context(|| format!("{} cannot be read; name the file by --config FILE", file.display()))?;
-    let name = text.parse::<toml::Table>().ok().and_then(|table| {
-        let service = table.get("service")?.as_table()?.get("name")?.as_str()?;
-        Some(service.to_owned())
-    });
-    name.with_context(|| {
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    let value = |key| Some(table.get("service")?.as_table()?.get(key)?.as_str()?.to_owned());
+    let service = value("name").with_context(|| {
         format!("{} names no service; `gateway check` says what is wrong with it", file.display())
-    })
+    })?;
+    Ok(Named { service, mode: value("mode") })
 }
 
 /// The socket of the one balancer in this network namespace; none if there is none.
@@ -118,9 +130,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gateway.toml");
         fs::write(&file, "[service]\nname = \"contoso\"\nwrong = 1").unwrap();
-        assert_eq!(service(&file).unwrap(), "contoso");
+        assert_eq!(named(&file).unwrap().service, "contoso");
         fs::write(&file, "name = \"contoso\"").unwrap();
-        assert!(service(&file).unwrap_err().to_string().contains("gateway check"));
+        assert!(named(&file).err().unwrap().to_string().contains("gateway check"));
         let target = Target { config: Some(folder.path().join("none.toml")), socket: None };
         assert!(target.client().unwrap_err().to_string().contains("--config FILE"));
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::families::{Families, Label, flag};
 use crate::{
     dataplane::XdpMode,
-    model::{Affinity, Forwarding, Mode},
+    model::{Affinity, Forwarding},
     status::{State, Status},
 };
 
@@ -16,7 +16,7 @@ pub(super) fn encode(status: &Status, to: &mut Families<'_>) -> fmt::Result {
     to.gauge("build_info", "The version that runs.", [([("version", status.version.as_str())], 1.0)])?;
     let labels = [
         ("service", status.service.as_str()),
-        ("mode", mode(status.mode)),
+        ("mode", status.mode.as_str()),
         ("forwarding", forwarding(status.forwarding)),
         ("affinity", affinity(status.affinity)),
     ];
@@ -68,14 +68,6 @@ pub(super) fn encode(status: &Status, to: &mut Families<'_>) -> fmt::Result {
         "1 while flows of the affinity before are still served by it.",
         [(ONE, flag(status.windows.affinity_switch))],
     )
-}
-
-fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Internal => "internal",
-        Mode::External => "external",
-        Mode::None => "none",
-    }
 }
 
 fn forwarding(forwarding: Forwarding) -> &'static str {

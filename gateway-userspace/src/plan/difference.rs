@@ -101,6 +101,7 @@ pub fn changes(running: &Model, new: &Model) -> Vec<Change> {
     let mut changes = Changes::default();
     changes.key("service", "name", &running.service.name, &new.service.name);
     changes.key("service", "suffix", &running.service.suffix, &new.service.suffix);
+    mode(&mut changes, running, new);
     let networks = [
         ("subnet", &running.network.subnet, &new.network.subnet),
         ("vnet", &running.network.vnet, &new.network.vnet),
@@ -140,6 +141,19 @@ pub fn moved(running: &Plan, new: &Plan) -> Moved {
     let of = new.ring.len();
     let percent = if of == 0 { 0.0 } else { (moved as f64 * 10_000.0 / of as f64).round() / 100.0 };
     Moved { moved, of, percent }
+}
+
+/// R8: who can reach what is another matter than which; a switch of the mode opens or closes a VIP's ports to everyone.
+fn mode(changes: &mut Changes, running: &Model, new: &Model) {
+    if running.service.mode == new.service.mode {
+        return;
+    }
+    changes.key("service", "mode", running.service.mode, new.service.mode);
+    changes.mark_address();
+    for vip in new.vip.public.iter().filter(|vip| running.vip.public.contains(vip)) {
+        let ports = |model: &Model| model.ports(*vip).map(|port| format!("TCP {port}")).collect::<Vec<_>>();
+        changes.list(&format!("vip {vip}"), "open to everyone", &ports(running), &ports(new), Addresses::Yes);
+    }
 }
 
 fn balancer(changes: &mut Changes, running: &Model, new: &Model) {
@@ -347,7 +361,7 @@ impl Changes {
 mod tests {
     use super::*;
     use crate::{
-        model::AdminState,
+        model::{AdminState, Mode},
         testing::{instance, model},
     };
 
@@ -402,6 +416,24 @@ mod tests {
                 "changed instance gw-1 dip 10.0.0.11 -> 10.0.0.19 !",
             ]
         );
+    }
+
+    #[test]
+    fn r4_r8_another_mode_stands_out_with_what_it_opens_and_closes() {
+        let (internal, mut external) = (model(&["gw-1"]), model(&["gw-1"]));
+        external.service.mode = Mode::External;
+        let opens = [
+            "changed service mode internal -> external !",
+            "added vip 203.0.113.5 open to everyone -> TCP 443 !",
+            "added vip 203.0.113.5 open to everyone -> TCP 80 !",
+        ];
+        assert_eq!(lines(&changes(&internal, &external)), opens);
+        let closes = [
+            "changed service mode external -> internal !",
+            "removed vip 203.0.113.5 open to everyone TCP 443 !",
+            "removed vip 203.0.113.5 open to everyone TCP 80 !",
+        ];
+        assert_eq!(lines(&changes(&external, &internal)), closes);
     }
 
     #[test]

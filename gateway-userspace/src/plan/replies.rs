@@ -12,7 +12,7 @@ use gateway_ebpf::{
 use network_types::ip::IpProto;
 
 use super::{Desired, Error, Plan, perfect::perfect, services, services::Scope};
-use crate::model::{Forwarding, InstanceName};
+use crate::model::{Forwarding, InstanceName, PORTS};
 
 pub(super) struct Tables {
     pub(super) flags: u64,
@@ -32,11 +32,15 @@ pub(super) fn tables(
     let is_nat = desired.model.balancer.forwarding == Forwarding::Nat;
     let peers: Vec<Address> =
         if is_nat { dips(desired, numbers).into_iter().map(Address::from).collect() } else { Vec::new() };
-    let replies: Vec<Reply> = services::ports(&desired.model)
-        .filter_map(|(vip, port, _)| {
+    // Ports that are closed too: whoever was served there until now may still be told that it is over, and not by the instance's
+    // own address.
+    let ports = desired.model.vip.all().flat_map(|vip| PORTS.map(|port| (vip, port)));
+    let replies: Vec<Reply> = ports
+        .filter_map(|(vip, port)| {
             let backend_port = services::backend_port(&desired.model, vip, port)?;
             let key = Reply::key(vip.is_ipv4(), IpProto::Tcp as u8, backend_port);
-            Some(Reply { key, vip: vip.into(), port, scope: scopes[&Scope::Tcp(vip, port)], pad: 0 })
+            let scope = scopes.get(&Scope::Tcp(vip, port)).or(scopes.get(&Scope::Vip(vip)))?;
+            Some(Reply { key, vip: vip.into(), port, scope: *scope, pad: 0 })
         })
         .collect();
     let (peer_multiplier, peers) = perfect(

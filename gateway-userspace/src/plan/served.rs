@@ -32,7 +32,7 @@ impl Served {
     /// The VIPs' services; with `nat` also the ports of `dips`, the instance's own addresses, that stand for them.
     pub fn of(model: &Model, dips: &[IpAddr]) -> Self {
         let mut all = HashMap::new();
-        for (vip, port, _) in services::ports(model) {
+        for (vip, port) in services::ports(model) {
             let service = Service { salt: vip_salt(&model.balancer.seed, vip), port };
             all.insert(SocketAddr::new(vip, port), service);
             if let Some(backend) = services::backend_port(model, vip, port) {

@@ -14,7 +14,7 @@ use network_types::ip::IpProto;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Plan, numbers, perfect::perfect, sources::EVERYONE, sources::Sources, vip_salt};
-use crate::model::{Forwarding, HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Model, PlainHttp};
+use crate::model::{Forwarding, MANAGEMENT_PORT, Model};
 
 /// What is counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub(super) fn tables(
     running: Option<&Plan>,
 ) -> Result<Tables, Error> {
     let none = BTreeMap::new();
-    let services = ports(model).map(|(vip, port, _)| Scope::Tcp(vip, port));
+    let services = ports(model).map(|(vip, port)| Scope::Tcp(vip, port));
     let wanted =
         model.vip.all().map(Scope::Vip).chain(services).chain(tunnels.iter().copied().map(Scope::Vip));
     let scopes =
@@ -88,7 +88,7 @@ pub(super) fn tables(
             } else {
                 SIDE_INSIDE | SIDE_OUTSIDE
             },
-            // What the public VIP answers is for R20 to say: nothing but its port. And what carries no port is dropped there (R22).
+            // What the public VIP answers is for R20 to say: nothing but its ports. And what carries no port is dropped there (R22).
             flags: if model.vip.private.contains(&address) { VIP_ECHO | VIP_FRAGMENTS } else { 0 },
             leases: 0,
         })
@@ -101,10 +101,15 @@ pub(super) fn tables(
         }))
         .collect();
     let services: Vec<Service> = ports(model)
-        .map(|(vip, port, is_public)| Service {
+        .map(|(vip, port)| Service {
             key: Service::key(scopes[&Scope::Vip(vip)], IpProto::Tcp as u8, port),
             scope: scopes[&Scope::Tcp(vip, port)],
-            sources: if is_public { sources.management } else { EVERYONE },
+            // A private VIP's sources have been asked already.
+            sources: if port == MANAGEMENT_PORT && model.vip.public.contains(&vip) {
+                sources.management
+            } else {
+                EVERYONE
+            },
             backend_port: backend_port(model, vip, port).unwrap_or_default(),
             flags: 0,
         })
@@ -130,12 +135,7 @@ pub(super) fn backend_port(model: &Model, vip: IpAddr, port: u16) -> Option<u16>
     (model.balancer.forwarding == Forwarding::Nat).then(|| model.vip.backend_port(vip, port)).flatten()
 }
 
-/// The TCP ports that are served: VIP, port, whether the VIP is public. In internal mode the public VIP has the management
-/// port and nothing else (R13, R20).
-pub(super) fn ports(model: &Model) -> impl Iterator<Item = (IpAddr, u16, bool)> + '_ {
-    let private = [HTTPS_PORT, MANAGEMENT_PORT]
-        .into_iter()
-        .chain((model.proxy.http != PlainHttp::Off).then_some(HTTP_PORT));
-    let private = private.flat_map(|port| model.vip.private.iter().map(move |&vip| (vip, port, false)));
-    private.chain(model.vip.public.iter().map(|&vip| (vip, MANAGEMENT_PORT, true)))
+/// The TCP ports that are served, with their VIPs.
+pub(super) fn ports(model: &Model) -> impl Iterator<Item = (IpAddr, u16)> + '_ {
+    model.vip.all().flat_map(|vip| model.ports(vip).map(move |port| (vip, port)))
 }

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::routes::Door;
 use crate::{
-    model::{Forwarding, HTTP_PORT, HTTPS_PORT, Instance, MANAGEMENT_PORT, Mode, Model, PlainHttp},
+    model::{Forwarding, HTTPS_PORT, Instance, MANAGEMENT_PORT, Mode, Model, PORTS, PlainHttp},
     net::reply::{MARK, Replies},
 };
 
@@ -55,8 +55,8 @@ pub struct BindError {
     source: io::Error,
 }
 
-/// R13, R20: 443, 80 and 3443 on private VIPs; on public ones only 3443 in internal mode; the probe's port on the DIPs.
-/// With `nat` the DIPs have the ports that stand for those of the VIPs too.
+/// R4, R13, R20: 443, 80 and 3443 on private VIPs; on public ones only 3443 in internal mode; in mode `none` all three on the
+/// instance's own addresses; and there the probe's port. With `nat` the DIPs have the ports that stand for those of the VIPs too.
 pub fn addresses(model: &Model, instance: &Instance) -> Vec<Address> {
     let nat = model.balancer.forwarding == Forwarding::Nat;
     let mut addresses = Vec::new();
@@ -67,17 +67,20 @@ pub fn addresses(model: &Model, instance: &Instance) -> Vec<Address> {
             addresses.extend(same_family.map(|dip| Address { door, socket: SocketAddr::new(*dip, port) }));
         }
     };
-    for vip in model.vip.all() {
-        let entrance = model.service.mode != Mode::Internal || model.vip.private.contains(&vip);
-        if entrance {
-            add(Door::Https, vip, HTTPS_PORT);
-            match model.proxy.http {
-                PlainHttp::Redirect => add(Door::Redirect, vip, HTTP_PORT),
-                PlainHttp::Serve => add(Door::Http, vip, HTTP_PORT),
-                PlainHttp::Off => {}
-            }
+    let entrances = match model.service.mode {
+        Mode::Internal | Mode::External => model.vip.all().collect(),
+        Mode::None => instance.dip.clone(),
+    };
+    for entrance in entrances {
+        for port in model.ports(entrance) {
+            let door = match (port, model.proxy.http) {
+                (MANAGEMENT_PORT, _) => Door::Management,
+                (HTTPS_PORT, _) => Door::Https,
+                (_, PlainHttp::Serve) => Door::Http,
+                (_, PlainHttp::Redirect | PlainHttp::Off) => Door::Redirect,
+            };
+            add(door, entrance, port);
         }
-        add(Door::Management, vip, MANAGEMENT_PORT);
     }
     for dip in &instance.dip {
         add(Door::Probe, *dip, model.probe.port);
@@ -85,12 +88,16 @@ pub fn addresses(model: &Model, instance: &Instance) -> Vec<Address> {
     addresses
 }
 
-/// Which of `addresses` have to be answered through the balancer: with `nat` those on the instance's own addresses that
-/// stand for a VIP's.
-pub fn replies(model: &Model, instance: &Instance, addresses: &[Address]) -> Vec<Replies> {
+/// What has to be answered through the balancer: with `nat` the ports on the instance's own addresses that stand for a VIP's, those
+/// that are closed in this mode too, so that another one needs no other rules.
+pub fn replies(model: &Model, instance: &Instance) -> Vec<Replies> {
+    if model.balancer.forwarding != Forwarding::Nat {
+        return Vec::new();
+    }
     let ports = |dip: IpAddr| {
-        let here = addresses.iter().filter(move |one| one.socket.ip() == dip && one.door != Door::Probe);
-        here.map(|one| one.socket.port()).collect::<BTreeSet<_>>()
+        let vips = model.vip.all().filter(move |vip| vip.is_ipv4() == dip.is_ipv4());
+        let all = vips.flat_map(|vip| PORTS.map(|port| model.vip.backend_port(vip, port)));
+        all.flatten().collect::<BTreeSet<_>>()
     };
     let replies = instance.dip.iter().filter_map(|dip| {
         let through = model.balancer.address.iter().find(|ip| ip.is_ipv4() == dip.is_ipv4())?;
@@ -256,7 +263,7 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::model;
+    use crate::{model::Vips, testing::model};
 
     /// What is served on each address, as text.
     fn served(model: &Model) -> Vec<String> {
@@ -280,7 +287,21 @@ mod tests {
             "10.0.0.11:8080 (probes)",
         ];
         assert_eq!(served(&model(&["gw-1"])), expected);
-        assert_eq!(replies(&model(&["gw-1"]), &model(&["gw-1"]).instances[0], &[]), []);
+        assert_eq!(replies(&model(&["gw-1"]), &model(&["gw-1"]).instances[0]), []);
+    }
+
+    #[test]
+    fn r4_clients_enter_on_the_public_vip_in_external_mode_and_on_the_host_itself_in_none() {
+        let mut model = model(&["gw-1"]);
+        model.service.mode = Mode::External;
+        model.proxy.http = PlainHttp::Serve;
+        let expected = ["203.0.113.5:443 (https)", "203.0.113.5:80 (http)", "203.0.113.5:3443 (management)"];
+        assert_eq!(served(&model)[3..6], expected);
+        model.service.mode = Mode::None;
+        model.vip = Vips { private: vec![], public: vec![] };
+        model.proxy.http = PlainHttp::Off;
+        let expected = ["10.0.0.11:443 (https)", "10.0.0.11:3443 (management)", "10.0.0.11:8080 (probes)"];
+        assert_eq!(served(&model), expected);
     }
 
     #[test]
@@ -318,8 +339,8 @@ mod tests {
     #[test]
     fn with_nat_what_stands_for_a_vips_port_is_answered_through_the_balancer_of_its_family() {
         let model = nat();
-        let replies = replies(&model, &model.instances[0], &addresses(&model, &model.instances[0]));
-        let ports = BTreeSet::from([10_080, 10_443, 13_443, 23_443]);
+        let replies = replies(&model, &model.instances[0]);
+        let ports = BTreeSet::from([10_080, 10_443, 13_443, 20_080, 20_443, 23_443]);
         let expected = Replies { from: model.instances[0].dip[0], ports, through: model.balancer.address[1] };
         assert_eq!(replies, [expected]);
     }

@@ -12,6 +12,7 @@ use super::{
     arrival::{Arrival, arrive},
     counters::Outcome,
     course::{self, Orders},
+    guard::Roles,
     host::{self, Asked},
     http1, http2,
     passthrough::{self, Through},
@@ -36,40 +37,29 @@ pub(super) struct Told {
 }
 
 /// Serves a connection that came in at `door`, until it ends or is cut.
-pub async fn serve(
-    worker: Arc<Worker>,
-    door: Door,
-    port: u16,
-    stream: TcpStream,
-    peer: SocketAddr,
-    orders: Orders,
-) {
+pub async fn serve(worker: Arc<Worker>, door: Door, stream: TcpStream, peer: SocketAddr, orders: Orders) {
     let generation = orders.borrow().generation;
     let counted = Arc::clone(&worker);
     let mut cut = orders.clone();
     tokio::select! {
         biased;
-        () = until_its_end(worker, door, port, stream, peer, Told { orders, generation }) => {}
+        () = until_its_end(worker, door, stream, peer, Told { orders, generation }) => {}
         // A balancer's questions are no flow of a drain.
         () = course::cut(&mut cut, generation), if door != Door::Probe => counted.counters.count(Outcome::Cut),
     }
 }
 
-async fn until_its_end(
-    worker: Arc<Worker>,
-    door: Door,
-    port: u16,
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    told: Told,
-) {
+async fn until_its_end(worker: Arc<Worker>, door: Door, mut stream: TcpStream, peer: SocketAddr, told: Told) {
+    // An error: the client is gone already.
+    let Ok(local) = stream.local_addr() else { return };
     // Each phase is in a box that goes with it: a connection is in its last one for most of its life, and is kept in great numbers.
     let Some(Arrival { peer, destination, _place }) =
         Box::pin(arrive(&worker, door, &mut stream, peer)).await
     else {
         return;
     };
-    let asker = Asker::new(Arc::clone(&worker), door, port, peer.ip().to_canonical());
+    let at = worker.current.load().arrivals.vip_of(local);
+    let asker = Asker::new(Arc::clone(&worker), door, at, peer.ip().to_canonical());
     // A probe may be over TLS (`probe.kind`), whose first byte no method of HTTP begins with.
     let plain = match door {
         Door::Redirect | Door::Http => true,
@@ -85,9 +75,10 @@ async fn until_its_end(
         false => {
             let accepted = tls::accept(stream, &worker.limits, |hello| {
                 let state = worker.current.load();
-                let shown = choose(&state, door, hello);
+                let roles = state.guard.roles(door, at.ip(), asker.peer);
+                let shown = choose(&state, door, roles, hello);
                 if shown.is_none() {
-                    let unknown = Unknown { asked: hello, peer: asker.peer, over: "TLS", port };
+                    let unknown = Unknown { asked: hello, peer: asker.peer, over: "TLS", port: at.port() };
                     worker.unknown.note(unknown, &state.routes);
                     worker.counters.count(Outcome::NameRefused);
                 }
@@ -153,15 +144,15 @@ pub(super) async fn over_and_known(told: Told, door: Door, known: Instant) {
 }
 
 /// R40, R41, R20(d): the certificate of the name asked for, if that name is served at this door. A probe need not ask for one.
-fn choose(state: &State, door: Door, hello: &Hello<'_>) -> Option<tls::Shown<Arc<Through>>> {
+fn choose(state: &State, door: Door, roles: Roles, hello: &Hello<'_>) -> Option<tls::Shown<Arc<Through>>> {
     if let Hello::Name(name) = hello
         && door != Door::Probe
-        && let Some(through) = state.routes.through(door, name)
+        && let Some(through) = state.routes.through(roles, name)
     {
         return Some(tls::Shown::Elsewhere(Arc::clone(through)));
     }
     let role = match hello {
-        Hello::Name(name) => state.routes.site(door, name)?.role,
+        Hello::Name(name) => state.routes.site(door, roles, name)?.role,
         Hello::Nothing if state.no_sni == NoSni::DefaultCertificate && door == Door::Https => Role::Gateway,
         Hello::Nothing if door == Door::Probe => {
             return state.certificates.values().next().cloned().map(tls::Shown::Certificate);

@@ -62,6 +62,19 @@ impl Default for Course {
     }
 }
 
+impl Course {
+    /// What connections are told that are under two orders.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            accepts: self.accepts && other.accepts,
+            closes: self.closes || other.closes,
+            generation: self.generation.max(other.generation),
+            ending: self.ending.max(other.ending),
+            cut: self.cut.max(other.cut),
+        }
+    }
+}
+
 /// Waits until connections of that generation shall end.
 pub async fn ends(orders: &mut Orders, generation: u64) {
     // An error: whoever could say so is gone, which is an end too.
@@ -219,6 +232,18 @@ mod tests {
         assert_eq!(life.at(start + HOUR), over);
         life.told(None, start + HOUR);
         assert_eq!(life.at(start + HOUR), Course { closes: false, ..over });
+    }
+
+    #[test]
+    fn r4_connections_of_a_closed_listener_leave_while_the_others_stay() {
+        let (mut life, start) = new();
+        let orders = Course { generation: 3, ending: 2, ..Course::default() };
+        life.leave(start);
+        let told: Vec<_> =
+            story(&mut life, start).into_iter().map(|(s, course)| (s, course.and(orders))).collect();
+        let leaving = Course { accepts: false, closes: true, ..orders };
+        let ending = Course { ending: u64::MAX, ..leaving };
+        assert_eq!(told, [(0, leaving), (2, ending), (10, Course { cut: u64::MAX, ..ending })]);
     }
 
     #[test]

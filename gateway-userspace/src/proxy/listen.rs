@@ -1,17 +1,22 @@
 //! Accepting connections at a door.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
-    time::{interval, sleep, timeout},
+    sync::{mpsc, watch},
+    time::{interval, sleep, sleep_until, timeout},
 };
 
 use super::{
     connection,
-    course::{self, Orders},
+    course::{Course, Life, Orders},
     routes::Door,
     worker::Worker,
 };
@@ -31,15 +36,49 @@ const MOST_WAITING: usize = 4096;
 /// Is held by every connection: when all are gone, the proxy may end.
 pub type Alive = mpsc::Sender<()>;
 
-/// Accepts until it is ordered not to. Connections go on after that.
-pub async fn listen(worker: Arc<Worker>, door: Door, listener: TcpListener, orders: Orders, alive: Alive) {
-    let mut closed = orders.clone();
-    let accept = Accept { worker, door, orders, alive };
+/// Accepts until it is ordered not to, and connections go on after that; or until `shut`: then they have the time of a
+/// proxy that leaves.
+pub async fn listen(
+    worker: Arc<Worker>,
+    door: Door,
+    listener: TcpListener,
+    mut orders: Orders,
+    shut: impl Future,
+    alive: Alive,
+) {
+    let mut life = Life::new(worker.limits.moment, worker.limits.shutdown);
+    let (tell, told) = watch::channel(*orders.borrow());
+    let accept = Accept { worker, door, orders: told, alive };
     tokio::select! {
         () = accept.all(&listener) => {}
-        () = course::closed(&mut closed) => {}
+        () = follow(&mut orders, &tell) => {}
+        _ = shut => life.leave(Instant::now()),
     }
     accept.waiting(&listener);
+    drop((accept, listener));
+    loop {
+        let now = Instant::now();
+        tell.send_replace(life.at(now).and(*orders.borrow_and_update()));
+        let next = life.next(now);
+        tokio::select! {
+            () = tell.closed() => return,
+            () = sleep_until(next.unwrap_or(now).into()), if next.is_some() => {}
+            changed = orders.changed() => if changed.is_err() {
+                return;
+            },
+        }
+    }
+}
+
+/// Hands on what is ordered, until nothing is to be accepted any more.
+async fn follow(orders: &mut Orders, tell: &watch::Sender<Course>) {
+    while orders.changed().await.is_ok() {
+        let course = *orders.borrow_and_update();
+        tell.send_replace(course);
+        if !course.accepts {
+            return;
+        }
+    }
 }
 
 /// Serves what still comes to a listener that nobody asks for any more, until nothing has come for a moment: to close it at once
@@ -83,8 +122,7 @@ impl Accept {
         match accepted {
             Ok((stream, peer)) => {
                 let (worker, orders) = (Arc::clone(&self.worker), self.orders.clone());
-                let port = stream.local_addr().map_or(0, |address| address.port());
-                let serve = connection::serve(worker, self.door, port, stream, peer, orders);
+                let serve = connection::serve(worker, self.door, stream, peer, orders);
                 let alive = self.alive.clone();
                 // An async block would have it twice: as what it was given, and as what it awaits.
                 tokio::spawn(serve.map(move |()| drop(alive)));

@@ -13,6 +13,7 @@ pub mod counters;
 pub mod course;
 mod files;
 pub mod gate;
+pub mod guard;
 pub mod handover;
 pub mod headers;
 pub mod host;

@@ -1,6 +1,9 @@
 //! One request: who is asked, what becomes of it, and the answer.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri, Version,
@@ -37,7 +40,8 @@ use crate::model::Role;
 pub(super) struct Asker {
     pub(super) worker: Arc<Worker>,
     pub(super) door: Door,
-    pub(super) port: u16,
+    /// The VIP, or in mode `none` the host's own address.
+    pub(super) at: SocketAddr,
     pub(super) peer: IpAddr,
     /// `peer` as upstreams are told of it.
     pub(super) address: HeaderValue,
@@ -56,9 +60,9 @@ pub(super) struct Shown {
 
 impl Asker {
     /// Before TLS, if there is any.
-    pub(super) fn new(worker: Arc<Worker>, door: Door, port: u16, peer: IpAddr) -> Self {
+    pub(super) fn new(worker: Arc<Worker>, door: Door, at: SocketAddr, peer: IpAddr) -> Self {
         let address = HeaderValue::from_str(&peer.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
-        Self { worker, door, port, peer, address, shown: None }
+        Self { worker, door, at, peer, address, shown: None }
     }
 
     pub(super) async fn answer(&self, request: Request<Received>) -> Response<ObservedBody> {
@@ -99,7 +103,8 @@ impl Asker {
         };
         let decision = match &asked {
             Asked::Name(name) if self.may_ask_for(name) => {
-                let site = state.routes.site(self.door, name);
+                let roles = state.guard.roles(self.door, self.at.ip(), self.peer);
+                let site = state.routes.site(self.door, roles, name);
                 site.filter(|site| self.has_shown_enough(state, site.role)).map(|site| {
                     notes.host = Some(Arc::clone(&site.traffic));
                     site.decide(self.door_to(state, site.role), name, request.method(), request.uri())
@@ -109,7 +114,7 @@ impl Asker {
         };
         match decision {
             None => {
-                let unknown = Unknown { asked: &asked, peer: self.peer, over: "HTTP", port: self.port };
+                let unknown = Unknown { asked: &asked, peer: self.peer, over: "HTTP", port: self.at.port() };
                 self.worker.unknown.note(unknown, &state.routes);
                 notes.with(Outcome::Misdirected, answers::misdirected())
             }

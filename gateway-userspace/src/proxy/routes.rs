@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Method, Uri, uri::PathAndQuery};
 
 use super::{
+    guard::Roles,
     moved::Moved,
     names::Names,
     observe::{HostTraffic, Traffic},
@@ -22,7 +23,7 @@ pub const STATUS_PATH: &str = "/status-0123456789abcdef";
 /// A kind of listener: what may be asked there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Door {
-    /// VIP:443, every role.
+    /// VIP:443, every role; which ones a client gets, see [`Roles`].
     Https,
     /// VIP:3443, the management role only (R20).
     Management,
@@ -122,20 +123,20 @@ impl Routes {
         Self { names, probe_path: model.probe.path.clone() }
     }
 
-    /// The site of a name, lower case, on a door. None: the name is not known there, or not where TLS ends.
-    pub fn site(&self, door: Door, name: &str) -> Option<&Arc<Site>> {
-        let name = self.at(door, name)?;
+    /// The site of a name, lower case, on a door, for who is served these roles. None: the name is not known there, or not where TLS
+    /// ends.
+    pub fn site(&self, door: Door, roles: Roles, name: &str) -> Option<&Arc<Site>> {
+        let name = self.of(roles, name)?;
         (name.through.is_none() || matches!(door, Door::Redirect | Door::Http)).then_some(&name.site)
     }
 
-    /// Where connections for a name, lower case, that came in by that door are passed through to, if they are.
-    pub fn through(&self, door: Door, name: &str) -> Option<&Arc<Through>> {
-        self.at(door, name)?.through.as_ref()
+    /// Where connections for a name, lower case, are passed through to, if they are.
+    pub fn through(&self, roles: Roles, name: &str) -> Option<&Arc<Through>> {
+        self.of(roles, name)?.through.as_ref()
     }
 
-    fn at(&self, door: Door, name: &str) -> Option<&Name> {
-        let name = self.names.get(name)?;
-        (door != Door::Management || name.site.role == Role::Management).then_some(name)
+    fn of(&self, roles: Roles, name: &str) -> Option<&Name> {
+        self.names.get(name).filter(|name| roles.have(name.site.role))
     }
 
     /// Whose name it is, on whatever door.

@@ -1,6 +1,7 @@
 //! How `gateway proxy` starts: the file, a predecessor if there is one, the VIPs; and what a changed file changes.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::Arc,
     thread,
@@ -91,7 +92,7 @@ pub(super) fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
         config: args.config.clone(),
         model: model.clone(),
         current: Arc::new(ArcSwap::from_pointee(state)),
-        replies: bind::replies(&model, me, &addresses),
+        replies: bind::replies(&model, me),
         tunnel: bind::tunnel(&model, me),
         limits,
         tickets,
@@ -178,10 +179,20 @@ fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
     }
 }
 
+/// A file that can be served.
+pub(super) struct Next {
+    model: Model,
+    state: State,
+    /// What was known of its other files before they were read.
+    files: Marks,
+    drain: Option<Duration>,
+    /// Where it is served; None: that takes another process.
+    pub(super) addresses: Option<Vec<Address>>,
+}
+
 impl Proxy {
-    /// SIGHUP: names, routes, certificates, what balancers are told, a drain. A file that cannot be served leaves everything as
-    /// it is. Returns what was known of its other files before they were read.
-    pub(super) fn reload(&mut self, life: &mut Life) -> anyhow::Result<Marks> {
+    /// SIGHUP: the file as it is now. One that cannot be served leaves everything as it is.
+    pub(super) fn read(&self) -> anyhow::Result<Next> {
         let model = config::load(&self.config)?;
         let me = find(&model, &self.instance)?;
         reaches_api(&model, self.balancer)?;
@@ -190,25 +201,39 @@ impl Proxy {
         let known = self.current.load().known.clone();
         let state = State::load(&model, asked, &self.tickets, &self.limits, &known)?;
         share(&self.tickets, &model)?;
-        let addresses = bind::addresses(&model, me);
-        if addresses != self.addresses {
+        let addresses = self.stays(&model, me).then(|| bind::addresses(&model, me));
+        Ok(Next { drain: drain(&model, me), addresses, model, state, files })
+    }
+
+    /// Whether packets still come to this host in the same way: the rest can change while it serves.
+    fn stays(&self, model: &Model, me: &Instance) -> bool {
+        let hosts =
+            |addresses: &[Address]| addresses.iter().map(|one| one.socket.ip()).collect::<BTreeSet<_>>();
+        hosts(&bind::addresses(model, me)) == hosts(&self.addresses)
+            && bind::replies(model, me) == self.replies
+            && bind::tunnel(model, me) == self.tunnel
+    }
+
+    /// Names, routes, certificates, what balancers are told, a drain. Returns what was known of the other files.
+    pub(super) fn take_up(&mut self, next: Next, life: &mut Life) -> Marks {
+        if next.addresses.is_none() {
             log::warn!(
-                "VIPs, DIPs, mode, forwarding, probe port or proxy.http changed: restart the proxy to listen there \
-                 (SIGUSR2 does it without losing a connection)"
+                "VIPs, DIPs, forwarding, balancer.address or mode = \"none\" changed: restart the proxy to serve there (SIGUSR2 \
+                 does it without losing a connection)"
             );
-        } else if bind::replies(&model, me, &addresses) != self.replies {
-            log::warn!("balancer.address changed: restart the proxy to send replies there");
         }
-        if model.proxy.limits != self.written_limits {
+        if next.model.proxy.limits != self.written_limits {
             log::warn!(
                 "proxy.limits changed: restart the proxy (SIGUSR2 does it without losing a connection)"
             );
         }
-        life.file(drain(&model, me), Instant::now());
-        self.current.store(Arc::new(state));
+        life.file(next.drain, Instant::now());
+        let known = next.state.known.clone();
+        self.current.store(Arc::new(next.state));
         known.traffic.forget_what_is_gone();
-        self.model = model;
-        Ok(files)
+        self.addresses = next.addresses.unwrap_or_else(|| std::mem::take(&mut self.addresses));
+        self.model = next.model;
+        next.files
     }
 
     /// Certificates, authorities, the secret of tickets: as their files are now, under the same configuration. What cannot be used is

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    bind::{self, Address, Listener},
+    bind::{self, Address, Bound, Listener},
     course::{Course, Life},
     files::Files,
     handover::{Error, Gone, Offered, Predecessor, Successors},
@@ -216,16 +216,63 @@ impl Service {
     fn reload(&mut self) {
         service_manager::reloading();
         let file = self.proxy.config.display().to_string();
-        match self.proxy.reload(&mut self.life) {
-            Ok(files) => {
-                log::info!("{file} is taken up");
-                self.files = Files::watch(files);
-            }
+        match self.take_up() {
+            Ok(()) => log::info!("{file} is taken up"),
             Err(error) => {
                 log::error!("{file} is not taken up, the running configuration stays: {error:#}");
             }
         }
         service_manager::tell(&[NotifyState::Ready]);
+    }
+
+    /// All that can fail first. Names are there before the listeners at which they are served, and after those at which they are
+    /// not any more.
+    fn take_up(&mut self) -> anyhow::Result<()> {
+        let next = self.proxy.read()?;
+        let change = next.addresses.as_ref().map(|wanted| self.open(wanted)).transpose()?;
+        self.files = Files::watch(self.proxy.take_up(next, &mut self.life));
+        if let Some((opened, closed)) = change {
+            self.listen(opened, &closed);
+        }
+        Ok(())
+    }
+
+    /// Sockets at the addresses that are new, and the addresses that are not wanted any more. With R4 that is what a switch of the
+    /// mode comes to.
+    fn open(&self, wanted: &[Address]) -> anyhow::Result<(Bound, Vec<Address>)> {
+        let proxy = &self.proxy;
+        let new: Vec<_> = wanted.iter().filter(|one| !proxy.addresses.contains(one)).copied().collect();
+        let gone: Vec<_> = proxy.addresses.iter().filter(|one| !wanted.contains(one)).copied().collect();
+        // What is served otherwise at the same place keeps its socket, and who waits there.
+        let kept = self
+            .copies
+            .iter()
+            .filter(|(one, _)| gone.contains(one) && new.iter().any(|address| address.socket == one.socket));
+        let kept =
+            kept.map(|(address, socket)| Ok(Listener { address: *address, socket: socket.try_clone()? }));
+        let kept = kept.collect::<io::Result<_>>().context("cannot copy a socket")?;
+        let inside = proxy.tunnel.map(|tunnel| tunnel.inside(self.held.mtu()));
+        Ok((bind::bind(&new, &proxy.replies, proxy.workers, inside, kept)?, gone))
+    }
+
+    fn listen(&mut self, opened: Bound, closed: &[Address]) {
+        for address in closed {
+            log::info!("no longer listening on {address}");
+            store::forget(*address);
+        }
+        self.copies.retain(|(address, _)| !closed.contains(address));
+        let all = || opened.workers.iter().flatten();
+        for address in self.proxy.addresses.iter().filter(|one| all().any(|new| new.address == **one)) {
+            log::info!("listening on {address}");
+        }
+        match all().map(copy).collect::<io::Result<Vec<_>>>() {
+            Ok(copies) => {
+                store::keep(&copies);
+                self.copies.extend(copies);
+            }
+            Err(error) => log::error!("new sockets cannot be handed over to a successor: {error}"),
+        }
+        self.workers.change(opened.workers, closed);
     }
 
     fn renew(&self) {

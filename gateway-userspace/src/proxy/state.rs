@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     arrival::Arrivals,
+    guard::Guard,
     limits::Limits,
     observe::{AccessLog, Traffic},
     probe::Asked,
@@ -25,6 +26,8 @@ pub struct State {
     pub certificates: Certificates,
     /// What a ClientHello without a name gets.
     pub no_sni: NoSni,
+    /// Whose names a client is served.
+    pub guard: Guard,
     /// Who connections are from.
     pub arrivals: Arrivals,
     /// What balancers are told.
@@ -125,6 +128,7 @@ impl State {
         Ok(Self {
             routes: Routes::new(model, &known.upstreams, &known.traffic),
             certificates,
+            guard: Guard::new(model),
             arrivals: Arrivals::new(model),
             asked,
             no_sni: model.proxy.no_sni,

@@ -1,16 +1,21 @@
 //! One thread a core, each with a runtime, listeners and connections of its own.
 
 use std::{
+    io,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use anyhow::{Context, anyhow};
-use tokio::{runtime, sync::mpsc, time::timeout};
+use tokio::{
+    runtime,
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use super::{
-    bind::{Bound, Listener},
+    bind::{Address, Bound, Listener},
     counters::Sum,
     course::{self, Orders},
     listen::{self, Alive},
@@ -28,6 +33,13 @@ pub(super) struct Workers {
     threads: Vec<JoinHandle<anyhow::Result<()>>>,
     ended: mpsc::Receiver<()>,
     pulses: Vec<(Arc<Pulse>, u64)>,
+    changes: Vec<mpsc::UnboundedSender<Change>>,
+}
+
+/// What becomes other than it is of a worker's listeners.
+struct Change {
+    open: Vec<Listener>,
+    close: Vec<Address>,
 }
 
 /// What each thread tells by dropping it: that it serves, that it has ended.
@@ -48,16 +60,18 @@ impl Workers {
     ) -> anyhow::Result<Self> {
         let (serves, mut served) = mpsc::channel(workers.len());
         let (ends, ended) = mpsc::channel(1);
-        let (mut threads, mut pulses) = (Vec::new(), Vec::new());
+        let (mut threads, mut pulses, mut changes) = (Vec::new(), Vec::new(), Vec::new());
         let mut unwanted = bound.unwanted;
         for (number, (worker, listeners)) in workers.iter().zip(bound.workers).enumerate() {
             let (worker, orders) = (Arc::clone(worker), orders.clone());
             let signs = Signs { serves: serves.clone(), _ends: ends.clone() };
             let (unwanted, pulse) = (std::mem::take(&mut unwanted), Arc::new(Pulse::default()));
             pulses.push((Arc::clone(&pulse), 0));
+            let (change, changed) = mpsc::unbounded_channel();
+            changes.push(change);
             let thread = thread::Builder::new()
                 .name(format!("proxy-{number}"))
-                .spawn(move || work(&worker, listeners, unwanted, &orders, signs, pulse))
+                .spawn(move || work(&worker, (listeners, changed), unwanted, &orders, signs, pulse))
                 .context("cannot start a thread")?;
             threads.push(thread);
         }
@@ -67,8 +81,16 @@ impl Workers {
         while served.recv().await.is_some() {
             serving += 1;
         }
-        let all = Self { all: workers, threads, ended, pulses };
+        let all = Self { all: workers, threads, ended, pulses, changes };
         if serving < all.threads.len() { all.join().and(Err(anyhow!("a worker has ended"))) } else { Ok(all) }
+    }
+
+    /// Has each listen at its part of `open`, and then no more at `close`, whose connections have the time of a proxy that leaves.
+    pub(super) fn change(&self, open: Vec<Vec<Listener>>, close: &[Address]) {
+        for (change, open) in self.changes.iter().zip(open) {
+            // An error: the worker has ended, and accepts nothing.
+            let _ended = change.send(Change { open, close: close.to_vec() }).is_err();
+        }
     }
 
     /// Waits until all have ended. Safe to drop half-way.
@@ -106,7 +128,7 @@ impl Workers {
 /// One core's thread: says that it serves, and does until nothing is accepted any more and its connections are done or cut.
 fn work(
     worker: &Arc<Worker>,
-    listeners: Vec<Listener>,
+    (listeners, mut changed): (Vec<Listener>, mpsc::UnboundedReceiver<Change>),
     unwanted: Vec<Listener>,
     orders: &Orders,
     signs: Signs,
@@ -117,16 +139,15 @@ fn work(
     runtime.block_on(async {
         let (alive, mut dead): (Alive, _) = mpsc::channel(1);
         let use_it = |socket| tokio::net::TcpListener::from_std(socket).context("cannot use a socket");
-        for Listener { address, socket } in listeners {
-            let (worker, orders) = (Arc::clone(worker), orders.clone());
-            tokio::spawn(listen::listen(worker, address.door, use_it(socket)?, orders, alive.clone()));
+        let mut doors = Doors { worker, orders, open: Vec::new() };
+        for listener in listeners {
+            doors.open(listener, &alive).context("cannot use a socket")?;
         }
         for Listener { address, socket } in unwanted {
             log::info!("no longer listening on {address}");
             let (worker, orders) = (Arc::clone(worker), orders.clone());
             tokio::spawn(listen::finish(worker, address.door, use_it(socket)?, orders, alive.clone()));
         }
-        drop(alive);
         tokio::spawn(listen::sweep(Arc::clone(worker)));
         tokio::spawn(overload::watch(Arc::clone(worker)));
         tokio::spawn(listen::flush(Arc::clone(worker)));
@@ -134,11 +155,52 @@ fn work(
         let Signs { serves, _ends } = signs;
         serves.send(()).await.context("the proxy ended while a worker started")?;
         drop(serves);
-        course::closed(&mut orders.clone()).await;
+        let mut closed = orders.clone();
+        loop {
+            tokio::select! {
+                Some(change) = changed.recv() => doors.change(change, &alive),
+                () = course::closed(&mut closed) => break,
+            }
+        }
+        drop(alive);
         let patience = worker.limits.shutdown + DEAF;
         if timeout(patience, dead.recv()).await.is_err() {
             log::warn!("connections are left that do not end");
         }
         Ok(())
     })
+}
+
+/// The listeners of a worker.
+struct Doors<'w> {
+    worker: &'w Arc<Worker>,
+    orders: &'w Orders,
+    /// And how each is told that it is not wanted any more.
+    open: Vec<(Address, oneshot::Sender<()>)>,
+}
+
+impl Doors<'_> {
+    fn open(&mut self, Listener { address, socket }: Listener, alive: &Alive) -> io::Result<()> {
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        let (shut, shuts) = oneshot::channel();
+        let (worker, orders) = (Arc::clone(self.worker), self.orders.clone());
+        tokio::spawn(listen::listen(worker, address.door, socket, orders, shuts, alive.clone()));
+        self.open.push((address, shut));
+        Ok(())
+    }
+
+    /// The new ones first: one of them may be an old one's socket with something else behind it.
+    fn change(&mut self, Change { open, close }: Change, alive: &Alive) {
+        let (closing, staying) =
+            std::mem::take(&mut self.open).into_iter().partition(|(one, _)| close.contains(one));
+        self.open = staying;
+        for listener in open {
+            let address = listener.address;
+            if let Err(error) = self.open(listener, alive) {
+                log::error!("cannot listen on {address}: {error}");
+            }
+        }
+        // To drop what would tell them tells them.
+        drop::<Vec<_>>(closing);
+    }
 }

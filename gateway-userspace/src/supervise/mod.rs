@@ -20,7 +20,7 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   gateway run --config /etc/gateway/gateway.toml
-      balancer and proxy on this host, which has one of the instances' addresses, until Ctrl-C
+      balancer and proxy on this host, which has one of the instances' addresses, until Ctrl-C; in mode none the proxy alone
   kill -HUP PID
       both take up the changed file
   kill -USR2 PID
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     runtime.block_on(async {
         let instance = choose(&model, args.instance.as_deref(), &addresses().await?)?;
         log::info!("this host is instance {instance}");
-        supervisor::run(&args.config, &instance).await
+        supervisor::run(&args.config, &instance, model.service.mode).await
     })
 }
 

@@ -1,4 +1,4 @@
-//! Starts the two processes, keeps them running, stops them.
+//! Starts the two processes, keeps them running, stops them. In mode `none` there is the proxy alone.
 
 use std::{collections::BTreeSet, ffi::OsString, path::Path};
 
@@ -12,13 +12,13 @@ use super::{
     notify::Folder,
 };
 use crate::{
-    model::InstanceName,
+    model::{InstanceName, Mode},
     service_manager,
     watchdog::{self, Watchdog},
 };
 
-/// Runs the balancer and the instance's proxy until SIGINT or SIGTERM.
-pub(super) async fn run(config: &Path, instance: &InstanceName) -> anyhow::Result<()> {
+/// Runs the balancer, if there are VIPs, and the instance's proxy until SIGINT or SIGTERM.
+pub(super) async fn run(config: &Path, instance: &InstanceName, mode: Mode) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let folder =
         Folder::create().context("cannot make a folder for the processes' sockets below /run/gateway")?;
@@ -26,10 +26,11 @@ pub(super) async fn run(config: &Path, instance: &InstanceName) -> anyhow::Resul
         let name = OsString::from(&instance.0);
         vec!["--config".into(), config.into(), option.into(), name]
     };
-    let proxy = [arguments("--instance"), vec!["--beside-balancer".into()]].concat();
-    // The balancer first: it claims the VIPs, so that the proxy finds them on this host and needs none on lo.
+    let beside: &[OsString] = if mode == Mode::None { &[] } else { &["--beside-balancer".into()] };
+    let proxy = [&arguments("--instance"), beside].concat();
+    let balance = || Child::new("balance", arguments("--local"), folder.path());
     let mut supervisor = Supervisor {
-        balance: Child::new("balance", arguments("--local"), folder.path())?,
+        balance: (mode != Mode::None).then(balance).transpose()?,
         proxy: Child::new("proxy", proxy, folder.path())?,
         reloading: BTreeSet::new(),
         behind: BTreeSet::new(),
@@ -76,7 +77,7 @@ impl Signals {
 }
 
 struct Supervisor {
-    balance: Child,
+    balance: Option<Child>,
     proxy: Child,
     /// Those that have not yet said that they are done with a reload.
     reloading: BTreeSet<&'static str>,
@@ -87,7 +88,8 @@ struct Supervisor {
 impl Supervisor {
     /// Until it is asked to stop, by which signal.
     async fn serve(&mut self, signals: &mut Signals) -> anyhow::Result<Signal> {
-        self.balance.start()?;
+        // The balancer first: it claims the VIPs, so that the proxy finds them on this host and needs none on lo.
+        self.balance.as_mut().unwrap_or(&mut self.proxy).start()?;
         let mut started = false;
         let mut watchdog = Watchdog::asked();
         loop {
@@ -106,7 +108,7 @@ impl Supervisor {
                         if let Err(error) = self.proxy.follow() {
                             log::error!("{error:#}");
                         }
-                        self.balance.renew();
+                        self.balance.iter_mut().for_each(Child::renew);
                         continue;
                     }
                 },
@@ -114,13 +116,13 @@ impl Supervisor {
                     watchdog::alive();
                     continue;
                 }
-                event = self.balance.next() => (&mut self.balance, event?),
+                told = next(&mut self.balance) => told?,
                 event = self.proxy.next() => (&mut self.proxy, event?),
             };
             let name = child.name();
             if matches!(event, Event::Reloading) {
                 // Somebody has asked the balancer itself (`gateway apply`): the proxy takes up the file too.
-                if name == self.balance.name() && self.reloading.insert(name) {
+                if self.balances(name) && self.reloading.insert(name) {
                     ask(&self.proxy, &mut self.reloading, &mut self.behind);
                 }
                 continue;
@@ -145,10 +147,11 @@ impl Supervisor {
                 } else {
                     self.reloading.remove(name);
                 }
-                if !started && name == self.balance.name() && !self.proxy.is_ready() {
+                if !started && self.balances(name) && !self.proxy.is_ready() {
                     self.proxy.start()?;
                 }
-                if self.balance.is_ready() && self.proxy.is_ready() && self.reloading.is_empty() {
+                let ready = self.balance.iter().chain([&self.proxy]).all(Child::is_ready);
+                if ready && self.reloading.is_empty() {
                     started = true;
                     service_manager::tell(&[NotifyState::Ready]);
                 }
@@ -156,10 +159,15 @@ impl Supervisor {
         }
     }
 
+    /// Whether it is the balancer that is called so.
+    fn balances(&self, name: &str) -> bool {
+        self.balance.as_ref().is_some_and(|balance| balance.name() == name)
+    }
+
     /// Both take up the file by themselves; a file with faults changes nothing in either.
     fn reload(&mut self) {
         service_manager::reloading();
-        for child in [&self.balance, &self.proxy] {
+        for child in self.balance.iter().chain([&self.proxy]) {
             ask(child, &mut self.reloading, &mut self.behind);
         }
     }
@@ -167,9 +175,19 @@ impl Supervisor {
     /// In reverse order: nobody is listening any more before the VIPs go.
     async fn stop(&mut self, signal: Signal) -> anyhow::Result<()> {
         let proxy = self.proxy.stop(signal).await;
-        let balance = self.balance.stop(signal).await;
+        let balance = match &mut self.balance {
+            Some(balance) => balance.stop(signal).await,
+            None => Ok(()),
+        };
         Ok(proxy.and(balance)?)
     }
+}
+
+/// What the balancer does next, if there is one.
+async fn next(balance: &mut Option<Child>) -> anyhow::Result<(&mut Child, Event)> {
+    let Some(balance) = balance else { return std::future::pending().await };
+    let event = balance.next().await?;
+    Ok((balance, event))
 }
 
 /// To read its file again.

@@ -1,6 +1,7 @@
 //! A proxy on loopback for tests: real sockets, ephemeral ports, a CA of its own, upstreams that record what reaches them.
 
 use std::{
+    future::pending,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -143,7 +144,14 @@ impl Setup {
         for door in [Door::Https, Door::Management, Door::Redirect, Door::Probe, Door::Http] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
-            tokio::spawn(listen(Arc::clone(&worker), door, listener, stopped.clone(), alive_here.clone()));
+            tokio::spawn(listen(
+                Arc::clone(&worker),
+                door,
+                listener,
+                stopped.clone(),
+                pending::<()>(),
+                alive_here.clone(),
+            ));
         }
         Running {
             worker,
@@ -301,7 +309,7 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (alive, _) = mpsc::channel(1);
-        tokio::spawn(listen(worker, Door::Https, listener, self.stop.subscribe(), alive));
+        tokio::spawn(listen(worker, Door::Https, listener, self.stop.subscribe(), pending::<()>(), alive));
         address
     }
 

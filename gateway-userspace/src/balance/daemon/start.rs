@@ -54,6 +54,7 @@ impl<'a> Daemon<'a> {
         // Before it is read: what changes afterwards is told.
         let seen = args.watch.then(|| Marks::of([args.config.clone()]));
         let model = Arc::new(config::load(&args.config)?);
+        preflight::has_vips(&model)?;
         let netlink = Arc::new(Netlink::open()?);
         // Declared before the changes, so that an early return drops it after them: see the fields of `Daemon`.
         let mut dataplane;

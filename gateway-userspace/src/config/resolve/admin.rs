@@ -7,11 +7,18 @@ use crate::{
         file::File,
         read::Key,
     },
-    model::{Balancer, Route},
+    model::{Balancer, Interfaces, Route},
 };
 
 /// Its route, if all instances reach the API, and somebody can use it there.
 pub(super) fn route(file: &File, balancer: &Balancer, at: &Span, faults: &mut Vec<Fault>) -> Vec<Route> {
+    if balancer.interfaces == Interfaces::None {
+        let problem = Problem::new(Code::NoRoute, "the `management` endpoint has no routes")
+            .label("with `mode = \"none\"` there is no balancer whose API it could lead to")
+            .help("give it `routes`");
+        faults.push(problem.at(at.clone()));
+        return Vec::new();
+    }
     let written = &file.balancer;
     let admin_at = written.admin.span();
     let instances = file.instances.value().map_or(0, Vec::len);

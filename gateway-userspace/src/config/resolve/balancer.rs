@@ -1,7 +1,7 @@
 //! `[balancer]`
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     time::Duration,
 };
@@ -16,6 +16,11 @@ use crate::{
     },
     model::{Affinity, Balancer, Forwarding, Interfaces, Service},
 };
+
+/// Where the API listens unless the file says so.
+pub(super) const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+/// How long a drained instance may keep its flows unless the file says so.
+pub(super) const DRAIN: Duration = Duration::from_secs(3_600);
 
 /// None where the interface is not known or nothing to seed with.
 pub(super) fn balancer(
@@ -32,8 +37,8 @@ pub(super) fn balancer(
         address: list(&written.address),
         affinity: written.affinity.value_or(Affinity::FiveTuple),
         management_sources: list(&written.management_sources),
-        drain: written.drain.value_or(Duration::from_secs(3_600)),
-        admin: written.admin.value_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))),
+        drain: written.drain.value_or(DRAIN),
+        admin: written.admin.value_or(ADMIN),
         tokens: written.tokens.value().map(|path| folder.join(path)),
         seed: written.seed.value_or(service?.name.clone()),
     })

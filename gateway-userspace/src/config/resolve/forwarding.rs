@@ -1,7 +1,7 @@
 //! What a forwarding mode asks of addresses and ports: `balancer.address`, and with `nat` DIPs and ports on the
 //! instances.
 
-use std::{iter, net::IpAddr};
+use std::net::IpAddr;
 
 use toml::Spanned;
 
@@ -13,11 +13,8 @@ use crate::{
         file::File,
         read::Key,
     },
-    model::{Forwarding, HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT, Network, Probe, Vips},
+    model::{Forwarding, MANAGEMENT_PORT, Network, PORTS, Probe, Vips},
 };
-
-/// Every port of a private VIP; a public one has the last and highest.
-const PORTS: [u16; 3] = [HTTP_PORT, HTTPS_PORT, MANAGEMENT_PORT];
 
 /// Reports whatever does not go with the mode.
 pub(super) fn check(file: &File, network: &Network, vip: &Vips, probe: &Probe, faults: &mut Vec<Fault>) {
@@ -93,15 +90,13 @@ fn one_of_each_family(file: &File, mode: Forwarding, dips: &[(IpAddr, Span)], fa
 }
 
 fn backend_ports(file: &File, vip: &Vips, probe: &Probe, faults: &mut Vec<Fault>) {
-    let lists = [(&file.vip.private, &PORTS[..]), (&file.vip.public, &PORTS[2..])];
+    // All of them whatever the mode, so that it can be switched under living flows.
     let served = || {
-        let written = lists
-            .iter()
-            .flat_map(|(list, ports)| list.value().into_iter().flatten().zip(iter::repeat(ports)));
-        written.flat_map(|(vip, ports)| ports.iter().map(move |port| (vip, *port)))
+        let written = [&file.vip.private, &file.vip.public].into_iter().filter_map(|list| list.value());
+        written.flatten().flat_map(|vip| PORTS.map(|port| (vip, port)))
     };
     let stands_for = |(address, port): &(&Spanned<IpAddr>, u16)| vip.backend_port(*address.get_ref(), *port);
-    // The highest of a VIP's ports, which public ones have too.
+    // The highest of a VIP's ports.
     for (address, _) in served().filter(|one| one.1 == MANAGEMENT_PORT && stands_for(one).is_none()) {
         let message = format!("with nat there are no ports on the instances left for {}", address.get_ref());
         let problem = Problem::new(Code::BackendPort, message)

@@ -7,6 +7,7 @@ mod endpoints;
 mod forwarding;
 mod instances;
 mod limits;
+mod mode;
 mod passthrough;
 mod probe;
 mod probe_vip;
@@ -84,22 +85,30 @@ pub(super) struct AuthorityUse {
 pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Resolved {
     unsupported::refuse(file, faults);
     let service = service(file, faults);
-    let network = Network {
-        subnet: values(required_list(&file.network.subnet, "network.subnet", &file.network.at, faults)),
-        vnet: list(&file.network.vnet),
-        peered: list(&file.network.peered),
+    let mode = file.service.mode.value_or(Mode::Internal);
+    mode::check(file, mode, faults);
+    let network = match mode {
+        Mode::None => Network::default(),
+        Mode::Internal | Mode::External => network(file, faults),
     };
     let instances = instances::resolve(file, &network, faults);
-    let vip = addresses::resolve(file, &network, &instances, faults);
-    let balancer = balancer::balancer(file, service.as_ref(), folder, faults);
+    let (vip, balancer) = match mode {
+        Mode::None => (Vips::default(), mode::no_balancer(file, service.as_ref())),
+        Mode::Internal | Mode::External => (
+            addresses::resolve(file, &network, &instances, faults),
+            balancer::balancer(file, service.as_ref(), folder, faults),
+        ),
+    };
     let probe = probe::probe(file, faults);
-    forwarding::check(file, &network, &vip, &probe, faults);
+    if mode != Mode::None {
+        forwarding::check(file, &network, &vip, &probe, faults);
+    }
     snat(file, faults);
     let endpoints::Endpoints { endpoints, passthrough, certificates, upstream_tls, authorities } =
         endpoints::resolve(file, service.as_ref(), balancer.as_ref(), folder, faults);
     let proxy = proxy(file, folder, faults);
     let probe = probe_vip::complete(probe, file, (&vip, &instances), (&endpoints, &proxy), faults);
-    warn(file, &vip, faults);
+    warn(file, mode, faults);
 
     let faulty = faults.iter().any(|f| f.code().severity() == Severity::Fault);
     let model = match (service, balancer) {
@@ -116,6 +125,14 @@ fn service(file: &File, faults: &mut Vec<Fault>) -> Option<Service> {
     let name = required(&file.service.name, "service.name", &file.service.at, faults)?.clone();
     let suffix = file.service.suffix.value_or("azure-api.net".to_owned());
     Some(Service { name, suffix, mode: file.service.mode.value_or(Mode::Internal) })
+}
+
+fn network(file: &File, faults: &mut Vec<Fault>) -> Network {
+    Network {
+        subnet: values(required_list(&file.network.subnet, "network.subnet", &file.network.at, faults)),
+        vnet: list(&file.network.vnet),
+        peered: list(&file.network.peered),
+    }
 }
 
 fn proxy(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Proxy {
@@ -161,7 +178,7 @@ fn snat(file: &File, faults: &mut Vec<Fault>) {
     }
 }
 
-fn warn(file: &File, vip: &Vips, faults: &mut Vec<Fault>) {
+fn warn(file: &File, mode: Mode, faults: &mut Vec<Fault>) {
     if matches!(&file.endpoints, Key::Absent) || file.endpoints.value().is_some_and(Vec::is_empty) {
         let problem =
             Problem::new(Code::NoEndpoint, "there is no `[[endpoint]]`: the instances answer to no name")
@@ -170,7 +187,8 @@ fn warn(file: &File, vip: &Vips, faults: &mut Vec<Fault>) {
         return;
     }
     let management = may_have(file, Role::Management, |_| true);
-    if let (false, false, Some(at)) = (vip.public.is_empty(), management, file.vip.public.span()) {
+    let public = file.vip.public.given().filter(|list| mode == Mode::Internal && !list.get_ref().is_empty());
+    if let (false, Some(at)) = (management, public.map(toml::Spanned::span)) {
         let problem = Problem::new(Code::NoManagement, "nothing will be reachable on the public VIP")
             .label("lets in TCP 3443 for the `management` endpoint only, and there is none")
             .help("add an `[[endpoint]]` with `role = \"management\"`, or remove `vip.public`");

@@ -1,19 +1,13 @@
 //! Features of the file that this version does not have: in use, they are refused, never ignored.
 
-use crate::{
-    config::{
-        code::Code,
-        fault::{Fault, Problem, Span},
-        file::File,
-    },
-    model::Mode,
+use crate::config::{
+    code::Code,
+    fault::{Fault, Problem, Span},
+    file::File,
 };
 
 /// Reports each use of a feature that is still to come.
 pub(super) fn refuse(file: &File, faults: &mut Vec<Fault>) {
-    if let Some(mode) = file.service.mode.given().filter(|mode| *mode.get_ref() != Mode::Internal) {
-        faults.push(not_yet("this mode").help("use `\"internal\"`").at(mode.span()));
-    }
     if file.snat.enabled.value() == Some(&true) {
         refuse_at(file.snat.enabled.span(), &not_yet("SNAT").help("write `false`"), faults);
     }

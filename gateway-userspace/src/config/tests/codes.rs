@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{EXAMPLE, check};
+use super::{EXAMPLE, NONE, check};
 use crate::{
     config::code::{Code, Severity},
     model::{ProbeKind, Role, Route},
@@ -44,6 +44,7 @@ fn marks(text: &str) -> Vec<(usize, usize)> {
     marks
 }
 
+const MODE: &str = r#"mode   = "internal""#;
 const NAME: &str = r#"name   = "contoso" "#;
 const SUBNET: &str = r#"subnet = ["10.0.0.0/24", "fd00:0:0:1::/64"]"#;
 const VNET: &str = r#"vnet   = ["10.0.0.0/16"]"#;
@@ -247,10 +248,11 @@ fn r80_every_affinity_is_taken() {
 fn nat_needs_ports_and_dips_of_its_own() {
     let nat =
         EXAMPLE.replace(FORWARDING, "forwarding = \"nat\"\naddress = [\"10.0.0.2\", \"fd00:0:0:1::2\"]");
-    for taken in [10_080, 10_443, 13_443, 23_443] {
+    // Those of the public VIP's closed ports are kept free too: the mode may change.
+    for taken in [10_080, 10_443, 13_443, 20_080, 20_443, 23_443] {
         finds_in(&[Code::ProbePort], &nat.replace(PROBE, &format!("port = «{taken}")));
     }
-    finds_in(&[], &nat.replace(PROBE, "port = 20443"));
+    finds_in(&[], &nat.replace(PROBE, "port = 30443"));
     finds_in(
         &[Code::BackendPort],
         &nat.replace(
@@ -803,10 +805,38 @@ fn management_without_routes_leads_to_the_api() {
 }
 
 #[test]
+fn r1_a_mode_is_one_of_three() {
+    finds(Code::UnknownWord, MODE, "mode = «\"public\"");
+}
+
+#[test]
+fn r4_the_external_mode_needs_a_public_vip() {
+    finds_in(&[], &EXAMPLE.replace(MODE, "mode = \"external\""));
+    let external = |public: &str| EXAMPLE.replace(MODE, "mode = \"external\"").replace(PUBLIC, public);
+    finds_in(&[Code::MissingKey], &external("").replace("[vip]", "«[vip]"));
+    finds_in(&[Code::MissingKey], &external("public = «[]"));
+    finds_in(&[Code::BadAddress], &external("public = [«\"203.0.113\"]"));
+}
+
+#[test]
+fn r1_without_a_virtual_network_what_a_balancer_does_is_refused() {
+    let vips = "[vip]\nprivate = «[\"10.0.0.5\"]\npublic = «[\"203.0.113.5\"]\n[probe]";
+    finds_in(&[Code::ModeKey; 2], &NONE.replace("[probe]", vips));
+    // Whoever lists networks means to keep others out.
+    let network = "[network]\nsubnet = «[\"192.0.2.0/24\"]\nvnet = «[]\npeered = «[]\n[probe]";
+    finds_in(&[Code::ModeKey; 3], &NONE.replace("[probe]", network));
+    let balancer = "[balancer]\ninterface = «\"eth0\"\nmanagement_sources = «[]\ndrain = \"1m\"\n[probe]";
+    finds_in(&[Code::ModeKey; 2], &NONE.replace("[probe]", balancer));
+    finds_in(&[Code::ModeKey], &NONE.replace("name = \"gw-1\"", "name = \"gw-1\"\nweight = «10"));
+    finds_in(&[Code::ModeKey; 2], &NONE.replace("port = 8080", "port = 8080\ninterval = «\"1s\"\nrise = «2"));
+    // Nobody answers for the API there.
+    let management = r#"routes = [{ path = "/", upstream = ["http://10.0.1.23:8080"] }]"#;
+    let role = "role = «\"management\"";
+    finds_in(&[Code::NoRoute], &NONE.replace(management, "").replace("role = \"management\"", role));
+}
+
+#[test]
 fn features_to_come_are_refused() {
-    for mode in ["external", "none"] {
-        finds(Code::NotSupported, r#"mode   = "internal""#, &format!("mode = «\"{mode}\""));
-    }
     finds(Code::NotSupported, PROXY, "[snat]\nenabled = «true\n[proxy]");
     finds_all(&[Code::NotSupported; 2], PROXY, "[dns]\nserve = «true\nforward = «[\"10.0.0.2\"]\n[proxy]");
 }

@@ -2,10 +2,12 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use super::{EXAMPLE, check};
+use super::{EXAMPLE, EXTERNAL, NONE, check};
 use crate::{
     config::code::{Code, Severity},
-    model::{Action, AdminState, Backend, Balance, HostPattern, NoSni, PlainHttp, Role, Route},
+    model::{
+        Action, AdminState, Backend, Balance, HostPattern, Interfaces, Mode, NoSni, PlainHttp, Role, Route,
+    },
 };
 
 fn backend(route: &Route) -> &Backend {
@@ -31,6 +33,17 @@ fn the_example_passes_without_a_warning() {
     assert_eq!(model.balancer.seed, "contoso", "the service's name is the default");
     assert_eq!(model.proxy.http, PlainHttp::Redirect);
     assert_eq!(model.proxy.no_sni, NoSni::Reject);
+}
+
+#[test]
+fn r1_r4_the_examples_of_the_other_modes_pass_without_a_warning() {
+    for (text, mode) in [(EXTERNAL, Mode::External), (NONE, Mode::None)] {
+        let (model, report) = check(text);
+        assert_eq!(report.all().count(), 0, "{}", report.render(&annotate_snippets::Renderer::plain()));
+        assert_eq!(model.unwrap().service.mode, mode);
+    }
+    let model = check(NONE).0.unwrap();
+    assert_eq!((model.vip.all().count(), model.balancer.interfaces), (0, Interfaces::None));
 }
 
 #[test]

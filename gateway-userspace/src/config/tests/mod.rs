@@ -18,6 +18,11 @@ use crate::model::Model;
 /// The example that passes.
 const EXAMPLE: &str = include_str!("../../../../docs/examples/internal.toml");
 
+/// The same of the mode without VIPs.
+const NONE: &str = include_str!("../../../../docs/examples/none.toml");
+/// And of the one in which clients come by the public VIP.
+const EXTERNAL: &str = include_str!("../../../../docs/examples/external.toml");
+
 /// Checks a text as `etc/gateway.toml`.
 fn check(text: &str) -> (Option<Model>, Report) {
     let (resolved, faults) = examine(text, Path::new("etc"));
