@@ -23,6 +23,10 @@ use super::{
 /// A frame that no client may send (DATA of stream 0): h2 answers it with GOAWAY and the end of the connection.
 const IMPOSSIBLE: [u8; HEADER] = [0; HEADER];
 
+/// What is read at once where no body is on its way. TLS clears what it is given to read into, and h2 gives it 8 KiB, which a
+/// connection that hardly asks anything would never need.
+const LITTLE: usize = 1024;
+
 /// A connection whose frames are timed.
 #[derive(Debug)]
 pub struct Http2Gate<S> {
@@ -118,7 +122,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http2Gate<S> {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        match Pin::new(&mut gate.inner).poll_read(cx, buf)? {
+        let most =
+            if gate.frames.phase() == Phase::Body { buf.remaining() } else { LITTLE.min(buf.remaining()) };
+        let mut some = ReadBuf::new(buf.initialize_unfilled_to(most));
+        let read = Pin::new(&mut gate.inner).poll_read(cx, &mut some)?;
+        let count = some.filled().len();
+        buf.advance(count);
+        match read {
             Poll::Pending => gate.wait(cx),
             Poll::Ready(()) => Poll::Ready(gate.look(buf, before)),
         }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
@@ -22,7 +22,7 @@ use super::bytes::Both;
 use crate::proxy::{
     answers,
     gate::{Timer, fields},
-    observe::ObservedBody,
+    observe::{ObservedBody, trace::X_REQUEST_ID},
     received::{Received, Stream},
     request::Asker,
 };
@@ -110,6 +110,7 @@ async fn answered(
     let limits = &asker.worker.limits;
     let (mut head, mut body) = answers::without_connection(answer).into_parts();
     let tunnel = body.take_tunnel().zip(tunnelled);
+    detach(&mut head.headers);
     let is_all = tunnel.is_none() && body.is_end_stream();
     if !is_all
         && tunnel.is_none()
@@ -127,6 +128,22 @@ async fn answered(
         }
         None if is_all => Ok(()),
         None => send(stream, body, limits.write_stall).await,
+    }
+}
+
+/// h2 remembers values for as long as the connection lives, by RFC 7541, up to 4 KiB of them: copied, they do not keep the buffer that
+/// they came in from their upstream. Of what is another one each time nothing is remembered.
+fn detach(headers: &mut HeaderMap) {
+    let mut all = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
+    headers.values().for_each(|value| all.extend_from_slice(value.as_bytes()));
+    let mut all = all.freeze();
+    for value in headers.values_mut() {
+        if let Ok(copy) = HeaderValue::from_maybe_shared(all.split_to(value.len())) {
+            *value = copy;
+        }
+    }
+    if let Some(id) = headers.get_mut(X_REQUEST_ID) {
+        id.set_sensitive(true);
     }
 }
 
@@ -209,4 +226,27 @@ fn reason(error: &(dyn Error + 'static)) -> Reason {
         next = error.source();
     }
     Reason::INTERNAL_ERROR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_no_part_of_an_answers_buffer() {
+        let buffer = Bytes::from(b"nginx, text/html, 4bf92f35".to_vec());
+        let mut headers = HeaderMap::new();
+        for (name, place) in
+            [("server", 0..5), ("content-type", 7..16), ("x-request-id", 18..26), ("empty", 0..0)]
+        {
+            headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(place)).unwrap());
+        }
+        headers.append("server", HeaderValue::from_maybe_shared(buffer.slice(7..11)).unwrap());
+        let before = headers.clone();
+        detach(&mut headers);
+        assert_eq!(headers, before);
+        drop(before);
+        assert!(buffer.is_unique());
+        assert!(headers["x-request-id"].is_sensitive() && !headers["server"].is_sensitive());
+    }
 }
