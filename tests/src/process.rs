@@ -39,11 +39,15 @@ impl Output {
     }
 }
 
+/// How long a child may take to end when it is asked to.
+const END: Duration = Duration::from_secs(5);
+
 /// A running child.
 #[derive(Debug)]
 pub struct Process {
     what: String,
     child: Child,
+    ends_by: Signal,
     stdout: Kept,
     stderr: Kept,
 }
@@ -101,7 +105,14 @@ impl Process {
             .spawn()
             .with_context(|| format!("cannot start `{what}`"))?;
         let (stdout, stderr) = (Kept::read(child.stdout.take()), Kept::read(child.stderr.take()));
-        Ok(Self { what, child, stdout, stderr })
+        Ok(Self { what, child, ends_by: Signal::SIGKILL, stdout, stderr })
+    }
+
+    /// Drop asks it to end by this signal, and kills it only if it does not: so it may end children of its own.
+    #[must_use]
+    pub fn ending_by(mut self, signal: Signal) -> Self {
+        self.ends_by = signal;
+        self
     }
 
     /// The process id.
@@ -156,6 +167,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if self.ends_by != Signal::SIGKILL && self.signal(self.ends_by).is_ok() {
+            wait::eventually(END, || !matches!(self.ended(), Ok(None)));
+        }
         // Both fail only where the child is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();

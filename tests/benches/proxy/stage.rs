@@ -17,6 +17,7 @@ use lab::{
     process::Process,
     wait,
 };
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 /// Where the upstream listens.
@@ -121,9 +122,10 @@ http {{
     serve(host, &format!("nginx -e stderr -c {}", file.display()), other_core(), UPSTREAM)
 }
 
-/// Starts a server on a core and waits until it listens.
+/// Starts a server on a core and waits until it listens. It ends by SIGTERM: nginx has workers, which would outlive it.
 pub(crate) fn serve(host: &Host, line: &str, core: usize, at: SocketAddr) -> anyhow::Result<Process> {
     let process = host.spawn(host::command(&format!("taskset --cpu-list {core} {line}")))?;
+    let process = process.ending_by(Signal::SIGTERM);
     listens(host, &process, at).with_context(|| line.to_owned())?;
     Ok(process)
 }

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// What frames may be, and in which order.
-pub(super) fn frames_of_their_own() -> Vec<(&'static str, Vec<u8>, Expected)> {
+pub(super) fn frames_of_their_own() -> Vec<Row> {
     let long = vec![0; (1 << 14) + 1];
     let reset = [open(1), frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes())].concat();
     let no_priority = [0, 0, 0, 0, 16];
@@ -214,7 +214,7 @@ pub(super) fn frames_of_their_own() -> Vec<(&'static str, Vec<u8>, Expected)> {
 }
 
 /// What requests may be.
-pub(super) fn requests() -> Vec<(&'static str, Vec<u8>, Expected)> {
+pub(super) fn requests() -> Vec<Row> {
     const MALFORMED: Expected = Stream(1, &[PROTOCOL_ERROR]);
     let trailers = |flags, list: &[(&str, &str)]| {
         [open(1), frame(DATA, 0, 1, b"x"), frame(HEADERS, flags, 1, &fields(list))].concat()
