@@ -7,6 +7,7 @@ mod client;
 mod fields;
 mod limits;
 mod passthrough;
+mod places;
 mod probe;
 mod proxy;
 mod route;
@@ -23,6 +24,7 @@ pub use self::{
     fields::FieldChanges,
     limits::ProxyLimits,
     passthrough::{Passthrough, ProxyProtocol},
+    places::Places,
     probe::{AllDown, OnDown, Probe, ProbeKind, ProbeVersion, StatusCodes, Via},
     proxy::{AccessLog, AccessLogFormat, NoSni, PlainHttp, Proxy},
     route::{
@@ -62,6 +64,8 @@ pub struct Model {
     pub balancer: Balancer,
     /// The instances, in the order of the file; names are unique and so are DIPs.
     pub instances: Vec<Instance>,
+    /// Where they are in it.
+    pub places: Places,
     /// How instances are probed.
     pub probe: Probe,
     /// One entry a role, in the order of the file.
@@ -441,7 +445,7 @@ impl Model {
 
     /// The instance of that name.
     pub fn instance(&self, name: &str) -> Option<&Instance> {
-        self.instances.iter().find(|i| i.name.0 == name)
+        self.places.find(&self.instances, name)
     }
 
     /// The names of all instances, sorted: for messages.

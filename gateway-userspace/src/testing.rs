@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::{
     AdminState, Affinity, Balancer, Forwarding, Instance, InstanceName, Interfaces, Mode, Model, Network,
-    NoSni, PlainHttp, Probe, Proxy, ProxyLimits, Service, Vips,
+    NoSni, Places, PlainHttp, Probe, Proxy, ProxyLimits, Service, Vips,
 };
 
 /// `gw-1` has 10.0.0.11, and so on.
@@ -38,6 +38,7 @@ pub(crate) fn model(instances: &[&str]) -> Model {
             seed: "contoso".into(),
         },
         instances: instances.iter().map(|name| instance(name)).collect(),
+        places: Places::default(),
         probe: Probe::default(),
         endpoints: vec![],
         passthrough: vec![],

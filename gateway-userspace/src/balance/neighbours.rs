@@ -1,6 +1,10 @@
 //! Keeps the kernel's neighbour entries of the instances true, and leaves none behind.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use tokio::time::timeout;
 
@@ -32,8 +36,9 @@ impl Neighbours {
         wanted: impl IntoIterator<Item = IpAddr>,
     ) -> Result<Vec<Neighbour>, net::Error> {
         let table = netlink.neighbours(link).await?;
+        let known: BTreeMap<IpAddr, &Neighbour> = table.iter().map(|entry| (entry.ip, entry)).collect();
         for ip in wanted {
-            match table.iter().find(|entry| entry.ip == ip) {
+            match known.get(&ip) {
                 // The operator's word stands, and asking would make it an ordinary entry.
                 Some(entry) if entry.permanent => continue,
                 Some(_) => {}

@@ -12,8 +12,8 @@ use gateway_userspace::{
     model::{
         AccessLog, AccessLogFormat, Action, AdminState, Affinity, Backend, Balance, Balancer,
         CertificateFiles, Endpoint, FieldChanges, Forwarding, HealthCheck, HostPattern, Instance,
-        InstanceName, Interfaces, Location, Mode, Model, Network, NoSni, Passthrough, PlainHttp, Probe,
-        Proxy, ProxyLimits, Role, Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
+        InstanceName, Interfaces, Location, Mode, Model, Network, NoSni, Passthrough, Places, PlainHttp,
+        Probe, Proxy, ProxyLimits, Role, Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
     },
     proxy::{
         course::Course,
@@ -229,6 +229,7 @@ impl Setup {
                 weight: 100,
                 admin_state: AdminState::Auto,
             }],
+            places: Places::default(),
             probe: Probe { path: "/healthy".into(), ..Probe::default() },
             proxy: Proxy {
                 no_sni: self.no_sni,

@@ -27,6 +27,11 @@ impl Daemon<'_> {
     pub(super) fn heard_of(&mut self, entry: &Neighbour) {
         let Some(port) = self.ports.iter().find(|port| port.link.index == entry.link) else { return };
         let (at, ip) = (entry.link, entry.ip);
+        // Of nearly everybody, each time that all are asked for: nobody has to be looked for, then.
+        if entry.mac.is_some() && entry.mac == self.state.mac(at, ip) && !self.silent.contains_key(&(at, ip))
+        {
+            return;
+        }
         let Some(who) = self.state.who(at, ip) else { return };
         match entry.mac {
             Some(mac) => {

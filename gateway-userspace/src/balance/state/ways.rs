@@ -58,7 +58,12 @@ impl State {
 
     /// Whether the neighbour was resolved before.
     pub(in crate::balance) fn knows(&self, interface: u32, neighbour: IpAddr) -> bool {
-        self.macs.contains_key(&(interface, neighbour))
+        self.mac(interface, neighbour).is_some()
+    }
+
+    /// What it last resolved to, and the ways by it follow.
+    pub(in crate::balance) fn mac(&self, interface: u32, neighbour: IpAddr) -> Option<Mac> {
+        self.macs.get(&(interface, neighbour)).copied()
     }
 
     /// True if a way changed by this, so that the tables have to follow.

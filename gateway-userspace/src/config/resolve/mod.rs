@@ -24,8 +24,8 @@ use super::{
     read::Key,
 };
 use crate::model::{
-    AccessLog, AccessLogFormat, CertificateFiles, HostPattern, Mode, Model, Network, NoSni, PlainHttp, Proxy,
-    Role, Service, Vips,
+    AccessLog, AccessLogFormat, CertificateFiles, HostPattern, Mode, Model, Network, NoSni, Places,
+    PlainHttp, Proxy, Role, Service, Vips,
 };
 
 /// What a file comes to.
@@ -114,7 +114,19 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     let model = match (service, balancer) {
         (Some(service), Some(balancer)) if !faulty => {
             let instances = instances.into_iter().map(|i| i.instance).collect();
-            Some(Model { service, network, vip, balancer, instances, probe, endpoints, passthrough, proxy })
+            let places = Places::default();
+            Some(Model {
+                service,
+                network,
+                vip,
+                balancer,
+                instances,
+                places,
+                probe,
+                endpoints,
+                passthrough,
+                proxy,
+            })
         }
         _ => None,
     };
