@@ -15,7 +15,7 @@ use super::{
     guard::Roles,
     host::{self, Asked},
     http1, http2,
-    passthrough::{self, Through},
+    passthrough::{self, To},
     request::{Asker, Shown},
     routes::Door,
     state::State,
@@ -104,7 +104,7 @@ async fn until_its_end(worker: Arc<Worker>, door: Door, mut stream: TcpStream, p
                         passthrough::Client { stream, hello, peer, destination },
                         worker.current.load_full(),
                     );
-                    Box::pin(passthrough::serve(&worker, state, &to, client)).await;
+                    Box::pin(passthrough::serve(&worker, state, to, client)).await;
                 }
                 Accepted::NameRefused => {}
                 Accepted::Failed(error) => {
@@ -144,12 +144,13 @@ pub(super) async fn over_and_known(told: Told, door: Door, known: Instant) {
 }
 
 /// R40, R41, R20(d): the certificate of the name asked for, if that name is served at this door. A probe need not ask for one.
-fn choose(state: &State, door: Door, roles: Roles, hello: &Hello<'_>) -> Option<tls::Shown<Arc<Through>>> {
+fn choose(state: &State, door: Door, roles: Roles, hello: &Hello<'_>) -> Option<tls::Shown<To>> {
     if let Hello::Name(name) = hello
         && door != Door::Probe
-        && let Some(through) = state.routes.through(roles, name)
+        && let Some((through, host)) = state.routes.through(roles, name)
     {
-        return Some(tls::Shown::Elsewhere(Arc::clone(through)));
+        let (through, host) = (Arc::clone(through), Arc::clone(host));
+        return Some(tls::Shown::Elsewhere(To { through, name: name.clone().into_owned(), host }));
     }
     let role = match hello {
         Hello::Name(name) => state.routes.site(door, roles, name)?.role,

@@ -69,9 +69,9 @@ where
             }
             Some(Ok(())) => {
                 return match switch.take() {
-                    Some(tunnel) => {
+                    Some((tunnel, seen)) => {
                         let (stream, early) = gate.into_upgraded();
-                        tunnel.run(stream, early, &limits).await;
+                        tunnel.run(seen, stream, early, &limits).await;
                     }
                     None => end(gate, limits.linger).await,
                 };
@@ -118,7 +118,7 @@ fn service(
             let upgrades = websocket::is_asked(&request);
             let mut answer = asker.answer(request.map(Received::Http1)).await;
             if let Some(tunnel) = answer.body_mut().take_tunnel() {
-                switch.set(*tunnel);
+                switch.set(tunnel);
                 return Ok(answer);
             }
             let course = *orders.borrow();

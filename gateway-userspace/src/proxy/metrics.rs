@@ -105,9 +105,22 @@ impl Collector for Snapshot {
             "Bytes of answers' bodies.",
             sums.iter().map(|(role, host, sum)| ([("host", *host), ("role", *role)], sum.sent)),
         )?;
+        families.counter(
+            "passed_connections",
+            "Connections whose bytes passed unread, and that have ended: WebSocket's, and those that are passed through.",
+            sums.iter().map(|(role, host, sum)| ([("host", *host), ("role", *role)], sum.passed)),
+        )?;
+        families.bytes(
+            "passed",
+            "Bytes on them, counted at their end.",
+            sums.iter().flat_map(|(role, host, sum)| {
+                let both = [("from-client", sum.up), ("to-client", sum.down)];
+                both.map(|(way, bytes)| ([("direction", way), ("host", *host), ("role", *role)], bytes))
+            }),
+        )?;
         families.histogram(
             "request_duration",
-            "From a request's head to its answer's last byte.",
+            "From a request's head to its answer's last byte; of a WebSocket's to its head.",
             self.by_role().map(|(role, histogram)| ([("role", role.as_str())], histogram)),
         )?;
         families.counter(
@@ -169,6 +182,7 @@ pub(super) mod testing {
     pub(crate) fn full() -> Snapshot {
         let host = Traffic::new(1).host(Role::Gateway, &HostPattern::Exact("api.contoso.com".into()));
         host.count(0, StatusCode::OK, Duration::from_millis(3), 512);
+        host.count_passed(0, 100, 1_000);
         let upstream = UpstreamSeen {
             name: "http://10.0.1.20:8080".into(),
             answers: [0, 7, 0, 0, 1],

@@ -130,9 +130,10 @@ impl Routes {
         (name.through.is_none() || matches!(door, Door::Redirect | Door::Http)).then_some(&name.site)
     }
 
-    /// Where connections for a name, lower case, are passed through to, if they are.
-    pub fn through(&self, roles: Roles, name: &str) -> Option<&Arc<Through>> {
-        self.of(roles, name)?.through.as_ref()
+    /// Where connections for a name, lower case, are passed through to, if they are, and where they are counted.
+    pub fn through(&self, roles: Roles, name: &str) -> Option<(&Arc<Through>, &Arc<HostTraffic>)> {
+        let name = self.of(roles, name)?;
+        Some((name.through.as_ref()?, &name.site.traffic))
     }
 
     fn of(&self, roles: Roles, name: &str) -> Option<&Name> {

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     limits::Limits,
+    observe::{Passed, Tunnelled},
     upstream::{InFlight, Unlinked},
 };
 
@@ -35,11 +36,11 @@ pub struct Tunnel {
 pub struct Switch {
     is_set: AtomicBool,
     rests: AtomicBool,
-    tunnel: Mutex<Option<Tunnel>>,
+    tunnel: Mutex<Option<(Box<Tunnel>, Tunnelled)>>,
 }
 
 impl Switch {
-    pub(super) fn set(&self, tunnel: Tunnel) {
+    pub(super) fn set(&self, tunnel: (Box<Tunnel>, Tunnelled)) {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
         self.is_set.store(true, Ordering::Relaxed);
     }
@@ -57,7 +58,7 @@ impl Switch {
         self.rests.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) fn take(&self) -> Option<Tunnel> {
+    pub(super) fn take(&self) -> Option<(Box<Tunnel>, Tunnelled)> {
         self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -69,13 +70,14 @@ impl Tunnel {
 
     /// Passes bytes until both sides have ended, or none came either way for too long. `early`: what the client sent while it
     /// waited.
-    pub(super) async fn run<S>(mut self, client: S, early: Vec<u8>, limits: &Limits)
+    pub(super) async fn run<S>(mut self, mut seen: Tunnelled, client: S, early: Vec<u8>, limits: &Limits)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let upstream = &mut self.upstream;
-        let moved = AtomicU64::new(0);
-        let mut client = Counted { inner: client, moved: &moved };
+        let passed = &seen.passed;
+        passed.add_up(early.len());
+        let mut client = Counted { inner: client, passed };
         let pass = async {
             upstream.write_all(&early).await?;
             drop(early);
@@ -83,29 +85,30 @@ impl Tunnel {
         };
         let outcome = select! {
             outcome = pass => outcome,
-            () = unused(&moved, limits.tunnel_idle) => Err(io::ErrorKind::TimedOut.into()),
+            () = unused(passed, limits.tunnel_idle) => Err(io::ErrorKind::TimedOut.into()),
         };
-        if let Err(error) = outcome {
-            log::debug!("upgraded connection: {error}");
+        match outcome {
+            Ok(()) => seen.ended(),
+            Err(error) => log::debug!("upgraded connection: {error}"),
         }
     }
 }
 
 /// Waits until nothing has moved for `limit`, or up to a quarter more: so nothing has to be done with each byte.
-async fn unused(moved: &AtomicU64, limit: Duration) {
+async fn unused(passed: &Passed, limit: Duration) {
     let (mut quiet, mut before) = (0, 0);
     while quiet < 5 {
         sleep(limit / 4).await;
-        let now = moved.load(Ordering::Relaxed);
+        let now = passed.all();
         quiet = if now == before { quiet + 1 } else { 0 };
         before = now;
     }
 }
 
 /// A side of which is counted what goes in and out.
-struct Counted<'m, S> {
+struct Counted<'p, S> {
     inner: S,
-    moved: &'m AtomicU64,
+    passed: &'p Passed,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
@@ -116,7 +119,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let outcome = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.moved.fetch_add((buf.filled().len() - before) as u64, Ordering::Relaxed);
+        self.passed.add_up(buf.filled().len() - before);
         outcome
     }
 }
@@ -125,7 +128,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.inner).poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = outcome {
-            self.moved.fetch_add(count as u64, Ordering::Relaxed);
+            self.passed.add_down(count);
         }
         outcome
     }

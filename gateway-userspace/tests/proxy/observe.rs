@@ -24,7 +24,7 @@ async fn with_log(upstream: std::net::SocketAddr) -> Running {
 }
 
 /// Its lines, once there are so many.
-async fn lines(proxy: &Running, count: usize) -> Vec<Value> {
+pub(crate) async fn lines(proxy: &Running, count: usize) -> Vec<Value> {
     let path = proxy.folder.path().join("access.log");
     let read = async {
         loop {
@@ -109,14 +109,18 @@ async fn what_ends_before_an_answer_and_what_breaks_off_are_told_apart() {
     assert_eq!((&seen[1]["bytes"], &seen[1]["broken_off"]), (&4.into(), &true.into()));
 }
 
+pub(crate) async fn metrics(proxy: &Running) -> String {
+    let ask = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    String::from_utf8(plain(proxy.probe, ask).await).unwrap()
+}
+
 #[tokio::test]
 async fn metrics_tell_of_names_upstreams_and_certificates() {
     let upstream = Recorder::start(OK).await;
     let proxy = Setup::to(upstream.address).start().await;
     proxy.ask(&get("/", "")).await;
     proxy.ask(b"GET / HTTP/1.1\r\nHost: unknown.example\r\n\r\n").await;
-    let ask = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let text = String::from_utf8(plain(proxy.probe, ask).await).unwrap();
+    let text = metrics(&proxy).await;
     let name = upstream.address;
     for line in [
         "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8",

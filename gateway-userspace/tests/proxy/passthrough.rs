@@ -14,6 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use crate::observe::{lines, metrics};
 use crate::support::{API, LONG, Running, Setup, client_hello, cut, plain, rest, until};
 
 const GIT: &str = "git.api.contoso.com";
@@ -277,5 +278,52 @@ async fn nothing_for_too_long_ends_it_sooner_where_one_side_has_ended() {
             assert_eq!(rest(&mut client).await, b"");
         }
         assert_eq!(rest(&mut upstream).await, b"");
+    }
+}
+
+#[tokio::test]
+async fn what_passed_is_in_the_access_log_and_the_metrics() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let passthrough = vec![endpoint(Role::Gateway, GIT, &[at])];
+    let proxy = Setup { passthrough, access_log: true, ..Setup::to(at) }.start().await;
+    let (mut client, mut upstream) = joined(&listener, &proxy).await;
+    upstream.write_all(b"answer").await.unwrap();
+    assert_eq!(exactly(&mut client, 6).await, b"answer");
+    client.shutdown().await.unwrap();
+    rest(&mut upstream).await;
+    upstream.shutdown().await.unwrap();
+    rest(&mut client).await;
+    let first = lines(&proxy, 1).await;
+    // One that its upstream resets, and one that no upstream takes.
+    let (mut client, upstream) = joined(&listener, &proxy).await;
+    upstream.set_zero_linger().unwrap();
+    drop(upstream);
+    cut(&mut client).await.1.unwrap_err();
+    let second = lines(&proxy, 2).await;
+    drop(listener);
+    let mut client = connect(proxy.https).await;
+    client.write_all(&hello()).await.unwrap();
+    rest(&mut client).await;
+    let third = lines(&proxy, 3).await;
+    for (line, received, sent, broken, outcome) in [
+        (&first[0], hello().len(), 6, false, "passed_through"),
+        (&second[1], hello().len(), 0, true, "passed_through"),
+        (&third[2], 0, 0, true, "upstream_failed"),
+    ] {
+        assert_eq!((&line["received"], &line["bytes"]), (&received.into(), &sent.into()), "{line}");
+        assert_eq!((line["broken_off"] == true, &line["outcome"]), (broken, &outcome.into()), "{line}");
+        assert_eq!((&line["host"], &line["protocol"]), (&GIT.into(), &"TLS".into()), "{line}");
+        assert_eq!((&line["client"], &line["role"]), (&"127.0.0.1".into(), &"gateway".into()), "{line}");
+    }
+    assert_eq!(first[0]["upstream"], format!("tcp://{at}"));
+    let text = metrics(&proxy).await;
+    for (name, count) in [
+        ("passed_connections_total{", 3),
+        ("passed_bytes_total{direction=\"from-client\",", 2 * hello().len()),
+        ("passed_bytes_total{direction=\"to-client\",", 6),
+    ] {
+        let line = format!("gateway_proxy_{name}host=\"{GIT}\",role=\"gateway\"}} {count}\n");
+        assert!(text.contains(&line), "{line}{text}");
     }
 }

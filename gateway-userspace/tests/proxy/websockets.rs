@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::{
     client::{Client, get, whole},
+    observe::lines,
     support::{API, LONG, Recorder, Setup, played, request, rest, until},
 };
 
@@ -192,4 +193,41 @@ async fn r83_a_tunnel_goes_on_through_a_drain_and_is_cut_at_its_end() {
     proxy.stop.send_replace(Course { cut: 2, ..ending });
     assert_eq!(rest(&mut upstream).await, b"");
     assert_eq!(proxy.worker.counters().get(Outcome::Cut), 1);
+}
+
+#[tokio::test]
+async fn what_passed_is_in_the_access_log() {
+    let (listener, mut setup) = played().await;
+    setup.access_log = true;
+    let proxy = setup.start().await;
+    let mut client = Client::connect(&proxy, API).await;
+    let (mut send, mut receive, mut upstream) = opened(&mut client, &listener).await;
+    send.send_data("question".into(), true).unwrap();
+    assert_eq!(rest(&mut upstream).await, b"question");
+    upstream.write_all(b"answer").await.unwrap();
+    upstream.shutdown().await.unwrap();
+    assert_eq!(piece(&mut receive).await, "answer");
+    let first = lines(&proxy, 1).await;
+    // Over HTTP/1.1, and cut by a drain.
+    let mut client = proxy.tls(proxy.https, API).await;
+    let ask = format!(
+        "GET /chat HTTP/1.1\r\nHost: {API}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nearly"
+    );
+    client.write_all(ask.as_bytes()).await.unwrap();
+    let (mut upstream, head) = request(&listener).await;
+    upstream.write_all(agreement(&head).as_bytes()).await.unwrap();
+    until(&mut client, "\r\n\r\n").await;
+    until(&mut upstream, "early").await;
+    upstream.write_all(b"event").await.unwrap();
+    until(&mut client, "event").await;
+    proxy.stop.send_replace(Course { generation: 2, ending: 2, cut: 2, ..Course::default() });
+    let second = lines(&proxy, 2).await;
+    for (line, method, status, received, sent, broken) in
+        [(&first[0], "CONNECT", 200, 8, 6, false), (&second[1], "GET", 101, 5, 5, true)]
+    {
+        assert_eq!((&line["method"], &line["status"]), (&method.into(), &status.into()), "{line}");
+        assert_eq!((&line["received"], &line["bytes"]), (&received.into(), &sent.into()), "{line}");
+        assert_eq!((line["broken_off"] == true, &line["outcome"]), (broken, &"forwarded".into()), "{line}");
+    }
 }

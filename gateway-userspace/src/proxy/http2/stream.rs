@@ -122,8 +122,8 @@ async fn answered(
         .send_response(Response::from_parts(head, ()), is_all)
         .inspect_err(|_| respond.send_reset(Reason::INTERNAL_ERROR))?;
     match tunnel {
-        Some((tunnel, received)) => {
-            tunnel.run(Both::new(stream, received), Vec::new(), limits).await;
+        Some(((tunnel, seen), received)) => {
+            tunnel.run(seen, Both::new(stream, received), Vec::new(), limits).await;
             Ok(())
         }
         None if is_all => Ok(()),

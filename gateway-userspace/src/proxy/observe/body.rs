@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::Request;
+use super::{Request, Tunnelled};
 use crate::proxy::{
     body::{BodyError, ResponseBody},
     tunnel::Tunnel,
@@ -17,19 +17,20 @@ use crate::proxy::{
 /// A body that is watched.
 pub struct ObservedBody {
     body: ResponseBody,
-    /// Dropped, it is told that the answer ended there.
-    request: Request,
+    /// Dropped, it is told that the answer ended there. None: the connection has become a tunnel.
+    request: Option<Request>,
 }
 
 impl ObservedBody {
     pub(super) fn new(body: ResponseBody, mut request: Request) -> Self {
         request.is_whole = body.is_end_stream();
-        Self { body, request }
+        Self { body, request: Some(request) }
     }
 
     /// What the connection becomes, if it does.
-    pub fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
-        self.body.take_tunnel()
+    pub fn take_tunnel(&mut self) -> Option<(Box<Tunnel>, Tunnelled)> {
+        let tunnel = self.body.take_tunnel()?;
+        Some((tunnel, Tunnelled::new(self.request.take()?)))
     }
 }
 
@@ -43,6 +44,7 @@ impl Body for ObservedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self { body, request } = self.get_mut();
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        let Some(request) = request else { return Poll::Ready(frame) };
         match &frame {
             Some(Ok(frame)) => {
                 request.sent += frame.data_ref().map_or(0, Bytes::len) as u64;

@@ -11,7 +11,7 @@ use http::{
     header::{REFERER, USER_AGENT},
 };
 
-use super::notes::Notes;
+use super::{notes::Notes, passed::Through};
 use crate::{model::AccessLogFormat, proxy::host};
 
 /// The longest part of a client's text in a line.
@@ -43,8 +43,10 @@ pub struct Asked {
 pub struct Answered {
     /// The status.
     pub status: StatusCode,
-    /// Bytes of the answer's body that were sent.
+    /// Bytes of the answer's body that were sent, or to the client of a tunnel.
     pub sent: u64,
+    /// Bytes from the client of a tunnel.
+    pub received: Option<u64>,
     /// All of it was.
     pub is_whole: bool,
     /// From the request's head to the answer's last byte.
@@ -110,6 +112,9 @@ fn json(line: &mut String, query: Query, asked: &Asked, answered: Answered, note
         answered.status.as_u16(),
         answered.sent
     );
+    if let Some(received) = answered.received {
+        let _ = write!(line, r#","received":{received}"#);
+    }
     if !answered.is_whole {
         line.push_str(r#","broken_off":true"#);
     }
@@ -124,11 +129,7 @@ fn json(line: &mut String, query: Query, asked: &Asked, answered: Answered, note
 
 /// As Apache and nginx have it by that name.
 fn combined(line: &mut String, query: Query, asked: &Asked, answered: Answered) {
-    let since = asked.time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time =
-        i64::try_from(since.as_secs()).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    let time = time.unwrap_or_default().strftime("%d/%b/%Y:%H:%M:%S +0000");
-    let _ = write!(line, r#"{} - - [{time}] "{} "#, asked.client, asked.method);
+    let _ = write!(line, r#"{} - - [{}] "{} "#, asked.client, clf_time(asked.time), asked.method);
     escaped(line, path(&asked.uri).as_bytes());
     if let (Query::Kept, Some(query)) = (query, asked.uri.query()) {
         line.push('?');
@@ -140,6 +141,44 @@ fn combined(line: &mut String, query: Query, asked: &Asked, answered: Answered) 
         escaped(line, value.unwrap_or(b"-"));
         line.push('"');
     }
+}
+
+/// Appends the line of a connection that was passed through, of which nothing is known but its name.
+pub(super) fn write_passed(line: &mut String, format: AccessLogFormat, through: &Through, took: Duration) {
+    let (received, sent) = through.passed.both();
+    match format {
+        AccessLogFormat::Json => {
+            let _ = write!(line, r#"{{"time":"{}""#, humantime::format_rfc3339_millis(through.time));
+            let _ = write!(line, r#","client":"{}""#, through.client);
+            text(line, "host", Some(through.name.as_bytes()));
+            let milliseconds = took.as_secs_f64() * 1e3;
+            let _ = write!(
+                line,
+                r#","protocol":"TLS","bytes":{sent},"milliseconds":{milliseconds:.3},"received":{received}"#
+            );
+            if !through.is_whole {
+                line.push_str(r#","broken_off":true"#);
+            }
+            text(line, "outcome", Some(through.outcome.name().as_bytes()));
+            text(line, "role", Some(through.host.role.as_str().as_bytes()));
+            text(line, "upstream", through.upstream.as_ref().map(|upstream| upstream.as_bytes()));
+            line.push('}');
+        }
+        AccessLogFormat::Combined => {
+            let _ = write!(line, r#"{} - - [{}] "- "#, through.client, clf_time(through.time));
+            escaped(line, through.name.as_bytes());
+            let _ = write!(line, r#" TLS" 0 {sent} "-" "-""#);
+        }
+    }
+    line.push('\n');
+}
+
+/// As Apache writes it.
+fn clf_time(time: SystemTime) -> impl std::fmt::Display {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time =
+        i64::try_from(since.as_secs()).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.unwrap_or_default().strftime("%d/%b/%Y:%H:%M:%S +0000")
 }
 
 fn path(uri: &Uri) -> &str {
@@ -216,7 +255,7 @@ mod tests {
 
     fn written(format: AccessLogFormat, query: Query, asked: &Asked) -> String {
         let took = Duration::from_micros(1_234);
-        let answered = Answered { status: StatusCode::OK, sent: 512, is_whole: true, took };
+        let answered = Answered { status: StatusCode::OK, sent: 512, received: None, is_whole: true, took };
         let notes = Notes { outcome: Some(Outcome::Forwarded), ..Notes::default() };
         let mut line = String::new();
         write(&mut line, format, query, asked, answered, &notes);

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::line::{self, Answered, Asked, Query};
-use super::notes::Notes;
+use super::{notes::Notes, passed::Through};
 use crate::{model::AccessLog as Settings, proxy::rate::Rate};
 
 /// So much is handed over at once, or what there is after a while: see [`AccessLog::flush`].
@@ -66,10 +66,19 @@ impl AccessLog {
 
     /// Adds a line.
     pub fn note(&self, worker: usize, asked: &Asked, answered: Answered, notes: &Notes) {
-        let Some(batch) = self.batches.get(worker) else { return };
         let query = if self.settings.query { Query::Kept } else { Query::Left };
+        self.add(worker, |lines| line::write(lines, self.settings.format, query, asked, answered, notes));
+    }
+
+    /// Adds the line of a connection that was passed through.
+    pub fn note_passed(&self, worker: usize, through: &Through, took: Duration) {
+        self.add(worker, |lines| line::write_passed(lines, self.settings.format, through, took));
+    }
+
+    fn add(&self, worker: usize, write: impl FnOnce(&mut String)) {
+        let Some(batch) = self.batches.get(worker) else { return };
         let mut batch = batch.lock().unwrap_or_else(PoisonError::into_inner);
-        line::write(&mut batch, self.settings.format, query, asked, answered, notes);
+        write(&mut batch);
         if batch.len() >= BATCH {
             let full = std::mem::replace(&mut *batch, String::with_capacity(BATCH + BATCH / 4));
             drop(batch);
@@ -165,7 +174,13 @@ mod tests {
         let client = "192.0.2.1".parse().unwrap();
         let asked =
             Asked::of(&Method::GET, &path.parse().unwrap(), Version::HTTP_11, &HeaderMap::new(), client);
-        let answered = Answered { status: StatusCode::OK, sent: 0, is_whole: true, took: Duration::ZERO };
+        let answered = Answered {
+            status: StatusCode::OK,
+            sent: 0,
+            received: None,
+            is_whole: true,
+            took: Duration::ZERO,
+        };
         log.note(0, &asked, answered, &Notes::default());
     }
 

@@ -4,10 +4,15 @@ mod body;
 mod line;
 mod log;
 mod notes;
+mod passed;
 pub mod trace;
 mod traffic;
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Response, StatusCode};
 
@@ -17,6 +22,7 @@ pub use self::{
     line::Asked,
     log::AccessLog,
     notes::Notes,
+    passed::{Passed, Through, Tunnelled},
     traffic::{BOUNDS, CLASSES, HostTraffic, Sum, Traffic, class},
 };
 use super::{body::ResponseBody, counters::Outcome, worker::Worker};
@@ -35,6 +41,9 @@ pub struct Request {
     status: Option<StatusCode>,
     sent: u64,
     is_whole: bool,
+    /// Of one that became a tunnel: when that was, and what passed in it, from the client and to it.
+    answered_in: Option<Duration>,
+    passed: Option<(u64, u64)>,
 }
 
 impl Request {
@@ -57,6 +66,8 @@ impl Request {
             status: None,
             sent: 0,
             is_whole: false,
+            answered_in: None,
+            passed: None,
         }
     }
 
@@ -85,11 +96,15 @@ impl Drop for Request {
             StatusCode::from_u16(UNANSWERED).unwrap_or(StatusCode::BAD_REQUEST)
         });
         if let Some(host) = &self.notes.host {
-            host.count(worker, status, took, self.sent);
+            host.count(worker, status, self.answered_in.unwrap_or(took), self.sent);
+            if let Some((up, down)) = self.passed {
+                host.count_passed(worker, up, down);
+            }
         }
         if let Some(logged) = &self.logged {
             let (log, asked) = &**logged;
-            let answered = Answered { status, sent: self.sent, is_whole: self.is_whole, took };
+            let (received, sent) = self.passed.map_or((None, self.sent), |(up, down)| (Some(up), down));
+            let answered = Answered { status, sent, received, is_whole: self.is_whole, took };
             log.note(worker, asked, answered, &self.notes);
         }
     }

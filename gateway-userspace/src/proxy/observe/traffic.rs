@@ -49,6 +49,12 @@ struct Part {
     durations: [AtomicU64; BOUNDS.len() + 1],
     microseconds: AtomicU64,
     sent: AtomicU64,
+    /// Connections whose bytes passed unread, and have ended.
+    passed: AtomicU64,
+    /// From clients.
+    up: AtomicU64,
+    /// To clients.
+    down: AtomicU64,
 }
 
 /// The sum over workers.
@@ -62,6 +68,12 @@ pub struct Sum {
     pub microseconds: u64,
     /// Bytes of bodies.
     pub sent: u64,
+    /// WebSocket's and passed-through connections that have ended.
+    pub passed: u64,
+    /// What came on them from clients.
+    pub up: u64,
+    /// What went to clients.
+    pub down: u64,
 }
 
 /// The place of a status among [`CLASSES`].
@@ -109,6 +121,14 @@ impl HostTraffic {
         part.sent.fetch_add(sent, Relaxed);
     }
 
+    /// One more connection has ended on which these bytes passed, from the client and to it.
+    pub fn count_passed(&self, worker: usize, up: u64, down: u64) {
+        let Some(part) = self.parts.get(worker) else { return };
+        part.passed.fetch_add(1, Relaxed);
+        part.up.fetch_add(up, Relaxed);
+        part.down.fetch_add(down, Relaxed);
+    }
+
     /// Of all workers.
     pub fn sum(&self) -> Sum {
         self.parts.iter().fold(Sum::default(), |mut sum, part| {
@@ -120,6 +140,9 @@ impl HostTraffic {
             }
             sum.microseconds += part.microseconds.load(Relaxed);
             sum.sent += part.sent.load(Relaxed);
+            sum.passed += part.passed.load(Relaxed);
+            sum.up += part.up.load(Relaxed);
+            sum.down += part.down.load(Relaxed);
             sum
         })
     }
@@ -140,10 +163,14 @@ mod tests {
         host.count(1, StatusCode::NOT_FOUND, Duration::from_micros(1_001), 5);
         host.count(1, StatusCode::BAD_GATEWAY, Duration::from_secs(60), 0);
         host.count(2, StatusCode::OK, Duration::ZERO, 1);
+        host.count_passed(0, 1, 20);
+        host.count_passed(1, 3, 40);
+        host.count_passed(2, 1, 1);
         let sum = host.sum();
         assert_eq!(sum.classes, [0, 1, 0, 1, 1]);
         assert_eq!((sum.durations[0], sum.durations[1], sum.durations[BOUNDS.len()]), (1, 1, 1));
         assert_eq!((sum.microseconds, sum.sent), (60_002_001, 15));
+        assert_eq!((sum.passed, sum.up, sum.down), (2, 4, 60));
     }
 
     #[test]

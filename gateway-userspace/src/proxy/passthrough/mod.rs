@@ -16,6 +16,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use self::relay::relay;
 use super::{
     counters::Outcome,
+    observe::{self, HostTraffic},
     proxy_protocol::{Ends, v2},
     state::State,
     upstream::{Cluster, Fault, Upstreams, dial},
@@ -28,6 +29,15 @@ use crate::model::{Passthrough, ProxyProtocol};
 pub struct Through {
     cluster: Cluster,
     tells: ProxyProtocol,
+}
+
+/// Where a connection goes, and whose name it asked for.
+#[derive(Debug, Clone)]
+pub(super) struct To {
+    pub(super) through: Arc<Through>,
+    /// As the client wrote it, but in lower case.
+    pub(super) name: String,
+    pub(super) host: Arc<HostTraffic>,
 }
 
 /// A client that is passed through.
@@ -48,17 +58,21 @@ impl Through {
 }
 
 /// Serves until both sides have ended, one fails, or nothing comes for too long. A drain cannot be told within TLS, so it is only cut.
-pub(super) async fn serve(worker: &Worker, state: Arc<State>, through: &Through, mut client: Client) {
+pub(super) async fn serve(worker: &Arc<Worker>, state: Arc<State>, to: To, mut client: Client) {
+    let To { through, name, host } = to;
+    let log = state.access_log.as_ref();
+    let mut seen = observe::Through::begin(worker, log, client.peer.ip().to_canonical(), name, host);
     let dialled = dial(&through.cluster, &worker.pool, &state.connector).await;
     let ends = through.tells_of(&client, &state);
     drop(state);
     let mut dialled = match dialled {
         Ok(dialled) => dialled,
-        Err(Fault::ConnectTimeout) => return worker.counters.count(Outcome::UpstreamTimeout),
-        Err(_) => return worker.counters.count(Outcome::UpstreamFailed),
+        Err(Fault::ConnectTimeout) => return seen.found(Outcome::UpstreamTimeout, None),
+        Err(_) => return seen.found(Outcome::UpstreamFailed, None),
     };
-    worker.counters.count(Outcome::PassedThrough);
+    seen.found(Outcome::PassedThrough, Some(dialled.upstream()));
     let mut first = std::mem::take(&mut client.hello);
+    let hello = first.len();
     if let Some(ends) = ends {
         first.splice(..0, v2::header(ends));
     }
@@ -69,14 +83,16 @@ pub(super) async fn serve(worker: &Worker, state: Arc<State>, through: &Through,
         return;
     }
     drop(first);
-    let end = relay(&mut client.stream, &mut dialled.stream, limits).await;
+    seen.passed.add_up(hello);
+    let end = relay(&mut client.stream, &mut dialled.stream, &seen.passed, limits).await;
     // An upstream that ends before it has said a word is no better than one that is not there.
     match end.upstream_was_silent {
         true => dialled.failed(&worker.pool),
         false => dialled.answered(&worker.pool),
     }
-    if let Some(error) = end.error {
-        log::debug!("passed through: {error}");
+    match end.error {
+        Some(error) => log::debug!("passed through: {error}"),
+        None => seen.ended(),
     }
 }
 

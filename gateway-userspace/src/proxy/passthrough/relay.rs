@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::way::{Failed, Way};
-use crate::proxy::limits::Limits;
+use crate::proxy::{limits::Limits, observe::Passed};
 
 /// How it ended.
 #[derive(Debug)]
@@ -35,7 +35,15 @@ struct Ends {
 
 /// Passes bytes on both ways. Each side's end is passed on by itself, and a reset as a reset: who is left must not take a part for
 /// the whole.
-pub(super) async fn relay(client: &mut TcpStream, upstream: &mut TcpStream, limits: &Limits) -> End {
+///
+/// `passed`: what has passed so far, in front of this.
+pub(super) async fn relay(
+    client: &mut TcpStream,
+    upstream: &mut TcpStream,
+    passed: &Passed,
+    limits: &Limits,
+) -> End {
+    let (up_before, down_before) = passed.both();
     let (mut up, mut down) = (Way::default(), Way::default());
     let mut ends = Ends::default();
     let in_time = {
@@ -54,6 +62,7 @@ pub(super) async fn relay(client: &mut TcpStream, upstream: &mut TcpStream, limi
             {
                 ends.down = Some(end);
             }
+            passed.set(up_before + up.moved(), down_before + down.moved());
             if ends.are_over() {
                 return Poll::Ready(true);
             }

@@ -1,5 +1,7 @@
 //! A connection to one of a cluster's upstreams, for bytes of which nothing is known.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use tokio::net::TcpStream;
 
@@ -20,7 +22,7 @@ pub struct Dialled<'c> {
     pub stream: TcpStream,
     cluster: View<'c>,
     choice: Choice,
-    _flight: Flight,
+    flight: Flight,
 }
 
 /// Connects to an upstream, and to the next one while they take no connection.
@@ -38,7 +40,7 @@ pub async fn dial<'c>(
     while let Some(choice) = cluster.choose(by, tried, pool) {
         let flight = cluster.enter(choice, pool).await.map_err(|Busy| Fault::Busy)?;
         match connector.dial(&cluster.peer(choice).server).await {
-            Ok(stream) => return Ok(Dialled { stream, cluster, choice, _flight: flight }),
+            Ok(stream) => return Ok(Dialled { stream, cluster, choice, flight }),
             Err(failed) => {
                 cluster.note_failure(choice, pool);
                 fault = Some(failed);
@@ -50,6 +52,11 @@ pub async fn dial<'c>(
 }
 
 impl Dialled<'_> {
+    /// Whom it is with, for people.
+    pub fn upstream(&self) -> Arc<str> {
+        Arc::clone(self.flight.part().name())
+    }
+
     /// The upstream has answered.
     pub fn answered(&self, pool: &Pool) {
         self.cluster.note_success(self.choice, pool);
