@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod dataplane;
 pub mod detach;
+pub mod dns;
 mod file_watch;
 pub mod inside;
 pub mod maglev;

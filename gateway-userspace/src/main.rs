@@ -38,6 +38,8 @@ enum Command {
     Drops(control::DropsArgs),
     /// Take an instance out of service, or put it back
     Instance(control::InstanceArgs),
+    /// The names in the DNS: for other servers, and to answer and to check them
+    Dns(control::DnsArgs),
     /// Take away what the kernel goes on with after the processes have ended
     Detach(detach::Args),
     /// Make a token for the API over TCP
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Status(args) => control::status(&args),
         Command::Drops(args) => control::drops(&args),
         Command::Instance(args) => control::instance(&args),
+        Command::Dns(args) => control::dns(&args),
         Command::Detach(args) => detach::run(&args),
         Command::Token(args) => control::token(&args),
         Command::Completions(args) => texts::completions(&args, Cli::command()),

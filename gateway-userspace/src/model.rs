@@ -4,6 +4,7 @@
 
 mod admin;
 mod client;
+mod dns;
 mod fields;
 mod limits;
 mod passthrough;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     client::{ClientCertificates, Demand},
+    dns::{DNS_PORT, Dns},
     fields::FieldChanges,
     limits::ProxyLimits,
     passthrough::{Passthrough, ProxyProtocol},
@@ -74,6 +76,8 @@ pub struct Model {
     pub passthrough: Vec<Passthrough>,
     /// How the proxy answers.
     pub proxy: Proxy,
+    /// What the names' records say, and who answers for them.
+    pub dns: Dns,
 }
 
 /// `[service]`

@@ -203,6 +203,9 @@ pub struct Vip {
     pub interface: String,
     /// The TCP ports that are served.
     pub ports: Vec<u16>,
+    /// The UDP ports: 53 where the instances answer DNS.
+    #[serde(default)]
+    pub udp_ports: Vec<u16>,
     /// Clients reach the service on it (R9).
     pub ready: bool,
     /// Why they do not.

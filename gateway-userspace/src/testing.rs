@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::model::{
-    AdminState, Affinity, Balancer, Forwarding, Instance, InstanceName, Interfaces, Mode, Model, Network,
-    NoSni, Places, PlainHttp, Probe, Proxy, ProxyLimits, Service, Vips,
+    AdminState, Affinity, Balancer, Dns, Forwarding, Instance, InstanceName, Interfaces, Mode, Model,
+    Network, NoSni, Places, PlainHttp, Probe, Proxy, ProxyLimits, Service, Vips,
 };
 
 /// `gw-1` has 10.0.0.11, and so on.
@@ -52,5 +52,6 @@ pub(crate) fn model(instances: &[&str]) -> Model {
             limits: ProxyLimits::default(),
             resolver: vec![],
         },
+        dns: Dns::default(),
     }
 }

@@ -30,6 +30,9 @@ pub struct Config {
     pub endpoint: Vec<Endpoint>,
     /// `[proxy]`
     pub proxy: Proxy,
+    /// Where none is written, the instances answer no DNS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Dns>,
 }
 
 /// `[service]`
@@ -216,6 +219,25 @@ pub struct Proxy {
     pub access_log: Option<AccessLog>,
 }
 
+/// `[dns]`
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Dns {
+    /// At port 53 of the private VIPs.
+    pub serve: bool,
+    /// Who knows other names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forward: Vec<String>,
+    /// As in `5m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+    /// Of SOA records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u32>,
+    /// Of a source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
+}
+
 /// `[proxy.access_log]`
 #[derive(Debug, Clone, Serialize)]
 pub struct AccessLog {
@@ -284,6 +306,7 @@ impl Config {
             probe: Probe::default(),
             endpoint: certificates.iter().map(endpoint).collect(),
             proxy: Proxy { no_sni: "reject".to_owned(), http: "redirect".to_owned(), access_log: None },
+            dns: None,
         }
     }
 
@@ -318,6 +341,13 @@ impl Config {
         let instances = file.get_mut("instance").and_then(toml::Value::as_array_mut).into_iter().flatten();
         instances.filter_map(toml::Value::as_table_mut).for_each(|instance| drop(instance.remove("weight")));
         file.to_string()
+    }
+
+    /// The same with instances that answer DNS.
+    #[must_use]
+    pub fn answering_dns(mut self) -> Self {
+        self.dns = Some(Dns { serve: true, ..Dns::default() });
+        self
     }
 
     /// The endpoint of a role.

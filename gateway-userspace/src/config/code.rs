@@ -166,6 +166,12 @@ codes! {
         "A `tcp` probe asks for nothing, and only `https` sees a certificate; probes with `via = \"vip\"` are counted as what `availability` would count, and without either nothing goes to `vip_port`. Change `probe.kind` or `probe.via`, or remove the key.";
     AdminWithoutTokens = 70, Warning, "an API that nobody can use",
         "`balancer.admin` is not a loopback address, so whoever asks there needs a token of the file `balancer.tokens`, and there is none; the same holds for a `management` endpoint that leads to it. The Unix socket on the balancer's host works all the same.";
+    DnsForward = 72, Fault, "DNS forwarded to ourselves",
+        "`dns.forward` names who knows all other names. A VIP or an instance there would ask itself, and the question would go round.";
+    DnsPort = 73, Fault, "the name server's port is taken",
+        "With `dns.serve` port 53 of the private VIPs answers DNS, and so does what stands for it with `nat` (10053 on the first private VIP). Give the other one another port.";
+    DnsKey = 74, Warning, "key of a name server that is off",
+        "`dns.forward` and `dns.rate` are for who answers DNS: the instances where `dns.serve` is on, and `gateway dns serve` on a host of its own.";
 }
 
 impl fmt::Display for Code {

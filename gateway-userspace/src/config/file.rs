@@ -400,11 +400,26 @@ pub(super) struct Dns {
     /// R52
     pub serve: Key<bool>,
     /// Servers for other names.
-    pub forward: Key<List<IpAddr>>,
+    pub forward: Key<List<SocketAddr>>,
+    /// Of every record.
+    pub ttl: Key<Duration>,
+    /// Of NS records.
+    pub name_servers: Key<List<String>>,
+    /// Of SOA records.
+    pub serial: Key<u32>,
+    /// Of a source.
+    pub rate: Key<u32>,
 }
 
 impl Dns {
     fn read(mut table: Reader<'_, '_, '_>) -> Self {
-        Self { serve: table.switch("serve"), forward: table.texts("forward", value::address) }
+        Self {
+            serve: table.switch("serve"),
+            forward: table.texts("forward", value::name_server),
+            ttl: table.duration("ttl"),
+            name_servers: table.texts("name_servers", value::host_name),
+            serial: table.whole("serial"),
+            rate: table.whole("rate"),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod bare;
+mod dns;
 mod drops;
 mod find;
 mod instance;
@@ -13,6 +14,7 @@ mod token;
 pub use self::{
     apply::{Args as ApplyArgs, run as apply},
     bare::run as bare,
+    dns::{Args as DnsArgs, run as dns},
     drops::{Args as DropsArgs, run as drops},
     find::Target,
     instance::{Args as InstanceArgs, run as instance},

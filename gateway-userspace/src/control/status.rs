@@ -105,7 +105,8 @@ pub(super) fn troubles(status: &Status, colour: Colour) -> String {
 }
 
 fn vip(vip: &Vip) -> Vec<Cell> {
-    let ports = vip.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let udp = vip.udp_ports.iter().map(|port| format!("{port}/udp"));
+    let ports = vip.ports.iter().map(ToString::to_string).chain(udp).collect::<Vec<_>>().join(" ");
     let state = match (&vip.reason, vip.ready) {
         (_, true) => toned(Tone::Good, "ready"),
         (Some(reason), false) => toned(Tone::Bad, format!("not ready: {reason}")),

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::families::Families;
-use crate::dataplane::{Counters, Forwarded};
+use crate::{
+    dataplane::{Counters, Forwarded},
+    plan,
+};
 
 pub(super) fn encode(counters: &Counters, to: &mut Families<'_>) -> fmt::Result {
     let services: Vec<_> = counters.services.iter().map(|one| (Place::of(&one.name), one)).collect();
@@ -64,10 +67,13 @@ struct Place {
 }
 
 impl Place {
-    /// From `10.0.0.5`, `10.0.0.5:443`, `[fd00::5]:443` or `(no VIP)`.
+    /// From `10.0.0.5`, `10.0.0.5:443`, `[fd00::5]:443`, `10.0.0.5:53/udp` or `(no VIP)`.
     fn of(name: &str) -> Self {
-        match (name.parse::<SocketAddr>(), name.parse::<IpAddr>()) {
-            (Ok(service), _) => Self { vip: service.ip().to_string(), port: service.port().to_string() },
+        let (bare, udp) = name.strip_suffix(plan::UDP).map_or((name, ""), |bare| (bare, plan::UDP));
+        match (bare.parse::<SocketAddr>(), name.parse::<IpAddr>()) {
+            (Ok(service), _) => {
+                Self { vip: service.ip().to_string(), port: format!("{}{udp}", service.port()) }
+            }
             (_, Ok(vip)) => Self { vip: vip.to_string(), port: String::new() },
             _ => Self { vip: String::new(), port: String::new() },
         }
@@ -83,6 +89,7 @@ mod tests {
         for (name, vip, port) in [
             ("10.0.0.5:443", "10.0.0.5", "443"),
             ("[fd00:0:0:1::5]:3443", "fd00:0:0:1::5", "3443"),
+            ("10.0.0.5:53/udp", "10.0.0.5", "53/udp"),
             ("203.0.113.5", "203.0.113.5", ""),
             ("fd00:0:0:1::5", "fd00:0:0:1::5", ""),
             ("(no VIP)", "", ""),

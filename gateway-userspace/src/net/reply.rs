@@ -99,15 +99,16 @@ fn rule(from: IpAddr, port: Option<u16>) -> RuleMessage {
     message.header.family = family(from);
     message.header.src_len = host_prefix_len(from);
     message.header.action = RuleAction::ToTable;
-    message.attributes = vec![
-        RuleAttribute::Priority(TABLE),
-        RuleAttribute::Table(TABLE),
-        RuleAttribute::Source(from),
-        RuleAttribute::IpProtocol(IpProtocol::Tcp),
-        port.map_or(RuleAttribute::FwMark(MARK), |port| {
-            RuleAttribute::SourcePortRange(RulePortRange { start: port, end: port })
-        }),
-    ];
+    message.attributes =
+        vec![RuleAttribute::Priority(TABLE), RuleAttribute::Table(TABLE), RuleAttribute::Source(from)];
+    match port {
+        Some(port) => message.attributes.extend([
+            RuleAttribute::IpProtocol(IpProtocol::Tcp),
+            RuleAttribute::SourcePortRange(RulePortRange { start: port, end: port }),
+        ]),
+        // Of datagrams too: those of the DNS have no rule of their own.
+        None => message.attributes.push(RuleAttribute::FwMark(MARK)),
+    }
     message
 }
 
@@ -219,6 +220,12 @@ mod tests {
         hop_of(netlink, family, [RouteAttribute::Mark(MARK)]).await
     }
 
+    /// The same for a datagram.
+    async fn of_a_datagram(netlink: &Netlink, family: usize) -> Option<IpAddr> {
+        let udp = RouteAttribute::IpProto(libc::IPPROTO_UDP as u8);
+        hop_of(netlink, family, [RouteAttribute::Mark(MARK), udp]).await
+    }
+
     fn replies(family: usize) -> Replies {
         Replies {
             from: ip(DIPS[family]),
@@ -239,6 +246,7 @@ mod tests {
                 assert_eq!(next_hop(netlink, family, 23_443).await, Some(ip(BALANCERS[family])));
                 assert_eq!(next_hop(netlink, family, 8080).await, None, "a probe's answer");
                 assert_eq!(without_ports(netlink, family).await, Some(ip(BALANCERS[family])));
+                assert_eq!(of_a_datagram(netlink, family).await, Some(ip(BALANCERS[family])));
             }
             changes.undo(netlink).await.unwrap();
             for family in [0, 1] {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
-use crate::model::{CertificateFiles, Endpoint, Instance, Model, Passthrough, Probe};
+use crate::model::{CertificateFiles, Dns, Endpoint, Instance, Model, Passthrough, Probe};
 
 /// What lies between the running state and a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,7 +34,7 @@ pub struct Difference {
 /// One thing that would change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
-    /// Of what: `instance gw-1`, `vip`, `network`, `endpoint gateway`, `probe`, `balancer`, `service`, `proxy`.
+    /// Of what: `instance gw-1`, `vip`, `network`, `endpoint gateway`, `probe`, `balancer`, `service`, `proxy`, `dns`.
     pub subject: String,
     /// How.
     pub action: Action,
@@ -123,6 +123,7 @@ pub fn changes(running: &Model, new: &Model) -> Vec<Change> {
     let secret = |model: &Model| path(model.proxy.ticket_secret.as_deref());
     changes.key("proxy", "ticket_secret", secret(running), secret(new));
     changes.list("proxy", "proxy_protocol_from", proxies[0], proxies[1], Addresses::No);
+    dns(&mut changes, &running.dns, &new.dns);
     if changes.0.is_empty() && running != new {
         // A key that is not told apart here must not look like nothing.
         changes.push("file", Action::Changed, Some("other keys"), None, None);
@@ -154,6 +155,18 @@ fn mode(changes: &mut Changes, running: &Model, new: &Model) {
         let ports = |model: &Model| model.ports(*vip).map(|port| format!("TCP {port}")).collect::<Vec<_>>();
         changes.list(&format!("vip {vip}"), "open to everyone", &ports(running), &ports(new), Addresses::Yes);
     }
+}
+
+fn dns(changes: &mut Changes, running: &Dns, new: &Dns) {
+    let ttl = |dns: &Dns| humantime::format_duration(dns.ttl).to_string();
+    let serial =
+        |dns: &Dns| dns.serial.map_or_else(|| "the file's time".to_owned(), |serial| serial.to_string());
+    changes.key("dns", "serve", running.serve, new.serve);
+    changes.list("dns", "forward", &running.forward, &new.forward, Addresses::No);
+    changes.key("dns", "ttl", ttl(running), ttl(new));
+    changes.list("dns", "name_servers", &running.name_servers, &new.name_servers, Addresses::No);
+    changes.key("dns", "serial", serial(running), serial(new));
+    changes.key("dns", "rate", running.rate, new.rate);
 }
 
 fn balancer(changes: &mut Changes, running: &Model, new: &Model) {

@@ -29,6 +29,7 @@ use gateway_ebpf::{
 use serde::{Deserialize, Serialize};
 
 use self::buckets::Change;
+pub(crate) use self::services::UDP;
 pub use self::{
     block::{Changes, Names},
     close::Evidence,

@@ -11,8 +11,13 @@ use gateway_ebpf::{
 };
 use network_types::ip::IpProto;
 
-use super::{Desired, Error, Plan, perfect::perfect, services, services::Scope};
-use crate::model::{Forwarding, InstanceName, PORTS};
+use super::{
+    Desired, Error, Plan,
+    perfect::perfect,
+    services,
+    services::{Scope, ServedPort},
+};
+use crate::model::{DNS_PORT, Forwarding, InstanceName, PORTS};
 
 pub(super) struct Tables {
     pub(super) flags: u64,
@@ -34,12 +39,19 @@ pub(super) fn tables(
         if is_nat { dips(desired, numbers).into_iter().map(Address::from).collect() } else { Vec::new() };
     // Ports that are closed too: whoever was served there until now may still be told that it is over, and not by the instance's
     // own address.
-    let ports = desired.model.vip.all().flat_map(|vip| PORTS.map(|port| (vip, port)));
-    let replies: Vec<Reply> = ports
-        .filter_map(|(vip, port)| {
+    let tcp = |vip| PORTS.map(|port| ServedPort { vip, protocol: IpProto::Tcp, port });
+    let dns = services::ports(&desired.model).filter(|served| served.port == DNS_PORT);
+    let replies: Vec<Reply> = desired
+        .model
+        .vip
+        .all()
+        .flat_map(tcp)
+        .chain(dns)
+        .filter_map(|served| {
+            let ServedPort { vip, protocol, port } = served;
             let backend_port = services::backend_port(&desired.model, vip, port)?;
-            let key = Reply::key(vip.is_ipv4(), IpProto::Tcp as u8, backend_port);
-            let scope = scopes.get(&Scope::Tcp(vip, port)).or(scopes.get(&Scope::Vip(vip)))?;
+            let key = Reply::key(vip.is_ipv4(), protocol as u8, backend_port);
+            let scope = scopes.get(&served.scope()).or(scopes.get(&Scope::Vip(vip)))?;
             Some(Reply { key, vip: vip.into(), port, scope: *scope, pad: 0 })
         })
         .collect();

@@ -11,7 +11,7 @@ use gateway_ebpf::{
 };
 use network_types::ip::IpProto;
 
-use super::{affinity_mask, services, vip_salt};
+use super::{affinity_mask, services, services::ServedPort, vip_salt};
 use crate::model::{Affinity, Model};
 
 /// What an instance serves for the VIPs, and how each balancer steers what comes there.
@@ -32,7 +32,9 @@ impl Served {
     /// The VIPs' services; with `nat` also the ports of `dips`, the instance's own addresses, that stand for them.
     pub fn of(model: &Model, dips: &[IpAddr]) -> Self {
         let mut all = HashMap::new();
-        for (vip, port) in services::ports(model) {
+        // Of UDP there is nothing that lives: it follows its bucket's owner of now.
+        let tcp = services::ports(model).filter(|served| served.protocol == IpProto::Tcp);
+        for ServedPort { vip, port, .. } in tcp {
             let service = Service { salt: vip_salt(&model.balancer.seed, vip), port };
             all.insert(SocketAddr::new(vip, port), service);
             if let Some(backend) = services::backend_port(model, vip, port) {

@@ -14,7 +14,10 @@ use network_types::ip::IpProto;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Plan, numbers, perfect::perfect, sources::EVERYONE, sources::Sources, vip_salt};
-use crate::model::{Forwarding, MANAGEMENT_PORT, Model};
+use crate::model::{DNS_PORT, Forwarding, MANAGEMENT_PORT, Model};
+
+/// Behind address and port in the name of a UDP service, as /etc/services has it.
+pub(crate) const UDP: &str = "/udp";
 
 /// What is counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,6 +27,8 @@ pub enum Scope {
     Vip(IpAddr),
     /// A TCP port of a VIP.
     Tcp(IpAddr, u16),
+    /// A UDP port of a VIP.
+    Udp(IpAddr, u16),
 }
 
 impl fmt::Display for Scope {
@@ -31,6 +36,7 @@ impl fmt::Display for Scope {
         match *self {
             Self::Vip(address) => write!(f, "{address}"),
             Self::Tcp(address, port) => write!(f, "{}", SocketAddr::new(address, port)),
+            Self::Udp(address, port) => write!(f, "{}{UDP}", SocketAddr::new(address, port)),
         }
     }
 }
@@ -45,6 +51,9 @@ impl TryFrom<String> for Scope {
     type Error = AddrParseError;
 
     fn try_from(text: String) -> Result<Self, AddrParseError> {
+        if let Some(address) = text.strip_suffix(UDP) {
+            return address.parse().map(|address: SocketAddr| Self::Udp(address.ip(), address.port()));
+        }
         match text.parse::<SocketAddr>() {
             Ok(address) => Ok(Self::Tcp(address.ip(), address.port())),
             Err(_) => text.parse().map(Self::Vip),
@@ -68,7 +77,7 @@ pub(super) fn tables(
     running: Option<&Plan>,
 ) -> Result<Tables, Error> {
     let none = BTreeMap::new();
-    let services = ports(model).map(|(vip, port)| Scope::Tcp(vip, port));
+    let services = ports(model).map(ServedPort::scope);
     let wanted =
         model.vip.all().map(Scope::Vip).chain(services).chain(tunnels.iter().copied().map(Scope::Vip));
     let scopes =
@@ -101,16 +110,16 @@ pub(super) fn tables(
         }))
         .collect();
     let services: Vec<Service> = ports(model)
-        .map(|(vip, port)| Service {
-            key: Service::key(scopes[&Scope::Vip(vip)], IpProto::Tcp as u8, port),
-            scope: scopes[&Scope::Tcp(vip, port)],
+        .map(|served| Service {
+            key: Service::key(scopes[&Scope::Vip(served.vip)], served.protocol as u8, served.port),
+            scope: scopes[&served.scope()],
             // A private VIP's sources have been asked already.
-            sources: if port == MANAGEMENT_PORT && model.vip.public.contains(&vip) {
+            sources: if served.port == MANAGEMENT_PORT && model.vip.public.contains(&served.vip) {
                 sources.management
             } else {
                 EVERYONE
             },
-            backend_port: backend_port(model, vip, port).unwrap_or_default(),
+            backend_port: backend_port(model, served.vip, served.port).unwrap_or_default(),
             flags: 0,
         })
         .collect();
@@ -135,7 +144,62 @@ pub(super) fn backend_port(model: &Model, vip: IpAddr, port: u16) -> Option<u16>
     (model.balancer.forwarding == Forwarding::Nat).then(|| model.vip.backend_port(vip, port)).flatten()
 }
 
-/// The TCP ports that are served, with their VIPs.
-pub(super) fn ports(model: &Model) -> impl Iterator<Item = (IpAddr, u16)> + '_ {
-    model.vip.all().flat_map(|vip| model.ports(vip).map(move |port| (vip, port)))
+/// A port that is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ServedPort {
+    pub(super) vip: IpAddr,
+    /// TCP or UDP.
+    pub(super) protocol: IpProto,
+    pub(super) port: u16,
+}
+
+impl ServedPort {
+    pub(super) fn scope(self) -> Scope {
+        match self.protocol {
+            IpProto::Udp => Scope::Udp(self.vip, self.port),
+            _ => Scope::Tcp(self.vip, self.port),
+        }
+    }
+}
+
+/// The ports that are served. The DNS is for clients inside only, whatever the mode (R3).
+pub(super) fn ports(model: &Model) -> impl Iterator<Item = ServedPort> + '_ {
+    model.vip.all().flat_map(move |vip| {
+        let tcp = model.ports(vip).map(|port| (IpProto::Tcp, port));
+        let dns = [(IpProto::Tcp, DNS_PORT), (IpProto::Udp, DNS_PORT)];
+        let dns = dns.into_iter().filter(move |_| model.answers_dns(vip));
+        tcp.chain(dns).map(move |(protocol, port)| ServedPort { vip, protocol, port })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::model;
+
+    #[test]
+    fn a_scopes_name_says_what_it_is_of() {
+        let vip = "10.0.0.5".parse().unwrap();
+        let vip6 = "fd00::5".parse().unwrap();
+        for (scope, name) in [
+            (Scope::Vip(vip), "10.0.0.5"),
+            (Scope::Tcp(vip, 53), "10.0.0.5:53"),
+            (Scope::Udp(vip, 53), "10.0.0.5:53/udp"),
+            (Scope::Udp(vip6, 53), "[fd00::5]:53/udp"),
+        ] {
+            assert_eq!((String::from(scope).as_str(), Scope::try_from(name.to_owned())), (name, Ok(scope)));
+        }
+    }
+
+    #[test]
+    fn r52_dns_is_a_service_of_the_private_vip_over_udp_and_tcp_where_it_is_wanted() {
+        let mut model = model(&["gw-1"]);
+        let dns = |model: &Model| {
+            let all = ports(model).filter(|served| served.port == DNS_PORT);
+            all.map(|served| served.scope().to_string()).collect::<Vec<_>>()
+        };
+        assert!(dns(&model).is_empty());
+        model.dns.serve = true;
+        assert_eq!(dns(&model), ["10.0.0.5:53", "10.0.0.5:53/udp"], "and never of the public one (R20)");
+    }
 }

@@ -74,7 +74,7 @@ pub(super) async fn arrive(
     worker.counters.count(Outcome::Connection);
     let crowded = || worker.counters.count(Outcome::TooManyConnections);
     // A balancer's probes come from itself.
-    if door == Door::Probe || !worker.current.load().arrivals.is_proxy(peer.ip()) {
+    if matches!(door, Door::Probe | Door::Dns) || !worker.current.load().arrivals.is_proxy(peer.ip()) {
         let place = worker.sources.enter(peer.ip());
         return place
             .or_else(|| {

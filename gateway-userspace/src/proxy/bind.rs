@@ -3,14 +3,15 @@
 use std::{
     collections::BTreeSet,
     fmt, io,
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::routes::Door;
 use crate::{
-    model::{Forwarding, HTTPS_PORT, Instance, MANAGEMENT_PORT, Mode, Model, PORTS, PlainHttp},
+    dns,
+    model::{DNS_PORT, Forwarding, HTTPS_PORT, Instance, MANAGEMENT_PORT, Mode, Model, PORTS, PlainHttp},
     net::reply::{MARK, Replies},
 };
 
@@ -35,6 +36,15 @@ pub struct Listener {
     pub socket: TcpListener,
 }
 
+/// A socket that datagrams come to.
+#[derive(Debug)]
+pub struct Datagrams {
+    /// What for and where.
+    pub address: Address,
+    /// Itself.
+    pub socket: UdpSocket,
+}
+
 /// Sockets that listen, to be served.
 #[derive(Debug)]
 pub struct Bound {
@@ -43,6 +53,8 @@ pub struct Bound {
     pub workers: Vec<Vec<Listener>>,
     /// A predecessor's, at addresses that are not wanted any more.
     pub unwanted: Vec<Listener>,
+    /// For each worker, where questions come as datagrams.
+    pub datagrams: Vec<Vec<Datagrams>>,
 }
 
 /// Why a socket cannot be listened on.
@@ -81,6 +93,10 @@ pub fn addresses(model: &Model, instance: &Instance) -> Vec<Address> {
             };
             add(door, entrance, port);
         }
+        // R3: those who may ask are inside, whatever the mode.
+        if model.answers_dns(entrance) {
+            add(Door::Dns, entrance, DNS_PORT);
+        }
     }
     for dip in &instance.dip {
         add(Door::Probe, *dip, model.probe.port);
@@ -96,7 +112,10 @@ pub fn replies(model: &Model, instance: &Instance) -> Vec<Replies> {
     }
     let ports = |dip: IpAddr| {
         let vips = model.vip.all().filter(move |vip| vip.is_ipv4() == dip.is_ipv4());
-        let all = vips.flat_map(|vip| PORTS.map(|port| model.vip.backend_port(vip, port)));
+        let all = vips.flat_map(|vip| {
+            let dns = model.answers_dns(vip).then_some(DNS_PORT);
+            PORTS.into_iter().chain(dns).map(move |port| model.vip.backend_port(vip, port))
+        });
         all.flatten().collect::<BTreeSet<_>>()
     };
     let replies = instance.dip.iter().filter_map(|dip| {
@@ -157,6 +176,7 @@ pub fn bind(
     inside: Option<Inside>,
     mut inherited: Vec<Listener>,
 ) -> Result<Bound, BindError> {
+    let is_first = inherited.is_empty();
     let is_inherited = |address: &Address| inherited.iter().any(|one| one.address.socket == address.socket);
     for address in addresses.iter().filter(|address| !is_inherited(address)) {
         alone(address.socket).map_err(|source| BindError::new(*address, source))?;
@@ -183,7 +203,29 @@ pub fn bind(
             all[place % workers].push(Listener { address: *address, socket });
         }
     }
-    Ok(Bound { workers: all, unwanted: inherited })
+    let datagrams = datagrams(addresses, mark, workers, is_first)?;
+    Ok(Bound { workers: all, unwanted: inherited, datagrams })
+}
+
+/// Those of the DNS. A predecessor has some too, and answers what comes to these until it ends.
+fn datagrams(
+    addresses: &[Address],
+    mark: impl Fn(SocketAddr) -> Option<u32>,
+    workers: usize,
+    is_first: bool,
+) -> Result<Vec<Vec<Datagrams>>, BindError> {
+    let mut all: Vec<Vec<Datagrams>> = (0..workers).map(|_| Vec::new()).collect();
+    for address in addresses.iter().filter(|address| address.door == Door::Dns) {
+        let failed = |source| BindError::new(*address, source);
+        if is_first {
+            dns::serve::bind::alone(address.socket).map_err(failed)?;
+        }
+        for sockets in &mut all {
+            let socket = dns::serve::bind::shared(address.socket, mark(address.socket)).map_err(failed)?;
+            sockets.push(Datagrams { address: *address, socket });
+        }
+    }
+    Ok(all)
 }
 
 /// Without SO_REUSEPORT, so that it fails where another process already listens: with it, a second proxy would silently get
@@ -232,7 +274,7 @@ impl BindError {
     fn new(address: Address, source: io::Error) -> Self {
         let advice = match source.kind() {
             io::ErrorKind::AddrInUse => format!(
-                "the port is in use by another process; `ss -ltnp 'sport = :{}'` names it",
+                "the port is in use by another process; `ss -lntup 'sport = :{}'` names it",
                 address.socket.port()
             ),
             io::ErrorKind::PermissionDenied => {
@@ -254,6 +296,7 @@ impl fmt::Display for Address {
             Door::Management => "management",
             Door::Redirect => "redirect to https",
             Door::Http => "http",
+            Door::Dns => "DNS",
             Door::Probe => "probes",
         };
         write!(f, "{} ({purpose})", self.socket)
@@ -263,7 +306,10 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::Vips, testing::model};
+    use crate::{
+        model::{Service, Vips},
+        testing::model,
+    };
 
     /// What is served on each address, as text.
     fn served(model: &Model) -> Vec<String> {
@@ -302,6 +348,21 @@ mod tests {
         model.proxy.http = PlainHttp::Off;
         let expected = ["10.0.0.11:443 (https)", "10.0.0.11:3443 (management)", "10.0.0.11:8080 (probes)"];
         assert_eq!(served(&model), expected);
+    }
+
+    #[test]
+    fn r52_dns_is_on_port_53_of_the_private_vip_and_with_nat_on_what_stands_for_it() {
+        let dns = |mut model: Model| {
+            model.dns.serve = true;
+            served(&model).into_iter().filter(|line| line.ends_with("(DNS)")).collect::<Vec<_>>()
+        };
+        assert_eq!(dns(model(&["gw-1"])), ["10.0.0.5:53 (DNS)"]);
+        assert_eq!(dns(nat()), ["10.0.0.5:53 (DNS)", "10.0.0.11:10053 (DNS)"]);
+        let external = Model {
+            service: Service { mode: Mode::External, ..model(&["gw-1"]).service },
+            ..model(&["gw-1"])
+        };
+        assert_eq!(dns(external), ["10.0.0.5:53 (DNS)"], "whoever asks is inside (R3)");
     }
 
     #[test]

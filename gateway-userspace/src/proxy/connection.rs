@@ -23,7 +23,10 @@ use super::{
     unknown::Unknown,
     worker::Worker,
 };
-use crate::model::{NoSni, Role};
+use crate::{
+    dns,
+    model::{NoSni, Role},
+};
 
 /// The type of TLS's first record (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 22;
@@ -58,12 +61,16 @@ async fn until_its_end(worker: Arc<Worker>, door: Door, mut stream: TcpStream, p
     else {
         return;
     };
+    if door == Door::Dns {
+        let over = over(told, door);
+        return Box::pin(dns::serve::tcp::converse(Arc::clone(&worker.dns), stream, peer.ip(), over)).await;
+    }
     let at = worker.current.load().arrivals.vip_of(local);
     let asker = Asker::new(Arc::clone(&worker), door, at, peer.ip().to_canonical());
     // A probe may be over TLS (`probe.kind`), whose first byte no method of HTTP begins with.
     let plain = match door {
         Door::Redirect | Door::Http => true,
-        Door::Https | Door::Management => false,
+        Door::Https | Door::Management | Door::Dns => false,
         Door::Probe => match first_byte(&stream, &worker, told.clone()).await {
             Some(byte) => byte != TLS_HANDSHAKE,
             // A probe that only connects.

@@ -42,7 +42,7 @@ impl Guard {
             Door::Https | Door::Http | Door::Redirect if self.public.contains(&at) && !is_listed() => {
                 Roles::AllButManagement
             }
-            Door::Https | Door::Http | Door::Redirect | Door::Probe => Roles::All,
+            Door::Https | Door::Http | Door::Redirect | Door::Probe | Door::Dns => Roles::All,
         }
     }
 }

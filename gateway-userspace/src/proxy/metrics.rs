@@ -16,6 +16,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
+    dns::serve::counters as dns,
     metrics::families::{Families, Histogram, flag},
     model::Role,
 };
@@ -32,6 +33,7 @@ pub(super) struct Snapshot {
     names: Vec<NameSeen>,
     certificates: Vec<(Role, f64)>,
     lost_lines: u64,
+    dns: dns::Sum,
 }
 
 impl Snapshot {
@@ -41,7 +43,10 @@ impl Snapshot {
             (outcome.name(), workers.iter().map(|worker| worker.counters().get(outcome)).sum())
         };
         let expiry = |(role, served): (&Role, &Arc<super::tls::Served>)| (*role, served.expires_at() as f64);
+        let mut dns = dns::Sum::default();
+        workers.iter().for_each(|worker| worker.dns.counters.add_to(&mut dns));
         Self {
+            dns,
             outcomes: Outcome::ALL.iter().map(outcome).collect(),
             connections: workers.iter().map(|worker| worker.connections() as u64).sum(),
             hosts: state.known.traffic.hosts(),
@@ -59,6 +64,14 @@ impl Snapshot {
         let mut text = String::new();
         text::encode(&mut text, &registry).expect("a string takes everything");
         text
+    }
+
+    fn dns_durations(&self) -> Histogram {
+        let bounds = dns::BOUNDS.iter().map(|bound| *bound as f64 / MICROSECONDS).chain([f64::INFINITY]);
+        Histogram {
+            sum: self.dns.microseconds as f64 / MICROSECONDS,
+            buckets: bounds.zip(self.dns.times).collect(),
+        }
     }
 
     fn by_role(&self) -> impl Iterator<Item = (Role, Histogram)> {
@@ -165,6 +178,23 @@ impl Collector for Snapshot {
             "access_log_lines_lost",
             "Lines of the access log that the disk was too slow for.",
             [([], self.lost_lines)],
+        )?;
+        families.counter(
+            "dns_queries",
+            "Questions of the DNS, by what became of them.",
+            self.dns.questions().map(|(outcome, kind, transport, count)| {
+                ([("outcome", outcome), ("transport", transport), ("type", kind)], count)
+            }),
+        )?;
+        families.histogram(
+            "dns_answer_duration",
+            "From a question to its answer, of other servers too.",
+            [([], self.dns_durations())],
+        )?;
+        families.counter(
+            "dns_forwards",
+            "Questions to the servers of dns.forward, by how these answered.",
+            dns::ASKED.into_iter().zip(self.dns.asked).map(|(result, count)| ([("result", result)], count)),
         )
     }
 }
@@ -198,7 +228,17 @@ pub(super) mod testing {
             names: vec![NameSeen { name: "orders.internal".into(), addresses: 2, is_failing: false }],
             certificates: vec![(Role::Gateway, 1.8e9)],
             lost_lines: 0,
+            dns: questions(),
         }
+    }
+
+    fn questions() -> dns::Sum {
+        let counters = dns::Counters::default();
+        let took = Duration::from_micros(20);
+        counters.count(crate::dns::answer::Outcome::Answered, None, crate::dns::answer::Transport::Udp, took);
+        let mut sum = dns::Sum::default();
+        counters.add_to(&mut sum);
+        sum
     }
 
     #[test]

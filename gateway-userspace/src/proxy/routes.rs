@@ -31,6 +31,8 @@ pub enum Door {
     Redirect,
     /// VIP:80, every role in plain text.
     Http,
+    /// VIP:53, questions of the DNS.
+    Dns,
     /// DIP:probe port, the balancer's probes: plain HTTP whatever the Host.
     Probe,
 }

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     config,
+    dns::{self, serve::Answers},
     file_watch::Marks,
     model::{AdminState, Instance, Model, ProxyLimits},
     net::{self, loopback, reply::Replies},
@@ -43,6 +44,8 @@ pub(super) struct Proxy {
     pub(super) limits: Arc<Limits>,
     pub(super) tickets: Arc<Tickets>,
     pub(super) current: Current,
+    /// What the DNS says.
+    pub(super) answers: dns::serve::Current,
     pub(super) addresses: Vec<Address>,
     pub(super) replies: Vec<Replies>,
     /// What a packet of a client is in when it comes here.
@@ -87,11 +90,13 @@ pub(super) fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
     share(&tickets, &model)?;
     let known = Known::nothing(workers, &limits);
     let state = State::load(&model, probe::Asked::of(&model, me, balancer), &tickets, &limits, &known)?;
+    let answers = Answers::new(&model.dns, &dns::records(&model, &args.config)?);
     let addresses = bind::addresses(&model, me);
     let proxy = Proxy {
         config: args.config.clone(),
         model: model.clone(),
         current: Arc::new(ArcSwap::from_pointee(state)),
+        answers: Arc::new(ArcSwap::from_pointee(answers)),
         replies: bind::replies(&model, me),
         tunnel: bind::tunnel(&model, me),
         limits,
@@ -183,6 +188,7 @@ fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
 pub(super) struct Next {
     model: Model,
     state: State,
+    answers: Answers,
     /// What was known of its other files before they were read.
     files: Marks,
     drain: Option<Duration>,
@@ -201,8 +207,9 @@ impl Proxy {
         let known = self.current.load().known.clone();
         let state = State::load(&model, asked, &self.tickets, &self.limits, &known)?;
         share(&self.tickets, &model)?;
+        let answers = Answers::new(&model.dns, &dns::records(&model, &self.config)?);
         let addresses = self.stays(&model, me).then(|| bind::addresses(&model, me));
-        Ok(Next { drain: drain(&model, me), addresses, model, state, files })
+        Ok(Next { drain: drain(&model, me), addresses, model, state, answers, files })
     }
 
     /// Whether packets still come to this host in the same way: the rest can change while it serves.
@@ -228,6 +235,8 @@ impl Proxy {
             );
         }
         life.file(next.drain, Instant::now());
+        next.answers.follow(&self.answers.load());
+        self.answers.store(Arc::new(next.answers));
         let known = next.state.known.clone();
         self.current.store(Arc::new(next.state));
         known.traffic.forget_what_is_gone();

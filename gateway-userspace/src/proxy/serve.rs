@@ -29,6 +29,7 @@ use super::{
     workers::Workers,
 };
 use crate::{
+    dns,
     file_watch::Marks,
     net::loopback::Held,
     service_manager,
@@ -86,11 +87,12 @@ impl Service {
         let (order, orders) = watch::channel(life.at(Instant::now()));
         let (tell, told) = mpsc::channel(4);
         let port = Arc::new(Port::new(tell));
-        let worker = || {
+        let worker = |dns| {
             let (current, limits) = (Arc::clone(&proxy.current), Arc::clone(&proxy.limits));
-            Arc::new(Worker::new(current, limits, proxy.via.clone(), Arc::clone(&port)))
+            Arc::new(Worker::new(current, limits, proxy.via.clone(), Arc::clone(&port), dns))
         };
-        let workers: Vec<_> = (0..proxy.workers).map(|_| worker()).collect();
+        let servers = dns::serve::Server::for_cores(proxy.workers, &proxy.answers);
+        let workers: Vec<_> = servers.into_iter().map(worker).collect();
         port.tell_of(&workers);
         tokio::spawn(upstream::watch(Arc::clone(&proxy.current.load().known.upstreams)));
         let workers = Workers::start(workers, bound, &orders).await?;
@@ -272,7 +274,7 @@ impl Service {
             }
             Err(error) => log::error!("new sockets cannot be handed over to a successor: {error}"),
         }
-        self.workers.change(opened.workers, closed);
+        self.workers.change(opened, closed);
     }
 
     fn renew(&self) {

@@ -101,13 +101,14 @@ const fn word(door: Door) -> &'static str {
         Door::Management => "management",
         Door::Redirect => "redirect",
         Door::Http => "http",
+        Door::Dns => "dns",
         Door::Probe => "probe",
     }
 }
 
 fn door(name: &str) -> Option<Door> {
     let (first, _) = name.split_once('@')?;
-    [Door::Https, Door::Management, Door::Redirect, Door::Http, Door::Probe]
+    [Door::Https, Door::Management, Door::Redirect, Door::Http, Door::Dns, Door::Probe]
         .into_iter()
         .find(|door| word(*door) == first)
 }

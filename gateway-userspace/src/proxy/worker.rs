@@ -9,6 +9,7 @@ use super::{
     counters::Counters, headers::Via, limits::Limits, observe::trace, overload::Overload, probe::Port,
     sources::Sources, state::State, unknown::UnknownLog, upstream::Pool,
 };
+use crate::dns;
 
 /// The configuration that is served now.
 pub type Current = Arc<ArcSwap<State>>;
@@ -29,11 +30,19 @@ pub struct Worker {
     pub(super) ids: trace::Source,
     pub(super) http: http1::Builder,
     pub(super) overload: Overload,
+    /// Answers questions of the DNS.
+    pub(super) dns: Arc<dns::serve::Server>,
 }
 
 impl Worker {
     /// A worker without connections.
-    pub fn new(current: Current, limits: Arc<Limits>, via: Via, port: Arc<Port>) -> Self {
+    pub fn new(
+        current: Current,
+        limits: Arc<Limits>,
+        via: Via,
+        port: Arc<Port>,
+        dns: Arc<dns::serve::Server>,
+    ) -> Self {
         let mut http = http1::Builder::new();
         // The gate reads only when hyper wants a head or a body, so it can time the phases: that needs half_close. It also serves
         // clients that end their side once they have asked.
@@ -51,6 +60,7 @@ impl Worker {
             ids: trace::Source::default(),
             http,
             overload: Overload::default(),
+            dns,
             limits,
             current,
         }

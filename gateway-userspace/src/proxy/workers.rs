@@ -15,14 +15,14 @@ use tokio::{
 };
 
 use super::{
-    bind::{Address, Bound, Listener},
+    bind::{Address, Bound, Datagrams, Listener},
     counters::Sum,
     course::{self, Orders},
     listen::{self, Alive},
     overload,
     worker::Worker,
 };
-use crate::watchdog::Pulse;
+use crate::{dns, watchdog::Pulse};
 
 /// For connections that are told to end and do not hear.
 const DEAF: Duration = Duration::from_secs(2);
@@ -36,9 +36,21 @@ pub(super) struct Workers {
     changes: Vec<mpsc::UnboundedSender<Change>>,
 }
 
-/// What becomes other than it is of a worker's listeners.
+/// What a worker serves.
+struct Sockets {
+    listeners: Vec<Listener>,
+    datagrams: Vec<Datagrams>,
+}
+
+impl Sockets {
+    fn of(listeners: Vec<Vec<Listener>>, datagrams: Vec<Vec<Datagrams>>) -> impl Iterator<Item = Self> {
+        listeners.into_iter().zip(datagrams).map(|(listeners, datagrams)| Self { listeners, datagrams })
+    }
+}
+
+/// What becomes other than it is of a worker's sockets.
 struct Change {
-    open: Vec<Listener>,
+    open: Sockets,
     close: Vec<Address>,
 }
 
@@ -62,7 +74,8 @@ impl Workers {
         let (ends, ended) = mpsc::channel(1);
         let (mut threads, mut pulses, mut changes) = (Vec::new(), Vec::new(), Vec::new());
         let mut unwanted = bound.unwanted;
-        for (number, (worker, listeners)) in workers.iter().zip(bound.workers).enumerate() {
+        let sockets = Sockets::of(bound.workers, bound.datagrams);
+        for (number, (worker, sockets)) in workers.iter().zip(sockets).enumerate() {
             let (worker, orders) = (Arc::clone(worker), orders.clone());
             let signs = Signs { serves: serves.clone(), _ends: ends.clone() };
             let (unwanted, pulse) = (std::mem::take(&mut unwanted), Arc::new(Pulse::default()));
@@ -71,7 +84,7 @@ impl Workers {
             changes.push(change);
             let thread = thread::Builder::new()
                 .name(format!("proxy-{number}"))
-                .spawn(move || work(&worker, (listeners, changed), unwanted, &orders, signs, pulse))
+                .spawn(move || work(&worker, (sockets, changed), unwanted, &orders, signs, pulse))
                 .context("cannot start a thread")?;
             threads.push(thread);
         }
@@ -86,8 +99,9 @@ impl Workers {
     }
 
     /// Has each listen at its part of `open`, and then no more at `close`, whose connections have the time of a proxy that leaves.
-    pub(super) fn change(&self, open: Vec<Vec<Listener>>, close: &[Address]) {
-        for (change, open) in self.changes.iter().zip(open) {
+    pub(super) fn change(&self, open: Bound, close: &[Address]) {
+        let sockets = Sockets::of(open.workers, open.datagrams);
+        for (change, open) in self.changes.iter().zip(sockets) {
             // An error: the worker has ended, and accepts nothing.
             let _ended = change.send(Change { open, close: close.to_vec() }).is_err();
         }
@@ -128,7 +142,7 @@ impl Workers {
 /// One core's thread: says that it serves, and does until nothing is accepted any more and its connections are done or cut.
 fn work(
     worker: &Arc<Worker>,
-    (listeners, mut changed): (Vec<Listener>, mpsc::UnboundedReceiver<Change>),
+    (sockets, mut changed): (Sockets, mpsc::UnboundedReceiver<Change>),
     unwanted: Vec<Listener>,
     orders: &Orders,
     signs: Signs,
@@ -140,8 +154,11 @@ fn work(
         let (alive, mut dead): (Alive, _) = mpsc::channel(1);
         let use_it = |socket| tokio::net::TcpListener::from_std(socket).context("cannot use a socket");
         let mut doors = Doors { worker, orders, open: Vec::new() };
-        for listener in listeners {
+        for listener in sockets.listeners {
             doors.open(listener, &alive).context("cannot use a socket")?;
+        }
+        for datagrams in sockets.datagrams {
+            doors.answer(datagrams, &alive).context("cannot use a socket")?;
         }
         for Listener { address, socket } in unwanted {
             log::info!("no longer listening on {address}");
@@ -189,14 +206,39 @@ impl Doors<'_> {
         Ok(())
     }
 
+    /// Questions of the DNS.
+    fn answer(&mut self, Datagrams { address, socket }: Datagrams, alive: &Alive) -> io::Result<()> {
+        let socket = tokio::net::UdpSocket::from_std(socket)?;
+        let (shut, shuts) = oneshot::channel();
+        let (server, alive, mut orders) = (Arc::clone(&self.worker.dns), alive.clone(), self.orders.clone());
+        tokio::spawn(async move {
+            let closed = async {
+                tokio::select! {
+                    () = course::closed(&mut orders) => {}
+                    _ = shuts => {}
+                }
+            };
+            dns::serve::udp::serve(server, socket, closed).await;
+            drop(alive);
+        });
+        self.open.push((address, shut));
+        Ok(())
+    }
+
     /// The new ones first: one of them may be an old one's socket with something else behind it.
     fn change(&mut self, Change { open, close }: Change, alive: &Alive) {
         let (closing, staying) =
             std::mem::take(&mut self.open).into_iter().partition(|(one, _)| close.contains(one));
         self.open = staying;
-        for listener in open {
+        for listener in open.listeners {
             let address = listener.address;
             if let Err(error) = self.open(listener, alive) {
+                log::error!("cannot listen on {address}: {error}");
+            }
+        }
+        for datagrams in open.datagrams {
+            let address = datagrams.address;
+            if let Err(error) = self.answer(datagrams, alive) {
                 log::error!("cannot listen on {address}: {error}");
             }
         }

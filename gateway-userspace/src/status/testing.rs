@@ -34,7 +34,8 @@ pub(crate) fn full() -> Status {
         address: address.parse().unwrap(),
         kind,
         interface: "eth0".into(),
-        ports: if kind == VipKind::Private { vec![80, 443, 3443] } else { vec![3443] },
+        ports: if kind == VipKind::Private { vec![53, 80, 443, 3443] } else { vec![3443] },
+        udp_ports: if kind == VipKind::Private { vec![53] } else { vec![] },
         ready: true,
         reason: None,
     };

@@ -9,9 +9,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use gateway_userspace::{
+    dns::{
+        Records, Serial,
+        serve::{Answers, Server},
+    },
     model::{
         AccessLog, AccessLogFormat, Action, AdminState, Affinity, Backend, Balance, Balancer,
-        CertificateFiles, Endpoint, FieldChanges, Forwarding, HealthCheck, HostPattern, Instance,
+        CertificateFiles, Dns, Endpoint, FieldChanges, Forwarding, HealthCheck, HostPattern, Instance,
         InstanceName, Interfaces, Location, Mode, Model, Network, NoSni, Passthrough, Places, PlainHttp,
         Probe, Proxy, ProxyLimits, Role, Route, Service, Upstream, UpstreamLimits, UpstreamScheme, Vips,
     },
@@ -134,7 +138,8 @@ impl Setup {
         let via = Via::new("gw-1").unwrap();
         let (tell, told) = mpsc::channel(4);
         let port = Arc::new(Port::new(tell));
-        let worker = Worker::new(Arc::clone(&current), Arc::new(self.limits), via, Arc::clone(&port));
+        let dns = name_server(&model);
+        let worker = Worker::new(Arc::clone(&current), Arc::new(self.limits), via, Arc::clone(&port), dns);
         let worker = Arc::new(worker);
         port.tell_of(&[Arc::clone(&worker)]);
         tokio::spawn(flush(Arc::clone(&worker)));
@@ -245,8 +250,15 @@ impl Setup {
                 limits: ProxyLimits::default(),
                 resolver: vec![],
             },
+            dns: Dns::default(),
         }
     }
+}
+
+/// Who is in the proxy beside what is tested here.
+fn name_server(model: &Model) -> Arc<Server> {
+    let answers = Answers::new(&model.dns, &Records::new(model, Serial(1)));
+    Server::for_cores(1, &Arc::new(ArcSwap::from_pointee(answers))).remove(0)
 }
 
 /// Of the only instance, whose balancer is elsewhere.
@@ -306,7 +318,8 @@ impl Running {
         let (tell, _) = mpsc::channel(1);
         let (current, limits, via) =
             (Arc::clone(&self.current), Arc::new(Limits::default()), Via::new("gw-1").unwrap());
-        let worker = Arc::new(Worker::new(current, limits, via, Arc::new(Port::new(tell))));
+        let worker =
+            Arc::new(Worker::new(current, limits, via, Arc::new(Port::new(tell)), name_server(&self.model)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (alive, _) = mpsc::channel(1);

@@ -27,6 +27,23 @@ const CLIENTS: &[Client] = &[
         package: "nghttp2-client",
         what_for: "busy clients while a proxy is restarted",
     },
+    Client { program: "dig", package: "bind9-dnsutils", what_for: "DNS questions as clients ask them" },
+    Client { program: "named", package: "bind9", what_for: "BIND, which loads what `dns zone` prints" },
+    Client {
+        program: "named-checkzone",
+        package: "bind9-utils",
+        what_for: "BIND's own judgement of zone files",
+    },
+    Client {
+        program: "dnsmasq",
+        package: "dnsmasq-base",
+        what_for: "a resolver that loads what `dns zone` prints",
+    },
+    Client {
+        program: "unbound",
+        package: "unbound",
+        what_for: "a resolver that loads a response policy zone",
+    },
     Client { program: "strace", package: "strace", what_for: "faults in the middle of an apply" },
 ];
 

@@ -73,6 +73,7 @@ impl Daemon<'_> {
                 kind: if vips.private.contains(&address) { VipKind::Private } else { VipKind::Public },
                 interface: port.link.name.clone(),
                 ports: ports(&self.plan, address),
+                udp_ports: udp_ports(&self.plan, address),
                 ready: reason.is_none(),
                 reason,
             }
@@ -186,6 +187,14 @@ fn interface(port: &Port) -> Interface {
 fn ports(plan: &Plan, vip: IpAddr) -> Vec<u16> {
     let port = |scope: &Scope| match *scope {
         Scope::Tcp(address, port) if address == vip => Some(port),
+        _ => None,
+    };
+    plan.scopes.keys().filter_map(port).collect()
+}
+
+fn udp_ports(plan: &Plan, vip: IpAddr) -> Vec<u16> {
+    let port = |scope: &Scope| match *scope {
+        Scope::Udp(address, port) if address == vip => Some(port),
         _ => None,
     };
     plan.scopes.keys().filter_map(port).collect()

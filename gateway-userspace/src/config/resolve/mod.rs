@@ -3,6 +3,7 @@
 mod addresses;
 mod admin;
 mod balancer;
+mod dns;
 mod endpoints;
 mod forwarding;
 mod instances;
@@ -107,7 +108,8 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     let endpoints::Endpoints { endpoints, passthrough, certificates, upstream_tls, authorities } =
         endpoints::resolve(file, service.as_ref(), balancer.as_ref(), folder, faults);
     let proxy = proxy(file, folder, faults);
-    let probe = probe_vip::complete(probe, file, (&vip, &instances), (&endpoints, &proxy), faults);
+    let dns = dns::resolve(file, &vip, balancer.as_ref(), faults);
+    let probe = probe_vip::complete(probe, file, (&vip, &instances), (&endpoints, &proxy, &dns), faults);
     warn(file, mode, faults);
 
     let faulty = faults.iter().any(|f| f.code().severity() == Severity::Fault);
@@ -126,6 +128,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
                 endpoints,
                 passthrough,
                 proxy,
+                dns,
             })
         }
         _ => None,

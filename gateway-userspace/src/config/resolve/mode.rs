@@ -81,6 +81,7 @@ fn keys(file: &File) -> Vec<(&'static str, Option<Span>)> {
         ("probe.panic", probe.panic.span()),
         ("probe.slow_start", probe.slow_start.span()),
         ("probe.availability", probe.availability.span()),
+        ("dns.serve", file.dns.serve.span().filter(|_| file.dns.serve.value() == Some(&true))),
         ("snat.enabled", file.snat.enabled.span().filter(|_| file.snat.enabled.value() == Some(&true))),
     ];
     keys.into_iter().chain(weights).collect()

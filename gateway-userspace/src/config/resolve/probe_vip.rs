@@ -10,8 +10,8 @@ use crate::{
         file::File,
     },
     model::{
-        Endpoint, HTTP_PORT, HTTPS_PORT, HostPattern, MANAGEMENT_PORT, PlainHttp, Probe, ProbeKind, Proxy,
-        Role, Via, Vips,
+        DNS_PORT, Dns, Endpoint, HTTP_PORT, HTTPS_PORT, HostPattern, MANAGEMENT_PORT, PlainHttp, Probe,
+        ProbeKind, Proxy, Role, Via, Vips,
     },
 };
 
@@ -20,7 +20,7 @@ pub(super) fn complete(
     probe: Probe,
     file: &File,
     (vip, instances): (&Vips, &[Placed]),
-    (endpoints, proxy): (&[Endpoint], &Proxy),
+    (endpoints, proxy, dns): (&[Endpoint], &Proxy, &Dns),
     faults: &mut Vec<Fault>,
 ) -> Probe {
     let written = &file.probe;
@@ -34,7 +34,7 @@ pub(super) fn complete(
     }
     let port = probe.vip_port;
     let port_at = written.vip_port.span().unwrap_or(at.clone());
-    if !is_served(port, proxy) {
+    if !is_served(port, proxy, dns) {
         let problem = fault(format!("port {port} is not served on the private VIPs")).label(format!(
             "expected {HTTPS_PORT}, {MANAGEMENT_PORT}, or, unless `proxy.http` is `off`, {HTTP_PORT}"
         ));
@@ -49,10 +49,14 @@ pub(super) fn complete(
     let fits = match kind {
         ProbeKind::Tcp => true,
         ProbeKind::Http => port == HTTP_PORT,
-        ProbeKind::Https => port != HTTP_PORT,
+        ProbeKind::Https => port != HTTP_PORT && port != DNS_PORT,
     };
     if !fits {
-        let speaks = if port == HTTP_PORT { "plain HTTP" } else { "TLS" };
+        let speaks = match port {
+            HTTP_PORT => "plain HTTP",
+            DNS_PORT => "DNS",
+            _ => "TLS",
+        };
         let problem = fault(format!("a probe of kind `{kind}` cannot go to port {port} of the VIPs"))
             .label(format!("port {port} speaks {speaks}"));
         faults.push(problem.at(written.kind.span().unwrap_or(port_at)));
@@ -72,8 +76,13 @@ fn fault(message: String) -> Problem {
     Problem::new(Code::ProbeVip, message)
 }
 
-fn is_served(port: u16, proxy: &Proxy) -> bool {
-    matches!(port, HTTPS_PORT | MANAGEMENT_PORT) || port == HTTP_PORT && proxy.http != PlainHttp::Off
+fn is_served(port: u16, proxy: &Proxy, dns: &Dns) -> bool {
+    match port {
+        HTTPS_PORT | MANAGEMENT_PORT => true,
+        HTTP_PORT => proxy.http != PlainHttp::Off,
+        DNS_PORT => dns.serve,
+        _ => false,
+    }
 }
 
 /// Of the roles on that port, in the order of the file.

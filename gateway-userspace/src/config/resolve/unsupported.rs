@@ -11,12 +11,6 @@ pub(super) fn refuse(file: &File, faults: &mut Vec<Fault>) {
     if file.snat.enabled.value() == Some(&true) {
         refuse_at(file.snat.enabled.span(), &not_yet("SNAT").help("write `false`"), faults);
     }
-    if file.dns.serve.value() == Some(&true) {
-        refuse_at(file.dns.serve.span(), &not_yet("answering DNS").help("write `false`"), faults);
-    }
-    if file.dns.forward.value().is_some_and(|list| !list.is_empty()) {
-        refuse_at(file.dns.forward.span(), &not_yet("forwarding DNS").help("remove it"), faults);
-    }
 }
 
 fn refuse_at(at: Option<Span>, problem: &Problem, faults: &mut Vec<Fault>) {

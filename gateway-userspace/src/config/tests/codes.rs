@@ -253,6 +253,9 @@ fn nat_needs_ports_and_dips_of_its_own() {
         finds_in(&[Code::ProbePort], &nat.replace(PROBE, &format!("port = «{taken}")));
     }
     finds_in(&[], &nat.replace(PROBE, "port = 30443"));
+    finds_in(&[], &nat.replace(PROBE, "port = 10053"));
+    let dns = nat.replacen(PROXY, "[dns]\nserve = true\n[proxy]", 1);
+    finds_in(&[Code::DnsPort], &dns.replace(PROBE, "port = «10053"));
     finds_in(
         &[Code::BackendPort],
         &nat.replace(
@@ -830,15 +833,49 @@ fn r1_without_a_virtual_network_what_a_balancer_does_is_refused() {
     finds_in(&[Code::ModeKey], &NONE.replace("name = \"gw-1\"", "name = \"gw-1\"\nweight = «10"));
     finds_in(&[Code::ModeKey; 2], &NONE.replace("port = 8080", "port = 8080\ninterval = «\"1s\"\nrise = «2"));
     // Nobody answers for the API there.
+    finds_in(&[Code::ModeKey], &NONE.replace("[probe]", "[dns]\nserve = «true\n[probe]"));
     let management = r#"routes = [{ path = "/", upstream = ["http://10.0.1.23:8080"] }]"#;
     let role = "role = «\"management\"";
     finds_in(&[Code::NoRoute], &NONE.replace(management, "").replace("role = \"management\"", role));
 }
 
 #[test]
+fn r52_questions_are_not_forwarded_to_ourselves() {
+    let with = |forward: &str| format!("[dns]\nserve = true\nforward = {forward}\n[proxy]");
+    for own in ["10.0.0.5", "[fd00:0:0:1::5]:53", "203.0.113.5:5353", "10.0.0.12"] {
+        finds(Code::DnsForward, PROXY, &with(&format!("[\"10.0.0.2\", «\"{own}\"]")));
+    }
+    finds(Code::GivenTwice, PROXY, &with(r#"["10.0.0.2", «"10.0.0.2:53"]"#));
+    finds(Code::OutOfRange, PROXY, &with(r#"«["10.9.0.1", "10.9.0.2", "10.9.0.3", "10.9.0.4", "10.9.0.5"]"#));
+    finds(Code::BadAddress, PROXY, &with(r#"[«"ns.contoso.com"]"#));
+}
+
+#[test]
+fn r52_port_53_of_the_private_vips_is_the_name_servers() {
+    let with = |more: &str| EXAMPLE.replacen(PROXY, &format!("[dns]\nserve = true\n{more}[proxy]"), 1);
+    let admin = |admin: &str| with("").replacen(DRAIN, &format!("{DRAIN}\nadmin = {admin}"), 1);
+    finds_in(&[Code::AdminWithoutTokens, Code::DnsPort], &admin("««\"10.0.0.5:53\""));
+    finds_in(&[Code::AdminWithoutTokens, Code::DnsPort], &admin("««\"0.0.0.0:53\""));
+    assert!(
+        check(&with("ttl = \"5m\"\nserial = 2026112601\nname_servers = [\"ns1.contoso.com\"]\n")).0.is_some()
+    );
+    finds_in(&[Code::OutOfRange], &with("ttl = «\"500ms\"\n"));
+    finds_in(&[Code::OutOfRange], &with("serial = «0\n"));
+    finds_in(&[Code::OutOfRange], &with("rate = «0\n"));
+}
+
+#[test]
+fn keys_of_a_name_server_that_is_off_are_warned_of() {
+    finds_all(
+        &[Code::DnsKey; 2],
+        PROXY,
+        "[dns]\nforward = «[\"10.0.0.2\"]\nrate = «100\nttl = \"5m\"\n[proxy]",
+    );
+}
+
+#[test]
 fn features_to_come_are_refused() {
     finds(Code::NotSupported, PROXY, "[snat]\nenabled = «true\n[proxy]");
-    finds_all(&[Code::NotSupported; 2], PROXY, "[dns]\nserve = «true\nforward = «[\"10.0.0.2\"]\n[proxy]");
 }
 
 #[test]
