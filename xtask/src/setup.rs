@@ -1,7 +1,8 @@
 //! `cargo xtask setup`: a compiler and a linker for the kernel programs, and the programs that tests run as clients.
 //!
 //! It looks first and does only what is missing, so that every other command can call it. What it brings: a rustup toolchain
-//! with rust-src ([`toolchain`]), LLVM's libraries and bpf-linker ([`linker`]), clients ([`clients`]).
+//! with rust-src ([`toolchain`]), LLVM's libraries and bpf-linker ([`linker`]), clients ([`clients`]), and those of them that are
+//! Python packages ([`python`]).
 
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ mod apt;
 mod clients;
 pub(crate) mod kernel;
 mod linker;
+mod python;
 mod rustup;
 mod toolchain;
 
@@ -72,6 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let began = Instant::now();
     let mut setup = Setup::new(if args.dry_run { Mode::Tell } else { Mode::Bring });
     setup.run()?;
+    python::ensure(&mut setup)?;
     if !setup.missing {
         println!("nothing to do: everything is there");
     } else if !args.dry_run {
@@ -90,6 +93,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// As [`run`].
 pub(crate) fn ensure() -> Result<()> {
     ensure_with(&[])
+}
+
+/// As [`ensure`], and what tests alone run.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn ensure_for_tests() -> Result<()> {
+    let mut setup = Setup::new(Mode::Bring);
+    setup.run()?;
+    python::ensure(&mut setup)
 }
 
 /// As [`ensure`], and programs that one command alone needs.

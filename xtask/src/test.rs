@@ -40,7 +40,7 @@ fn here(arguments: &[String]) -> Result<()> {
              For all of them: sudo env \"PATH=$PATH\" \"HOME=$HOME\" cargo xtask test"
         );
     }
-    setup::ensure()?;
+    setup::ensure_for_tests()?;
     exec::shown(exec::cargo().args(["build", "--package", "gateway-userspace"]))?;
     exec::shown(
         exec::cargo()

@@ -44,6 +44,12 @@ const CLIENTS: &[Client] = &[
         package: "unbound",
         what_for: "a resolver that loads a response policy zone",
     },
+    Client { program: "slowhttptest", package: "slowhttptest", what_for: "clients that are slow on purpose" },
+    Client {
+        program: "unshare",
+        package: "util-linux",
+        what_for: "names for clients that resolve them themselves",
+    },
     Client { program: "strace", package: "strace", what_for: "faults in the middle of an apply" },
 ];
 
