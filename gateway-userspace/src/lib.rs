@@ -18,6 +18,7 @@ pub mod privileges;
 pub mod probe;
 pub mod proxy;
 pub mod service_manager;
+pub mod snat;
 pub mod status;
 pub mod supervise;
 pub mod texts;

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use gateway_userspace::{
     balance, config, control, detach,
-    inside::{self, Replace, Serving},
-    privileges, proxy, supervise, texts,
+    inside::{self, Packets, Replace, Serving},
+    privileges, proxy,
+    snat::Desk,
+    supervise, texts,
 };
 
 /// The self-hosted gateway of an API management service: a load-balanced private VIP, host-name routing, and a
@@ -60,11 +62,11 @@ fn main() -> ExitCode {
     finish(match command {
         Command::Run(args) => supervise::run(&args),
         Command::Balance(args) => balance::run(&args),
-        Command::Proxy(args) if args.beside_balancer => proxy(&args, Box::new(|| ())),
         Command::Proxy(args) => {
             let replace = if args.take_over { Replace::OnceServing } else { Replace::AtOnce };
-            let serve = |serving| proxy(&args, serving);
-            inside::around(args.config.clone(), &args.instance, replace, serve)
+            let packets = if args.beside_balancer { Packets::AsTheyAre } else { Packets::Forwarded };
+            let serve = |serving, desk| proxy(&args, desk, serving);
+            inside::around(args.config.clone(), &args.instance, packets, replace, serve)
         }
         Command::Check(args) => config::check::run(&args),
         Command::Plan(args) => control::plan(&args),
@@ -98,7 +100,7 @@ fn finish(outcome: anyhow::Result<()>) -> ExitCode {
 }
 
 /// Whatever programs it needs are loaded.
-fn proxy(args: &proxy::Args, serving: Serving) -> anyhow::Result<()> {
+fn proxy(args: &proxy::Args, desk: Option<Desk>, serving: Serving) -> anyhow::Result<()> {
     privileges::give_up_bpf()?;
-    proxy::run(args, serving)
+    proxy::run(args, desk, serving)
 }

@@ -6,6 +6,7 @@
 mod balancer;
 pub(crate) mod families;
 mod instance;
+mod snat;
 mod traffic;
 
 #[cfg(test)]
@@ -46,6 +47,7 @@ impl Collector for Snapshot {
         if let Some(counters) = &status.counters {
             traffic::encode(counters, &mut families)?;
         }
-        instance::encode(&status.instances, &mut families)
+        instance::encode(&status.instances, &mut families)?;
+        snat::encode(&status.instances, &mut families)
     }
 }

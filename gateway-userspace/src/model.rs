@@ -12,6 +12,7 @@ mod places;
 mod probe;
 mod proxy;
 mod route;
+mod snat;
 mod upstream;
 
 use std::{collections::BTreeSet, fmt, net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
@@ -33,6 +34,7 @@ pub use self::{
         Action, Backend, Balance, HealthCheck, Location, Prefix, Redirect, Rest, Route, UpstreamLimits,
         UpstreamScheme,
     },
+    snat::Snat,
     upstream::{Upstream, UpstreamAddress, UpstreamTls},
 };
 
@@ -78,6 +80,8 @@ pub struct Model {
     pub proxy: Proxy,
     /// What the names' records say, and who answers for them.
     pub dns: Dns,
+    /// By which ports outbound flows leave; None: by the instances' own addresses.
+    pub snat: Option<Snat>,
 }
 
 /// `[service]`

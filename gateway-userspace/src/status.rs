@@ -6,6 +6,7 @@
 mod instance;
 mod judge;
 mod schema;
+mod snat;
 mod time;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use self::{
         WayWord,
     },
     schema::schema,
+    snat::{Snat, SnatDestination, SnatVip},
     time::Time,
 };
 use crate::{

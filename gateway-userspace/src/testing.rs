@@ -53,5 +53,6 @@ pub(crate) fn model(instances: &[&str]) -> Model {
             resolver: vec![],
         },
         dns: Dns::default(),
+        snat: None,
     }
 }

@@ -5,6 +5,7 @@ mod apply;
 mod calls;
 mod data_path;
 mod follow;
+mod leases;
 mod probes;
 mod routes;
 mod snapshot;
@@ -27,6 +28,7 @@ use tokio::{
 
 use self::{
     absent::Presence,
+    leases::Lending,
     probes::Heard,
     routes::{Read, Soon},
     windows::Windows,
@@ -34,6 +36,7 @@ use self::{
 use super::{
     Args,
     evidence::Answer,
+    leases as lending,
     neighbours::Neighbours,
     report::report,
     saved::{self, Clock, Saved},
@@ -75,6 +78,8 @@ enum Event {
     Soon,
     /// Time to judge what instances said of their flows.
     Judge,
+    /// SNAT ports are to be given or taken back.
+    LendingDue,
     /// From a task that watches something.
     Inbox(Message),
     /// From the API.
@@ -94,6 +99,8 @@ enum Message {
     FileChanged,
     /// An instance's living flows.
     Flows(Answer),
+    /// What an instance says of its SNAT ports.
+    Ports(lending::Answer),
     /// The routes to the instances.
     Ways(Box<Read>),
     /// A connection through the VIP that no health depends on is over.
@@ -141,6 +148,7 @@ struct Daemon<'a> {
     state: State,
     plan: Plan,
     windows: Windows,
+    lending: Lending,
     since: Time,
     /// Of the configuration in force.
     generation: u64,
@@ -211,6 +219,7 @@ impl<'a> Daemon<'a> {
         let (drain_over, decision_due) = (at(self.state.next_drain_end()), at(self.next_decision()));
         let trial_due = at(self.trial.as_ref().map(|trial| trial.look));
         let judge = at(self.windows.judge_at());
+        let lending_due = at(self.state.leases().due());
         let soon = at(self.soon.next());
         Ok(tokio::select! {
             request = signals.next() => Event::Request(request),
@@ -219,6 +228,7 @@ impl<'a> Daemon<'a> {
             () = drain_over => Event::DrainOver,
             () = decision_due => Event::DecisionDue,
             () = judge => Event::Judge,
+            () = lending_due => Event::LendingDue,
             () = soon => Event::Soon,
             Some(message) = self.inbox.recv() => Event::Inbox(message),
             Some(call) = self.calls.recv() => Event::Call(call),
@@ -272,6 +282,7 @@ impl<'a> Daemon<'a> {
                     let _ = self.take_up_file(&Who::FileWatch, &api::Apply::default()).await;
                 }
                 Message::Flows(answer) => self.answered(answer),
+                Message::Ports(answer) => self.heard_of_ports(answer),
                 Message::Ways(read) => self.follow_routes(*read).await,
                 Message::Path(report) => self.measured(&report),
             },
@@ -279,6 +290,7 @@ impl<'a> Daemon<'a> {
             Event::TrialDue => self.judge_trial().await,
             Event::WatchdogDue => watchdog::alive(),
             Event::Judge => self.judge(),
+            Event::LendingDue => self.lend(),
             Event::DrainOver => {
                 for name in self.state.end_drains(Instant::now()) {
                     log::info!("{name}: the drain is over; what is left of its flows is ended");
@@ -295,6 +307,7 @@ impl<'a> Daemon<'a> {
         let plan = plan::plan(&stamped(self.state.desired()), Some(&self.plan))?;
         let changes = self.write(plan)?;
         self.behind = false;
+        self.tell_of_ports();
         Ok(changes)
     }
 

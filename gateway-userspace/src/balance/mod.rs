@@ -5,6 +5,7 @@
 
 mod daemon;
 mod evidence;
+mod leases;
 mod neighbours;
 mod paths;
 mod preflight;

@@ -11,7 +11,7 @@ use std::{
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use super::ways::Hop;
+use super::{leases::SavedLeases, ways::Hop};
 use crate::{
     maglev,
     model::{AdminState, InstanceName, Model},
@@ -41,6 +41,8 @@ pub(super) struct Saved {
     pub(super) ways: Vec<Reached>,
     /// What each neighbour last resolved to, by its interface.
     pub(super) macs: Vec<(u32, IpAddr, Mac)>,
+    /// Whose SNAT ports are whose.
+    pub(super) leases: SavedLeases,
 }
 
 /// How an instance is reached by one of its addresses.

@@ -16,7 +16,7 @@ use std::{
     time::Instant,
 };
 
-use super::ways::Hops;
+use super::{leases::Leases, ways::Hops};
 use crate::{
     model::{AdminState, InstanceName, Model},
     plan::{Desired, Interface, Mac, Way},
@@ -45,6 +45,8 @@ pub(super) struct State {
     watch: Watch,
     /// How connections through the VIP fare.
     availability: Availability,
+    /// SNAT ports.
+    leases: Leases,
     node_salt: u64,
 }
 
@@ -68,6 +70,7 @@ impl State {
             overrides: BTreeMap::new(),
             watch: Watch::default(),
             availability: Availability::default(),
+            leases: Leases::default(),
             // Its keys come from the operating system.
             node_salt: RandomState::new().hash_one(()),
         };
@@ -154,6 +157,21 @@ impl State {
         self.decide(now);
     }
 
+    /// Whose SNAT ports are whose.
+    pub(super) const fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// To take in what was heard.
+    pub(super) const fn leases_mut(&mut self) -> &mut Leases {
+        &mut self.leases
+    }
+
+    /// Gives and takes back the SNAT ports that are due; `known` are the instances that tables can name.
+    pub(super) fn lend(&mut self, known: &BTreeSet<InstanceName>, now: Instant) {
+        self.leases.step(&self.model, known, now);
+    }
+
     /// What the tables are made from.
     pub(super) fn desired(&self) -> Desired {
         Desired {
@@ -164,7 +182,7 @@ impl State {
             ended: self.ended.clone(),
             gone: self.gone(),
             shares: self.shares(),
-            leases: BTreeMap::new(),
+            leases: self.leases.table(),
             node_salt: self.node_salt,
             now: 0,
         }

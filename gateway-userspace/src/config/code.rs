@@ -172,6 +172,10 @@ codes! {
         "With `dns.serve` port 53 of the private VIPs answers DNS, and so does what stands for it with `nat` (10053 on the first private VIP). Give the other one another port.";
     DnsKey = 74, Warning, "key of a name server that is off",
         "`dns.forward` and `dns.rate` are for who answers DNS: the instances where `dns.serve` is on, and `gateway dns serve` on a host of its own.";
+    Snat = 75, Fault, "SNAT without what it takes",
+        "R31, R34: outbound flows leave with the address of a public VIP, by ports that balancers lease to instances: so there has to be a public VIP and, with several instances, `balancer.address`, from where leases are taken and by which balancers share the ports.";
+    SnatFamily = 76, Warning, "no public VIP of a DIP's address family",
+        "R31: a packet keeps its family, so outbound flows of that one leave with the instances' own addresses, and their answers only come back where these are routed.";
 }
 
 impl fmt::Display for Code {

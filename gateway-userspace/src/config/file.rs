@@ -386,11 +386,17 @@ pub(super) struct Snat {
     pub enabled: Key<bool>,
     /// R34
     pub ports_per_instance: Key<u16>,
+    /// Of a block without flows.
+    pub return_after: Key<Duration>,
 }
 
 impl Snat {
     fn read(mut table: Reader<'_, '_, '_>) -> Self {
-        Self { enabled: table.switch("enabled"), ports_per_instance: table.whole("ports_per_instance") }
+        Self {
+            enabled: table.switch("enabled"),
+            ports_per_instance: table.whole("ports_per_instance"),
+            return_after: table.duration("return_after"),
+        }
     }
 }
 

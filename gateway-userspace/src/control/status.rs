@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::AdminState,
-    status::{HealthWord, Instance, Outcome, State, Status, Vip},
+    status::{HealthWord, Instance, Outcome, SnatVip, State, Status, Vip},
 };
 
 const EXAMPLES: &str = "\
@@ -54,6 +54,7 @@ pub(super) fn render(status: &Status, now: SystemTime, colour: Colour) -> String
     let instances: Vec<_> = status.instances.iter().map(|one| instance(one, now)).collect();
     let head = ["INSTANCE", "ADMIN", "HEALTH", "WEIGHT", "SHARE", "BUCKETS", "FLOWS", "NOTE"];
     text += &table(&head, &instances, colour);
+    text += &snat(status, colour);
     if status.windows.buckets > 0 || status.windows.affinity_switch {
         let switch = if status.windows.affinity_switch { ", and the affinity is being switched" } else { "" };
         let _ = write!(
@@ -156,6 +157,36 @@ fn instance(one: &Instance, now: SystemTime) -> Vec<Cell> {
     ]
 }
 
+/// Ports by instance and VIP, and where flows go that find none, or the most of them.
+fn snat(status: &Status, colour: Colour) -> String {
+    let of = |one: &Instance| -> Vec<Vec<Cell>> {
+        let Some(snat) = &one.snat else { return Vec::new() };
+        let failed: u64 = snat.failed.values().sum();
+        let top = snat.top.first().map_or_else(
+            || "-".to_owned(),
+            |top| format!("{} {}, {}", top.protocol, top.destination, grouped(top.flows.into())),
+        );
+        let row = |vip: &SnatVip| {
+            let is_high = u64::from(vip.busiest) * 4 >= u64::from(vip.allocated) * 3 && vip.allocated > 0;
+            vec![
+                cell(&one.name),
+                cell(vip.vip.to_string()),
+                toned(if is_high { Tone::Odd } else { Tone::Plain }, grouped(vip.used.into())),
+                cell(grouped(vip.allocated.into())),
+                toned(if failed > 0 { Tone::Bad } else { Tone::Plain }, grouped(failed)),
+                cell(&top),
+            ]
+        };
+        snat.vips.iter().map(row).collect()
+    };
+    let rows: Vec<_> = status.instances.iter().flat_map(of).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = ["SNAT", "VIP", "USED", "ALLOCATED", "FAILED", "MOST TO"];
+    format!("\n{}", table(&head, &rows, colour))
+}
+
 pub(super) fn word(state: AdminState) -> &'static str {
     match state {
         AdminState::Up => "up",
@@ -191,6 +222,7 @@ mod tests {
             "override; the",
             "drains for",
             "! gw-2 is down",
+            "gw-1  203.0.113.5  700   1,024      7       tcp 198.51.100.7:443, 600",
         ] {
             assert!(text.contains(word), "{word} in\n{text}");
         }

@@ -225,7 +225,11 @@ impl Tunnels {
 }
 
 /// The interfaces with an address of the instance.
-async fn facing(netlink: &Netlink, model: &Model, name: &InstanceName) -> anyhow::Result<Vec<Link>> {
+pub(super) async fn facing(
+    netlink: &Netlink,
+    model: &Model,
+    name: &InstanceName,
+) -> anyhow::Result<Vec<Link>> {
     let dip = model.instance(&name.0).map_or(&[][..], |instance| &instance.dip);
     let addresses = netlink.addresses().await?;
     let has = |link: &Link| addresses.iter().any(|one| one.link == link.index && dip.contains(&one.ip));

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
-use crate::model::{CertificateFiles, Dns, Endpoint, Instance, Model, Passthrough, Probe};
+use crate::model::{CertificateFiles, Dns, Endpoint, Instance, Model, Passthrough, Probe, Snat};
 
 /// What lies between the running state and a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,7 +34,7 @@ pub struct Difference {
 /// One thing that would change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
-    /// Of what: `instance gw-1`, `vip`, `network`, `endpoint gateway`, `probe`, `balancer`, `service`, `proxy`, `dns`.
+    /// Of what: `instance gw-1`, `vip`, `network`, `endpoint gateway`, `probe`, `balancer`, `service`, `proxy`, `snat`, `dns`.
     pub subject: String,
     /// How.
     pub action: Action,
@@ -123,6 +123,7 @@ pub fn changes(running: &Model, new: &Model) -> Vec<Change> {
     let secret = |model: &Model| path(model.proxy.ticket_secret.as_deref());
     changes.key("proxy", "ticket_secret", secret(running), secret(new));
     changes.list("proxy", "proxy_protocol_from", proxies[0], proxies[1], Addresses::No);
+    snat(&mut changes, running.snat.as_ref(), new.snat.as_ref());
     dns(&mut changes, &running.dns, &new.dns);
     if changes.0.is_empty() && running != new {
         // A key that is not told apart here must not look like nothing.
@@ -279,6 +280,15 @@ fn passthrough(changes: &mut Changes, running: &[Passthrough], new: &[Passthroug
         running.iter().filter(|old| !new.iter().any(|one| one.hosts == old.hosts && one.role == old.role))
     {
         changes.push(&subject(gone), Action::Removed, None, Some(joined(&gone.upstream)), None);
+    }
+}
+
+fn snat(changes: &mut Changes, running: Option<&Snat>, new: Option<&Snat>) {
+    changes.key("snat", "enabled", running.is_some(), new.is_some());
+    if let (Some(old), Some(new)) = (running, new) {
+        changes.key("snat", "ports_per_instance", old.ports_per_instance, new.ports_per_instance);
+        let [old, new] = [old.return_after, new.return_after].map(humantime::format_duration);
+        changes.key("snat", "return_after", old, new);
     }
 }
 

@@ -8,6 +8,7 @@ mod hops;
 mod instance;
 mod leases;
 mod numbers;
+mod outbound;
 mod perfect;
 mod replies;
 mod served;
@@ -37,6 +38,7 @@ pub use self::{
     difference::{Action, Change as FileChange, Difference, Moved, Override, Restart, changes, moved},
     hops::hop_id,
     instance::{OnInstance, instance},
+    outbound::outbound,
     served::Served,
     services::Scope,
     translation::{PortBlock, Translation},

@@ -71,6 +71,15 @@ impl Protocol {
         }
     }
 
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+        }
+    }
+
     /// By IANA's number, ICMPv6 as ICMP.
     pub const fn of(number: u8) -> Option<Self> {
         const TCP: u8 = IpProto::Tcp as u8;

@@ -52,6 +52,8 @@ mod workers;
 
 use std::path::PathBuf;
 
+use crate::snat::Desk;
+
 #[cfg(test)]
 pub(crate) mod testing {
     /// The text of all metrics.
@@ -80,10 +82,10 @@ pub struct Args {
 }
 
 /// Runs until SIGINT or SIGTERM; SIGHUP takes up names, routes and certificates of a changed file. `serving` is called once clients
-/// are served here, and by no predecessor any more.
+/// are served here, and by no predecessor any more; `desk` takes what balancers say of SNAT ports.
 ///
 /// # Errors
 /// What could not be done, and what to do about it.
-pub fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
-    run::run(args, serving)
+pub fn run(args: &Args, desk: Option<Desk>, serving: impl FnOnce()) -> anyhow::Result<()> {
+    run::run(args, desk, serving)
 }

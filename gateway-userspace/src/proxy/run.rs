@@ -34,6 +34,7 @@ use crate::{
     file_watch::Marks,
     model::{AdminState, Instance, Model, ProxyLimits},
     net::{self, loopback, reply::Replies},
+    snat::Desk,
 };
 
 /// What stays the same until the end.
@@ -56,12 +57,14 @@ pub(super) struct Proxy {
     /// As the file said at the start.
     written_limits: ProxyLimits,
     pub(super) via: Via,
+    /// Where balancers' orders of SNAT ports go.
+    pub(super) desk: Option<Desk>,
     /// Where successors ask.
     pub(super) socket: PathBuf,
 }
 
 /// Serves the instance until it is asked to end, or a successor takes over.
-pub(super) fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args, desk: Option<Desk>, serving: impl FnOnce()) -> anyhow::Result<()> {
     let balancer = if args.beside_balancer { BalancerAt::Here } else { BalancerAt::Elsewhere };
     let upgrade = Upgrade::of(args)?;
     let model = config::load(&args.config)?;
@@ -107,6 +110,7 @@ pub(super) fn run(args: &Args, serving: impl FnOnce()) -> anyhow::Result<()> {
         balancer,
         written_limits: model.proxy.limits.clone(),
         via,
+        desk,
         socket,
     };
     let runtime =

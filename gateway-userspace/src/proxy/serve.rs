@@ -86,7 +86,7 @@ impl Service {
         let unwanted: Vec<Address> = bound.unwanted.iter().map(|listener| listener.address).collect();
         let (order, orders) = watch::channel(life.at(Instant::now()));
         let (tell, told) = mpsc::channel(4);
-        let port = Arc::new(Port::new(tell));
+        let port = Arc::new(Port::new(tell, proxy.desk.clone()));
         let worker = |dns| {
             let (current, limits) = (Arc::clone(&proxy.current), Arc::clone(&proxy.limits));
             Arc::new(Worker::new(current, limits, proxy.via.clone(), Arc::clone(&port), dns))

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Time;
+use super::{Snat, Time};
 use crate::model::AdminState;
 
 /// An instance.
@@ -39,6 +39,9 @@ pub struct Instance {
     /// What it said of its living flows. Absent: it was not asked, or did not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flows: Option<Flows>,
+    /// By which ports its own flows to the outside leave. Absent: without SNAT, or it did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snat: Option<Snat>,
     /// It is drained: it keeps its flows, and gets no new ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,

@@ -150,6 +150,17 @@ fn instance(name: &str, host: u8) -> Instance {
         buckets: BUCKETS as u32 / 3,
         bucket_percent: 33.3,
         flows: Some(Flows { living: 12, asked: time(1998) }),
+        snat: Some(Snat {
+            asked: time(1999),
+            vips: vec![SnatVip { vip: [203, 0, 113, 5].into(), allocated: 1024, used: 700, busiest: 600 }],
+            failed: [("snat-port".to_owned(), 7)].into(),
+            top: vec![SnatDestination {
+                protocol: "tcp".into(),
+                destination: "198.51.100.7:443".into(),
+                flows: 600,
+                failed: 7,
+            }],
+        }),
         drain: None,
     }
 }

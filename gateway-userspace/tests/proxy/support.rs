@@ -137,7 +137,7 @@ impl Setup {
         let current = Arc::new(ArcSwap::from_pointee(state));
         let via = Via::new("gw-1").unwrap();
         let (tell, told) = mpsc::channel(4);
-        let port = Arc::new(Port::new(tell));
+        let port = Arc::new(Port::new(tell, None));
         let dns = name_server(&model);
         let worker = Worker::new(Arc::clone(&current), Arc::new(self.limits), via, Arc::clone(&port), dns);
         let worker = Arc::new(worker);
@@ -251,6 +251,7 @@ impl Setup {
                 resolver: vec![],
             },
             dns: Dns::default(),
+            snat: None,
         }
     }
 }
@@ -318,8 +319,13 @@ impl Running {
         let (tell, _) = mpsc::channel(1);
         let (current, limits, via) =
             (Arc::clone(&self.current), Arc::new(Limits::default()), Via::new("gw-1").unwrap());
-        let worker =
-            Arc::new(Worker::new(current, limits, via, Arc::new(Port::new(tell)), name_server(&self.model)));
+        let worker = Arc::new(Worker::new(
+            current,
+            limits,
+            via,
+            Arc::new(Port::new(tell, None)),
+            name_server(&self.model),
+        ));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (alive, _) = mpsc::channel(1);

@@ -182,6 +182,10 @@ impl Daemon<'_> {
         self.api.set(settings);
         self.follow_probes();
         self.close_data_path();
+        if let Err(error) = self.know_own_addresses().await {
+            log::error!("who leases which SNAT ports stays as it was: {error}");
+        }
+        self.lend();
         self.ask_neighbours().await;
         Ok(Written { changes: written, at })
     }

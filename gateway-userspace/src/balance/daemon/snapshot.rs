@@ -15,7 +15,7 @@ use crate::{
     plan::{Plan, Scope},
     status::{
         Apply, Configuration, Dip, Drain, Flows, Instance, Interface, Outcome, Override, SCHEMA_VERSION,
-        State as Word, Status, Time, Vip, VipKind, WayWord, Windows,
+        Snat, SnatDestination, SnatVip, State as Word, Status, Time, Vip, VipKind, WayWord, Windows,
     },
 };
 
@@ -119,8 +119,32 @@ impl Daemon<'_> {
             flows: number
                 .and_then(|number| self.windows.report(number))
                 .map(|report| Flows { living: report.flows, asked: past_time(report.begun) }),
+            snat: self.snat(name),
             drain: drain.map(|(_, end)| Drain { ends: end.map(wall_time) }),
         }
+    }
+
+    fn snat(&self, name: &InstanceName) -> Option<Snat> {
+        self.state.model().snat.as_ref()?;
+        let (at, report) = self.state.leases().report(name)?;
+        let vips = report.vips.iter().map(|(&vip, one)| SnatVip {
+            vip,
+            allocated: one.allocated,
+            used: one.used,
+            busiest: one.busiest,
+        });
+        let top = report.top.iter().map(|top| SnatDestination {
+            protocol: top.protocol.clone(),
+            destination: top.place(),
+            flows: top.flows,
+            failed: top.failed,
+        });
+        Some(Snat {
+            asked: past_time(*at),
+            vips: vips.collect(),
+            failed: report.failed.clone(),
+            top: top.collect(),
+        })
     }
 
     fn open_windows(&self) -> Windows {

@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use super::{
-    Daemon, Message, Port, data_path, probes::Heard, route_replies, routes::Soon, saved as what_is_saved,
-    snapshot, stamped, windows::Windows,
+    Daemon, Message, Port, data_path, leases::Lending, probes::Heard, route_replies, routes::Soon,
+    saved as what_is_saved, snapshot, stamped, windows::Windows,
 };
 use crate::{
     api,
@@ -177,6 +177,7 @@ impl<'a> Daemon<'a> {
             state,
             plan,
             windows,
+            lending: Lending::default(),
             since: Time::now(),
             generation,
             last_apply: snapshot::started(),
@@ -188,6 +189,8 @@ impl<'a> Daemon<'a> {
             dataplane,
         };
         daemon.follow_probes();
+        daemon.know_own_addresses().await?;
+        daemon.lend();
         Ok(daemon)
     }
 }

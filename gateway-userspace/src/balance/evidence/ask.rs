@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpSocket, time::timeout};
 
 use super::report::{Report, Wrong};
+use crate::snat;
 
 /// For the whole exchange: an instance with a million sockets takes a second to list them.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -36,6 +37,8 @@ pub(in crate::balance) enum Failure {
     Refused(SocketAddr, StatusCode),
     #[error("{0}: {1}")]
     Wrong(SocketAddr, #[source] Wrong),
+    #[error("{0}: {1}")]
+    Ports(SocketAddr, #[source] snat::Wrong),
 }
 
 impl Failure {
@@ -47,10 +50,10 @@ impl Failure {
 
 /// Where an instance answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) to: SocketAddr,
+pub(in crate::balance) struct Place {
+    pub(in crate::balance) to: SocketAddr,
     /// This host's address by which the instance knows it.
-    pub(super) from: Option<IpAddr>,
+    pub(in crate::balance) from: Option<IpAddr>,
 }
 
 impl Place {
@@ -69,6 +72,18 @@ impl Place {
             None => (Method::DELETE, String::new()),
         };
         self.within(self.exchange(method, "/drain", body)).await.map(drop)
+    }
+
+    /// Tells it which SNAT ports it has, and asks what it uses of them.
+    pub(in crate::balance) async fn snat(
+        self,
+        name: &str,
+        order: &snat::Order,
+    ) -> Result<snat::Report, Failure> {
+        let body =
+            serde_json::to_string(order).map_err(|error| Failure::Exchange(self.to, error.to_string()))?;
+        let answer = self.within(self.exchange(Method::POST, "/snat", body)).await?;
+        snat::Report::read(&answer, name).map_err(|wrong| Failure::Ports(self.to, wrong))
     }
 
     async fn within<T>(self, exchange: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

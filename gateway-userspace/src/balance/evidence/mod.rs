@@ -40,7 +40,7 @@ mod model;
 mod report;
 
 pub(super) use self::{
-    ask::Failure,
+    ask::{Failure, Place},
     askers::{Answer, Askers, Order, Pace},
     ledger::{Known, Ledger, Obstacle, Verdict},
     report::Report,

@@ -27,6 +27,7 @@ impl State {
             ended: self.ended.clone(),
             health: self.watch.saved(&self.model.probe, |moment| clock.number(moment)),
             ways: self.hops.iter().map(reached).collect(),
+            leases: self.leases.saved(|moment| clock.number(moment)),
             macs: self.macs.iter().map(|(&(interface, ip), &mac)| (interface, ip, mac)).collect(),
             ..Saved::default()
         }
@@ -66,6 +67,7 @@ impl State {
                 self.ways.insert(key, way);
             }
         }
+        self.leases.restore(&saved.leases, |number| clock.moment(number));
         self.macs.extend(saved.macs.iter().map(|&(interface, ip, mac)| ((interface, ip), mac)));
         self.forget_what_is_not_wanted();
         let keys: Vec<_> = self.hops.keys().cloned().collect();

@@ -576,13 +576,22 @@ pub const TABLES: &[Table] = &[
         heading: "[snat]",
         meaning: "Source addresses of outbound flows (R30 to R34).",
         keys: &[
-            key("enabled", Switch, Written("false"), "false", "`true` is not supported yet."),
+            key("enabled", Switch, Written("false"), "true", "`true` is not supported yet."),
             key(
                 "ports_per_instance",
                 Whole(8, 64_000),
-                Written("1024"),
+                Described(
+                    "1024; 512 beyond 50 instances, 256 beyond 100, 128 beyond 200, 64 beyond 400, 32 beyond 800",
+                ),
                 "1024",
-                "Preallocated SNAT ports, a multiple of 8 (R34).",
+                "Ports of each public VIP that each instance has in any case, a multiple of 8 (R34). More are lent on demand.",
+            ),
+            key(
+                "return_after",
+                Duration(1_000, DAY),
+                Written("\"5m\""),
+                "\"5m\"",
+                "How long a block of 8 ports that was lent stays with its instance without a flow.",
             ),
         ],
     },

@@ -13,6 +13,7 @@ mod passthrough;
 mod probe;
 mod probe_vip;
 mod routes;
+mod snat;
 mod unsupported;
 
 use std::path::{Path, PathBuf};
@@ -104,7 +105,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
     if mode != Mode::None {
         forwarding::check(file, &network, &vip, &probe, faults);
     }
-    snat(file, faults);
+    let snat = snat::resolve(file, &vip, &instances, faults);
     let endpoints::Endpoints { endpoints, passthrough, certificates, upstream_tls, authorities } =
         endpoints::resolve(file, service.as_ref(), balancer.as_ref(), folder, faults);
     let proxy = proxy(file, folder, faults);
@@ -129,6 +130,7 @@ pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Re
                 passthrough,
                 proxy,
                 dns,
+                snat,
             })
         }
         _ => None,
@@ -180,17 +182,6 @@ fn access_log(log: &file::AccessLog, folder: &Path, faults: &mut Vec<Fault>) -> 
         format: log.format.value_or(AccessLogFormat::Json),
         query: log.query.value_or(false),
     })
-}
-
-fn snat(file: &File, faults: &mut Vec<Fault>) {
-    if let Some(ports) = file.snat.ports_per_instance.given().filter(|ports| ports.get_ref() % 8 != 0) {
-        let message =
-            format!("`snat.ports_per_instance` cannot be {ports}: ports are given out in blocks of 8");
-        let problem = Problem::new(Code::OutOfRange, message)
-            .label("expected a multiple of 8")
-            .help(format!("for example {}", ports.get_ref().next_multiple_of(8)));
-        faults.push(problem.at(ports.span()));
-    }
 }
 
 fn warn(file: &File, mode: Mode, faults: &mut Vec<Fault>) {

@@ -43,13 +43,22 @@ impl Snat {
     pub fn attach(&mut self, interface: &str) -> Result<(), Error> {
         let index = index(interface)?;
         let failed = |source| Error::AttachSnat { interface: interface.to_owned(), source: Box::new(source) };
+        let Some(ebpf) = &mut self.ebpf else {
+            let is_there =
+                |hook| self.pins.as_ref().is_some_and(|pins| pins.links.contains_key(&(index, hook)));
+            if !Direction::ALL.map(Direction::hook).into_iter().all(is_there) {
+                return Err(Error::Inherit);
+            }
+            self.pinned.insert(index);
+            return Ok(());
+        };
         let is_old = KernelVersion::current().is_ok_and(|running| running < TCX);
         if is_old {
             // It may be there already, and attaching says what is wrong.
             tc::qdisc_add_clsact(interface).ok();
         }
         for direction in Direction::ALL {
-            let program = program(&mut self.ebpf, direction)?;
+            let program = program(ebpf, direction)?;
             let (to, order) = direction.attachment();
             let known = self.pins.as_ref().and_then(|pins| pins.links.get(&(index, direction.hook())));
             if let Some(known) = known {

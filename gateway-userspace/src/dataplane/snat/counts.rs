@@ -29,8 +29,13 @@ impl Counts {
 
     /// Flows that did not begin because there was no port, no lease, or no room.
     pub fn failed(&self) -> u64 {
+        self.failures().map(|(_, count)| count).sum()
+    }
+
+    /// The same, by reason.
+    pub fn failures(&self) -> impl Iterator<Item = (Reason, u64)> {
         let failures = [Reason::SnatPort, Reason::SnatLease, Reason::SnatFull];
-        failures.iter().filter_map(|reason| self.drops.get(reason)).sum()
+        failures.into_iter().filter_map(|reason| Some((reason, *self.drops.get(&reason)?)))
     }
 
     pub(super) fn read(

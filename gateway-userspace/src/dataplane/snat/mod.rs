@@ -7,6 +7,7 @@
 mod attach;
 mod counts;
 mod flows;
+mod inherit;
 mod sweep;
 mod usage;
 
@@ -71,7 +72,8 @@ impl Direction {
 
 /// The programs, their table and the flows. Dropping it detaches, unless it is [settled](Self::settle).
 pub struct Snat {
-    ebpf: Ebpf,
+    /// None: they are a predecessor's, and go on.
+    ebpf: Option<Ebpf>,
     table: Shared<Halves>,
     forward: Flows,
     reverse: Flows,
@@ -145,8 +147,13 @@ impl Snat {
             pins,
             pinned: BTreeSet::new(),
             links: Vec::new(),
-            ebpf,
+            ebpf: Some(ebpf),
         })
+    }
+
+    /// Whether programs of a predecessor are at work.
+    pub fn has_predecessor(&self) -> bool {
+        self.pins.as_ref().is_some_and(Pins::is_alive)
     }
 
     /// What packets go by: after a restart what a predecessor left.
@@ -222,7 +229,7 @@ impl Snat {
     /// # Errors
     /// None with the object of this build.
     pub fn program(&mut self, direction: Direction) -> Result<&mut SchedClassifier, Error> {
-        program(&mut self.ebpf, direction)
+        program(self.ebpf.as_mut().ok_or(Error::Inherit)?, direction)
     }
 
     /// What the kernel says of a program.

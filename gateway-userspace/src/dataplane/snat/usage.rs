@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,10 @@ use crate::plan::translation::{self, PortBlock, Protocol};
 pub struct Usage {
     /// By public VIP: the blocks that are leased, and any other that still has flows.
     pub blocks: BTreeMap<IpAddr, BTreeMap<PortBlock, BlockUsage>>,
+    /// Flows by public VIP and destination; the port of a ping's is 0.
+    pub destinations: BTreeMap<(IpAddr, Protocol, SocketAddr), u32>,
+    /// Ports of a VIP that one UDP socket, or one that pings, has for itself.
+    whole: BTreeMap<(IpAddr, Protocol), u32>,
     /// Flows, by what they are of; a port that speaks to several peers has as many.
     pub flows: BTreeMap<Protocol, u64>,
 }
@@ -37,6 +41,18 @@ impl Usage {
         blocks.map(|block| u32::from(block.ports)).sum()
     }
 
+    /// Ports of a VIP that are in use towards the destination that has the most of them: where that are all, no flow begins there. To
+    /// each TCP destination a port can be used anew; UDP and pings have theirs whoever the peer is.
+    pub fn busiest(&self, vip: IpAddr) -> u32 {
+        let tcp = self
+            .destinations
+            .iter()
+            .filter(|((of, protocol, _), _)| *of == vip && *protocol == Protocol::Tcp);
+        let whole = self.whole.iter().filter(|((of, _), _)| *of == vip);
+        let counts = tcp.map(|(_, count)| *count).chain(whole.map(|(_, count)| *count));
+        counts.max().unwrap_or_default()
+    }
+
     /// Ports in use and ports that are leased, of all VIPs.
     pub fn total(&self) -> (u32, u32) {
         let used = self.blocks.keys().map(|&vip| self.ports(vip)).sum();
@@ -54,15 +70,23 @@ impl Idle {
     pub(super) fn usage(&mut self, table: &Table, flows: &[(Key, Entry)], now: Instant) -> Usage {
         let mut used: BTreeMap<(u8, PortBlock), (u8, u32)> = BTreeMap::new();
         let mut usage = Usage::default();
+        let addresses: BTreeMap<u8, IpAddr> =
+            translation::vips(table).map(|(place, vip, _)| (place, vip)).collect();
         for (key, entry) in flows {
             let (bits, count) = used.entry((entry.vip(), PortBlock::of(entry.port()))).or_default();
             *bits |= 1 << (entry.port() & 7);
-            if !key.is_for_all() {
-                *count += 1;
-                if let Some(protocol) = Protocol::of(key.protocol()) {
-                    *usage.flows.entry(protocol).or_default() += 1;
-                }
+            let (Some(protocol), Some(&vip)) = (Protocol::of(key.protocol()), addresses.get(&entry.vip()))
+            else {
+                continue;
+            };
+            if key.is_for_all() {
+                *usage.whole.entry((vip, protocol)).or_default() += 1;
+                continue;
             }
+            *count += 1;
+            *usage.flows.entry(protocol).or_default() += 1;
+            let to = SocketAddr::new(translation::address(key.peer), key.peer_port());
+            *usage.destinations.entry((vip, protocol, to)).or_default() += 1;
         }
         let mut known = BTreeMap::new();
         for (place, vip, entry) in translation::vips(table) {

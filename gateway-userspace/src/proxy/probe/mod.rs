@@ -2,6 +2,7 @@
 
 mod drain;
 mod flows;
+mod leases;
 
 use std::{
     net::IpAddr,
@@ -20,6 +21,7 @@ use super::{
 use crate::{
     model::{Instance, InstanceName, Model},
     plan::Served,
+    snat::Desk,
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -30,7 +32,7 @@ const OPENMETRICS: HeaderValue = HeaderValue::from_static(crate::metrics::CONTEN
 pub struct Asked {
     name: InstanceName,
     served: Served,
-    /// Who may drain.
+    /// Who may drain, and lease ports.
     balancers: Vec<IpAddr>,
     /// Who may ask for flows.
     observers: Vec<IpNet>,
@@ -80,14 +82,16 @@ impl Asked {
 pub struct Port {
     flows: Flows,
     told: mpsc::Sender<Told>,
+    /// With SNAT.
+    desk: Option<Desk>,
     /// All of them, for metrics.
     workers: OnceLock<Vec<Weak<Worker>>>,
 }
 
 impl Port {
-    /// What balancers say of drains goes to `told`.
-    pub fn new(told: mpsc::Sender<Told>) -> Self {
-        Self { flows: Flows::default(), told, workers: OnceLock::new() }
+    /// What balancers say of drains goes to `told`, what they say of SNAT ports to `desk`.
+    pub fn new(told: mpsc::Sender<Told>, desk: Option<Desk>) -> Self {
+        Self { flows: Flows::default(), told, desk, workers: OnceLock::new() }
     }
 }
 
@@ -109,6 +113,7 @@ enum Question<'a> {
     Flows(Option<&'a str>),
     Drain,
     Metrics,
+    Leases,
 }
 
 impl<'a> Question<'a> {
@@ -116,6 +121,7 @@ impl<'a> Question<'a> {
         match (method, uri.path()) {
             (&Method::GET, "/flows") => Some(Self::Flows(uri.query())),
             (&Method::GET, "/metrics") => Some(Self::Metrics),
+            (&Method::POST, "/snat") => Some(Self::Leases),
             (&Method::PUT | &Method::DELETE, "/drain") => Some(Self::Drain),
             _ => None,
         }
@@ -152,7 +158,14 @@ pub(super) async fn answer(
         Question::Metrics if asked.may_scrape(peer) => {
             Some(answers::document(OPENMETRICS, port.metrics(state).into()))
         }
-        Question::Flows(_) | Question::Drain | Question::Metrics => None,
+        Question::Leases if asked.balancers.contains(&peer) => {
+            let desk = port.desk.as_ref()?;
+            Some(match leases::answer(desk, peer, body).await {
+                Ok(report) => answers::document(JSON, report),
+                Err(status) => answers::last(status),
+            })
+        }
+        Question::Flows(_) | Question::Drain | Question::Metrics | Question::Leases => None,
     }
 }
 
@@ -191,6 +204,7 @@ mod tests {
         assert!(!of(Method::POST, "/flows"));
         assert!(!of(Method::GET, "/flows/"));
         assert!(of(Method::PUT, "/drain") && of(Method::DELETE, "/drain"));
+        assert!(of(Method::POST, "/snat") && !of(Method::GET, "/snat"));
         assert!(!of(Method::GET, "/drain"));
     }
 }
