@@ -44,7 +44,7 @@ pub fn parse(raw: &[u8]) -> Result<Asked<'_>, Malformed> {
     if literal_v6(raw) {
         return Ok(Asked::Address);
     }
-    let (name, port) = raw.split_at(raw.find(':').unwrap_or(raw.len()));
+    let (name, port) = raw.split_at(raw.bytes().position(|byte| byte == b':').unwrap_or(raw.len()));
     check_port(port)?;
     if !name.bytes().all(|byte| IS_REG_NAME[usize::from(byte)]) {
         return Err(Malformed);
@@ -96,6 +96,10 @@ const IS_REG_NAME: [bool; 256] = charset::alphanumeric_or(b"-._~%!$&'()*+,;=");
 
 /// The URL standard's rule: what ends in a number is an IPv4 address, in whatever spelling (`127.1`, `0x7f000001`, `017700000001`).
 fn is_numeric(name: &str) -> bool {
+    // Which top-level domains do not end like that tells most names apart.
+    if !name.bytes().next_back().is_some_and(|last| last.is_ascii_hexdigit() || matches!(last, b'x' | b'X')) {
+        return false;
+    }
     let last = name.rsplit('.').next().unwrap_or(name);
     let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
     match hex {

@@ -91,7 +91,7 @@ impl Asker {
             if state.routes.probed(request.method(), request.uri()) {
                 return notes.with(Outcome::Status, answers::empty(StatusCode::OK));
             }
-            return match probe::answer(state, &self.worker.port, self.peer, request).await {
+            return match Box::pin(probe::answer(state, &self.worker.port, self.peer, request)).await {
                 Some(answer) => notes.with(Outcome::Observed, answer),
                 None => notes.with(Outcome::NotFound, answers::last(StatusCode::NOT_FOUND)),
             };

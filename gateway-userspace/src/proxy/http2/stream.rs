@@ -56,7 +56,8 @@ pub(super) async fn serve(asker: &Asker, request: Request<RecvStream>, mut respo
                 }
                 false => Received::Stream(Stream::new(stream, &head.headers, expectation.clone())),
             };
-            let answer = asker.answer(Request::from_parts(head, body));
+            // In a box: it is large, and would be moved with each future around it.
+            let answer = Box::pin(asker.answer(Request::from_parts(head, body)));
             match made(&mut respond, expectation, answer).await {
                 Some(answer) => answer,
                 None => return,

@@ -7,6 +7,8 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::proxy::upstream::mixed;
+
 /// The identifier that logs and people go by.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -27,9 +29,11 @@ pub struct Source {
 }
 
 impl Source {
-    fn next(&self) -> u64 {
-        // Zero stands for "none" in Trace Context.
-        self.keys.hash_one(self.turn.fetch_add(1, Ordering::Relaxed)).max(1)
+    /// Three numbers, of which none is zero, that stands for "none" in Trace Context.
+    fn next(&self) -> [u64; 3] {
+        let first = self.keys.hash_one(self.turn.fetch_add(1, Ordering::Relaxed));
+        // Each follows from the first, and no two firsts are alike.
+        [first, mixed(first), mixed(!first)].map(|number| number.max(1))
     }
 }
 
@@ -83,8 +87,9 @@ fn is_traceparent(value: &[u8]) -> bool {
 /// Not sampled: whether a trace is recorded is for those to decide who record it.
 fn begun(source: &Source) -> HeaderValue {
     let mut text = *b"00-________________________________-________________-00";
-    for at in [TRACE_ID.start, TRACE_ID.start + 16, TRACE_ID.end + 1] {
-        text[at..at + 16].copy_from_slice(&digits(source.next()));
+    let places = [TRACE_ID.start, TRACE_ID.start + 16, TRACE_ID.end + 1];
+    for (at, number) in places.into_iter().zip(source.next()) {
+        text[at..at + 16].copy_from_slice(&digits(number));
     }
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
 }

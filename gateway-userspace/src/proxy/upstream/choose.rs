@@ -120,7 +120,7 @@ fn two_of(count: u32, bits: u64) -> (u32, u32) {
 }
 
 /// 64 bits from 64 bits, each of which changes half of them (SplitMix64's finalizer).
-pub(super) fn mixed(mut bits: u64) -> u64 {
+pub(in crate::proxy) fn mixed(mut bits: u64) -> u64 {
     bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ bits >> 31

@@ -185,7 +185,7 @@ async fn attempt(
     let server = &cluster.peer(choice).server;
     let mut flight = enter().await?;
     if server.upstream.scheme.is_http2() {
-        return share(server, request, flight, connector, patience).await;
+        return Box::pin(share(server, request, flight, connector, patience)).await;
     }
     if let Some(link) = flight.part().kept.take() {
         match send(link, request, flight, patience).await {
@@ -202,7 +202,8 @@ async fn attempt(
             None => return Err(Failed { fault: Fault::Busy, again: None }),
         },
     };
-    match connector.connect(server).await {
+    // Seldom, and large: a request's future is moved, and none of this is to be moved with it.
+    match Box::pin(connector.connect(server)).await {
         Ok(link) => send(Box::new(link.with(line)), request, flight, patience).await,
         Err(fault) => Err(Failed { fault, again: Some(Box::new(request)) }),
     }

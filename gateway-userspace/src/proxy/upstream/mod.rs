@@ -21,7 +21,7 @@ mod shared;
 mod stalling;
 mod tls;
 
-pub(in crate::proxy) use self::http1::Link;
+pub(in crate::proxy) use self::{choose::mixed, http1::Link};
 pub use self::{
     cluster::Cluster,
     connect::Connector,

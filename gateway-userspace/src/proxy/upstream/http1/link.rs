@@ -115,11 +115,13 @@ impl Link {
         self.wire.is_quiet()
     }
 
-    /// Whether it may wait for another request; it holds no memory while it does.
+    /// Whether it may wait for another request. It holds one small buffer while it does: there are few such connections, and to
+    /// make a buffer for each request is a part of its cost.
     pub(in crate::proxy::upstream) fn rests(&mut self) -> bool {
-        let rests = self.keeps && self.is_over() && self.bytes.is_empty();
-        self.bytes = BytesMut::new();
-        rests
+        if self.piece > PIECE {
+            (self.bytes, self.piece) = (BytesMut::new(), PIECE);
+        }
+        self.keeps && self.is_over() && self.bytes.is_empty()
     }
 
     /// Sends a request, and waits for the head of its answer for `patience` behind the last byte of its body: a long upload is no
