@@ -7,7 +7,7 @@ use lab::bench::{Table, median};
 
 use crate::{
     Effort,
-    client::{self, Handshake},
+    client::{self, Handshake, Kept},
     cost,
     load::{self, Protocol},
     servers::Server,
@@ -128,7 +128,7 @@ impl Bench {
         Ok(table)
     }
 
-    fn connections(&self) -> anyhow::Result<Table> {
+    fn connections(&mut self) -> anyhow::Result<Table> {
         let mut table = Table::new(
             "connections",
             "New connections with one request each, and idle ones, processor time and memory of the proxy",
@@ -138,6 +138,7 @@ impl Bench {
                 ("resumed_us", "resumed, µs", 0),
                 ("resumed_s", "resumed/s", 0),
                 ("idle_mib", "MiB for 10,000 idle", 0),
+                ("idle_h2_mib", "HTTP/2, MiB for 10,000 idle", 0),
             ],
         )
         .plotting("full_us");
@@ -157,7 +158,7 @@ impl Bench {
         };
         let (full, full_rate) = rate(Handshake::Full)?;
         let (resumed, resumed_rate) = rate(Handshake::Resumed)?;
-        let idle = self.idle()?;
+        let (idle, idle_http2) = (self.idle(Kept::Http1)?, self.idle(Kept::Http2)?);
         self.fill(
             &mut table,
             [
@@ -166,17 +167,20 @@ impl Bench {
                 ("resumed_us", resumed),
                 ("resumed_s", resumed_rate),
                 ("idle_mib", idle),
+                ("idle_h2_mib", idle_http2),
             ],
         );
         Ok(table)
     }
 
-    /// Once: memory that was needed before is not given back.
-    fn idle(&self) -> anyhow::Result<Values> {
+    /// Once, by servers that have just started: memory that was needed before is not given back.
+    fn idle(&mut self, kept: Kept) -> anyhow::Result<Values> {
+        self.servers.clear();
+        self.servers = Server::all(&self.stage)?;
         let count = self.effort.idle;
         let one = |server: &Server| {
             let before = cost::memory(server.id())?;
-            let with = client::idle(&self.stage, server.tls, count, || cost::memory(server.id()))?;
+            let with = client::idle(&self.stage, server.tls, kept, count, || cost::memory(server.id()))?;
             let each = with.saturating_sub(before) as f64 / count as f64;
             Ok(vec![each * 10_000.0 / f64::from(1 << 20)])
         };
