@@ -318,8 +318,39 @@ pub(super) struct Endpoint {
     pub routes: Key<Vec<Route>>,
     /// Of those that are passed through.
     pub upstream: Key<List<Upstream>>,
+    /// The same, for while none of those is in service.
+    pub backup: Key<List<Upstream>>,
+    /// Of both. None where the table is not written.
+    pub health: Option<ConnectHealth>,
     /// What these are told.
     pub proxy_protocol: Key<ProxyProtocol>,
+}
+
+/// `health = { … }` of what is passed through.
+#[derive(Debug)]
+pub(super) struct ConnectHealth {
+    /// The table.
+    pub at: Span,
+    /// From one to the next.
+    pub interval: Key<Duration>,
+    /// For a connection.
+    pub timeout: Key<Duration>,
+    /// Connections in a row.
+    pub rise: Key<u16>,
+    /// Failures in a row.
+    pub fall: Key<u16>,
+}
+
+impl ConnectHealth {
+    fn read(mut table: Reader<'_, '_, '_>) -> Self {
+        Self {
+            at: table.at(),
+            interval: table.duration("interval"),
+            timeout: table.duration("timeout"),
+            rise: table.whole("rise"),
+            fall: table.whole("fall"),
+        }
+    }
 }
 
 /// `mode` of an endpoint.
@@ -353,6 +384,8 @@ impl Endpoint {
             client_certificate: table.word("client_certificate", &demands),
             routes: table.inners("routes", Route::read),
             upstream: table.texts("upstream", value::upstream),
+            backup: table.texts("backup", value::upstream),
+            health: table.has("health").then(|| ConnectHealth::read(table.inner("health"))),
             proxy_protocol: table.word("proxy_protocol", &headers),
         }
     }

@@ -45,6 +45,9 @@ impl Display for Summary<'_> {
         for one in passthrough {
             writeln!(f, "{:<12} {}", one.role.as_str(), joined(&one.hosts))?;
             writeln!(f, "             TLS -> {}", joined(&one.upstream))?;
+            if !one.backup.is_empty() {
+                writeln!(f, "             else -> {}", joined(&one.backup))?;
+            }
         }
         Ok(())
     }

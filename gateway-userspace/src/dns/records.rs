@@ -133,6 +133,8 @@ pub(super) mod testing {
             role: Role::Developer,
             hosts: vec![exact("through.contoso.com")],
             upstream: vec![],
+            backup: vec![],
+            health: None,
             proxy_protocol: ProxyProtocol::None,
         }];
         model

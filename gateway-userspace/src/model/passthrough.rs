@@ -1,6 +1,6 @@
 //! `[[endpoint]]` with `mode = "passthrough"`
 
-use super::{HostPattern, Role, Upstream};
+use super::{HealthCheck, HostPattern, Role, Upstream};
 
 /// Names whose TLS ends at an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,10 @@ pub struct Passthrough {
     pub hosts: Vec<HostPattern>,
     /// At least one, each of [`UpstreamScheme::Tcp`](super::UpstreamScheme::Tcp).
     pub upstream: Vec<Upstream>,
+    /// Likewise, for while none of those is in service (R72).
+    pub backup: Vec<Upstream>,
+    /// How all of them are probed, if they are: by a connection each.
+    pub health: Option<HealthCheck>,
     /// What upstreams are told of the client.
     pub proxy_protocol: ProxyProtocol,
 }

@@ -267,6 +267,8 @@ fn passthrough(changes: &mut Changes, running: &[Passthrough], new: &[Passthroug
             None => changes.push(&subject(one), Action::Added, None, None, Some(joined(&one.upstream))),
             Some(old) => {
                 changes.key(&subject(one), "upstream", joined(&old.upstream), joined(&one.upstream));
+                changes.key(&subject(one), "backup", joined(&old.backup), joined(&one.backup));
+                changes.key(&subject(one), "health", probes(old), probes(one));
                 changes.key(
                     &subject(one),
                     "proxy_protocol",
@@ -290,6 +292,16 @@ fn snat(changes: &mut Changes, running: Option<&Snat>, new: Option<&Snat>) {
         let [old, new] = [old.return_after, new.return_after].map(humantime::format_duration);
         changes.key("snat", "return_after", old, new);
     }
+}
+
+fn probes(one: &Passthrough) -> String {
+    one.health.as_ref().map_or_else(
+        || "none".to_owned(),
+        |check| {
+            let [interval, timeout] = [check.interval, check.timeout].map(humantime::format_duration);
+            format!("every {interval} within {timeout}, rise {}, fall {}", check.rise, check.fall)
+        },
+    )
 }
 
 fn routes(endpoint: &Endpoint) -> String {

@@ -3,7 +3,7 @@
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 
 use gateway_userspace::{
-    model::{HostPattern, Passthrough, ProxyProtocol, Role, Upstream, UpstreamScheme},
+    model::{HealthCheck, HostPattern, Passthrough, Probe, ProxyProtocol, Role, Upstream, UpstreamScheme},
     proxy::{counters::Outcome, course::Course, limits::Limits},
 };
 use socket2::SockRef;
@@ -26,6 +26,8 @@ fn endpoint(role: Role, host: &str, upstream: &[SocketAddr]) -> Passthrough {
         role,
         hosts: vec![HostPattern::Exact(host.into())],
         upstream: upstream.iter().map(of).collect(),
+        backup: vec![],
+        health: None,
         proxy_protocol: ProxyProtocol::None,
     }
 }
@@ -325,5 +327,69 @@ async fn what_passed_is_in_the_access_log_and_the_metrics() {
     ] {
         let line = format!("gateway_proxy_{name}host=\"{GIT}\",role=\"gateway\"}} {count}\n");
         assert!(text.contains(&line), "{line}{text}");
+    }
+}
+
+#[tokio::test]
+async fn r72_upstreams_are_probed_by_connections_and_a_backup_serves_while_none_is_in_service() {
+    let [nearest, backup] = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [near, far] = [&nearest, &backup].map(|listener| listener.local_addr().unwrap());
+    let (interval, status) = (Duration::from_millis(100), Probe::default().status);
+    let check = HealthCheck {
+        path: String::new(),
+        host: None,
+        status,
+        interval,
+        timeout: interval,
+        rise: 1,
+        fall: 1,
+    };
+    let to_both = Passthrough {
+        backup: vec![Upstream::at(UpstreamScheme::Tcp, far)],
+        health: Some(check),
+        ..endpoint(Role::Gateway, GIT, &[near])
+    };
+    let proxy = Setup { passthrough: vec![to_both], ..Setup::to(near) }.start().await;
+    let of = |listener: std::net::TcpListener| {
+        listener.set_nonblocking(true).unwrap();
+        TcpListener::from_std(listener).unwrap()
+    };
+    let (nearest, backup) = (of(nearest), of(backup));
+    // Probes say nothing, so whoever says something is the client.
+    let served = async |listener: &TcpListener| {
+        let mut client = connect(proxy.https).await;
+        client.write_all(&hello()).await.unwrap();
+        let mut silent = 0;
+        loop {
+            let mut upstream = accept(listener).await;
+            let mut first = [0];
+            match timeout(LONG, upstream.read(&mut first)).await.unwrap() {
+                Ok(1..) => return silent,
+                _ => silent += 1,
+            }
+        }
+    };
+    served(&nearest).await;
+    // The next of both are probed.
+    for listener in [&nearest, &backup] {
+        let mut probe = accept(listener).await;
+        assert_eq!(timeout(LONG, probe.read(&mut [0])).await.unwrap().unwrap_or(0), 0);
+    }
+    drop(nearest);
+    served(&backup).await;
+    let nearest = TcpListener::bind(near).await.unwrap();
+    // Its probe comes before clients do.
+    accept(&nearest).await;
+    let mut client = connect(proxy.https).await;
+    loop {
+        // Until the verdict is there, the backup serves.
+        client.write_all(&hello()).await.unwrap();
+        let mut upstream = tokio::select! {
+            upstream = accept(&nearest) => upstream,
+            _ = accept(&backup) => { client = connect(proxy.https).await; continue }
+        };
+        if let Ok(1..) = timeout(LONG, upstream.read(&mut [0])).await.unwrap() {
+            break;
+        }
     }
 }

@@ -146,6 +146,31 @@ pub(super) const HEALTH: Table = Table {
     ],
 };
 
+/// Probes of what is passed through.
+pub(super) const CONNECT_HEALTH: Table = Table {
+    name: "endpoint.health",
+    heading: "[[endpoint]] health",
+    meaning: "A connection to each upstream of `passthrough`, from each instance: nothing is said on it.",
+    keys: &[
+        key("interval", Duration(100, HOUR), Written(r#""2s""#), r#""2s""#, "From one probe to the next."),
+        key(
+            "timeout",
+            Duration(10, HOUR),
+            Written(r#""1s""#),
+            r#""1s""#,
+            "How long a connection may take; at most the interval.",
+        ),
+        key(
+            "rise",
+            Whole(1, 100),
+            Written("2"),
+            "2",
+            "Connections in a row that bring an upstream into service.",
+        ),
+        key("fall", Whole(1, 100), Written("3"), "3", "Failures in a row that take it out."),
+    ],
+};
+
 /// What an upstream gets at once.
 pub(super) const LIMITS: Table = Table {
     name: "endpoint.routes.limits",

@@ -438,6 +438,20 @@ pub const TABLES: &[Table] = &[
                 "With `passthrough`: where connections go, `tcp://HOST:PORT`. Of two taken at random the one with fewer connections; if it takes none, another one. At most 64.",
             ),
             key(
+                "backup",
+                Texts("an upstream"),
+                Written("[]"),
+                r#"["tcp://10.8.0.40:443"]"#,
+                "With `passthrough`: where connections go while none of `upstream` is in service.",
+            ),
+            key(
+                "health",
+                Inner("endpoint.health"),
+                Described("not probed"),
+                r#"{ interval = "5s" }"#,
+                "With `passthrough`: how `upstream` and `backup` are probed; who is down gets no connections while others are up.",
+            ),
+            key(
                 "proxy_protocol",
                 Word(&["none", "v2"]),
                 Written(r#""none""#),
@@ -446,6 +460,7 @@ pub const TABLES: &[Table] = &[
             ),
         ],
     },
+    routes::CONNECT_HEALTH,
     Table {
         name: "endpoint.certificate",
         heading: "[[endpoint]] certificate",

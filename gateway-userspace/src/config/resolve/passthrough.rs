@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     endpoints::{Owners, hosts},
-    given_twice, required_list, values,
+    given_twice, probe, required_list, values,
 };
 use crate::{
     config::{
@@ -39,8 +39,9 @@ pub(super) fn resolve(
         }
     }
     let upstream = required_list(&written.upstream, "endpoint.upstream", &written.at, faults);
+    let backup = written.backup.value().map_or(&[][..], Vec::as_slice);
     let mut known: HashMap<&Upstream, Span> = HashMap::new();
-    for entry in upstream {
+    for entry in upstream.iter().chain(backup) {
         let (one, at) = (entry.get_ref(), entry.span());
         if one.scheme != UpstreamScheme::Tcp {
             let problem = Problem::new(Code::EndpointMode, format!("`{one}` is not spoken to through TLS"))
@@ -63,15 +64,20 @@ pub(super) fn resolve(
         role,
         hosts: hosts(written, role, service, &at, owners, faults),
         upstream: values(upstream),
+        backup: values(backup),
+        health: written.health.as_ref().map(|written| probe::health_by_connecting(written, faults)),
         proxy_protocol: written.proxy_protocol.value_or(ProxyProtocol::None),
     })
 }
 
 /// Keys that only such an endpoint has, at another one.
 pub(super) fn refuse_keys(written: &file::Endpoint, faults: &mut Vec<Fault>) {
-    for (key, at) in
-        [("upstream", written.upstream.span()), ("proxy_protocol", written.proxy_protocol.span())]
-    {
+    for (key, at) in [
+        ("upstream", written.upstream.span()),
+        ("backup", written.backup.span()),
+        ("health", written.health.as_ref().map(|health| health.at.clone())),
+        ("proxy_protocol", written.proxy_protocol.span()),
+    ] {
         if let Some(at) = at {
             let problem = Problem::new(Code::EndpointMode, format!("`{key}` is for passthrough"))
                 .label("at an endpoint whose TLS ends here")

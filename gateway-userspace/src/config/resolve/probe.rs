@@ -88,6 +88,22 @@ pub(super) fn health(written: &file::Health, faults: &mut Vec<Fault>) -> Option<
     path.is_some().then_some(check)
 }
 
+/// Of upstreams that are passed through to: nothing is said on a connection but that it is there.
+pub(super) fn health_by_connecting(written: &file::ConnectHealth, faults: &mut Vec<Fault>) -> HealthCheck {
+    let default = Probe::default();
+    let check = HealthCheck {
+        path: String::new(),
+        host: None,
+        status: default.status,
+        interval: written.interval.value_or(default.interval),
+        timeout: written.timeout.value_or(default.timeout),
+        rise: written.rise.value_or(default.rise),
+        fall: written.fall.value_or(default.fall),
+    };
+    check_timeout(&written.timeout, &written.interval, (check.timeout, check.interval), faults);
+    check
+}
+
 /// The caret stands at whichever of the two is written.
 fn check_timeout(
     written_timeout: &Key<Duration>,

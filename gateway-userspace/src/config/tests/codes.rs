@@ -721,6 +721,25 @@ fn endpoints_that_are_passed_through() {
         &endpoint(&format!("{hosts}\nupstream = [\"tcp://10.0.1.40:443\", «\"tcp://10.0.1.40:443\"]")),
     );
     finds(Code::GivenTwice, PROXY, &endpoint(&format!("hosts = [«\"api.contoso.com\"]\n{upstream}")));
+    finds_all(
+        &[],
+        PROXY,
+        &endpoint(&format!(
+            "{well}\nbackup = [\"tcp://10.0.1.41:443\"]\nhealth = {{ interval = \"1s\", rise = 1 }}"
+        )),
+    );
+    finds(
+        Code::GivenTwice,
+        PROXY,
+        &endpoint(&format!("{hosts}\n{upstream}\nbackup = [«\"tcp://10.0.1.40:443\"]")),
+    );
+    finds(Code::UnknownKey, PROXY, &endpoint(&format!("{well}\nhealth = {{ «path = \"/\" }}")));
+    finds(
+        Code::ProbeTimeout,
+        PROXY,
+        &endpoint(&format!("{well}\nhealth = {{ interval = \"1s\", timeout = «\"2s\" }}")),
+    );
+    finds(Code::EndpointMode, SCM_ROUTES, &format!("{SCM_ROUTES}\nhealth = «{{ interval = \"1s\" }}"));
     finds(Code::EndpointMode, SCM_ROUTES, &format!("{SCM_ROUTES}\nupstream = «[\"tcp://10.0.1.40:443\"]"));
     finds(
         Code::EndpointMode,

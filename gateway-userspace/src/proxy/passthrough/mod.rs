@@ -22,7 +22,7 @@ use super::{
     upstream::{Cluster, Fault, Upstreams, dial},
     worker::Worker,
 };
-use crate::model::{Passthrough, ProxyProtocol};
+use crate::model::{Backend, Location, Passthrough, ProxyProtocol, Upstream};
 
 /// A passthrough endpoint.
 #[derive(Debug)]
@@ -52,7 +52,17 @@ pub(super) struct Client {
 
 impl Through {
     pub(super) fn new(endpoint: &Passthrough, upstreams: &Upstreams) -> Self {
-        let cluster = Cluster::of(&endpoint.upstream, upstreams);
+        let location = |priority, upstream: &[Upstream]| Location {
+            priority,
+            name: None,
+            upstream: upstream.to_vec(),
+            health: endpoint.health.clone(),
+            limits: None,
+        };
+        let lists = [(1, &endpoint.upstream), (2, &endpoint.backup)].into_iter();
+        let locations = lists.filter(|(_, list)| !list.is_empty());
+        let locations = locations.map(|(priority, list)| location(priority, list)).collect();
+        let cluster = Cluster::new(&Backend { locations, ..Backend::default() }, upstreams);
         Self { cluster, tells: endpoint.proxy_protocol }
     }
 }

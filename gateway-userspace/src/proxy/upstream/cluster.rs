@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     maglev::hash,
-    model::{Backend, Balance, Location, Upstream},
+    model::{Backend, Balance},
 };
 
 /// All upstreams of a route.
@@ -75,13 +75,6 @@ impl Cluster {
         };
         let shares = (0..upstreams.workers()).map(Share::new).collect();
         Self { current, balance: backend.balance.clone(), shares }
-    }
-
-    /// Of upstreams that are all as near, for connections of which nothing is known.
-    pub fn of(upstream: &[Upstream], upstreams: &Upstreams) -> Self {
-        let location =
-            Location { priority: 1, name: None, upstream: upstream.to_vec(), health: None, limits: None };
-        Self::new(&Backend { locations: vec![location], ..Backend::default() }, upstreams)
     }
 
     /// As it is now. Where nothing is known of its names yet, the first answer is waited for.
@@ -256,7 +249,10 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
 #[cfg(test)]
 mod tests {
     use super::{super::eject::Record, *};
-    use crate::{model::UpstreamScheme, proxy::limits::Limits};
+    use crate::{
+        model::{Location, Upstream, UpstreamScheme},
+        proxy::limits::Limits,
+    };
 
     fn location(priority: u16, hosts: &[u8]) -> Location {
         let upstream = |host: &u8| Upstream::at(UpstreamScheme::Http, ([10, 0, 1, *host], 8080).into());
