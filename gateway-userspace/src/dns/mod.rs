@@ -1,6 +1,6 @@
 //! The names of a configuration in the DNS (R50 to R54).
 //!
-//! `Model ─► Records` ([`records`]), and from these, each a pure function: text for other servers ([`formats`]), and answers
+//! `Model ─► Records` ([`mod@records`]), and from these, each a pure function: text for other servers ([`formats`]), and answers
 //! ([`answer`]). [`serve`] has the sockets; [`check`] judges what other servers say.
 
 pub mod answer;
