@@ -112,8 +112,17 @@ pub fn to_upstream(headers: &mut HeaderMap, host: HeaderValue, client: Client<'_
 
 /// Whether the client reads what comes behind an answer's body (RFC 9110, section 10.1.4).
 fn takes_trailers(headers: &HeaderMap) -> bool {
-    let codings = headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    codings.into_iter().any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    lists(headers, &TE, b"trailers")
+}
+
+/// Whether a field that is a list (RFC 9110, section 5.6.1), in however many lines, has this member, in whatever case.
+pub fn lists(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
+    headers.get_all(name).iter().any(|value| has_member(value.as_bytes(), member))
+}
+
+/// The same of one line's value.
+pub fn has_member(value: &[u8], member: &[u8]) -> bool {
+    value.split(|b| *b == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(member))
 }
 
 /// Leaves of trailers, in both directions, what may be one: nothing that says how a message is read, whom it is for or who sent it

@@ -11,7 +11,7 @@ use http::{
     request, response,
 };
 
-use super::gate::NO_UPGRADE;
+use super::{gate::NO_UPGRADE, headers};
 
 const UPGRADE_AS_IT_COMES: HeaderName = HeaderName::from_static(NO_UPGRADE);
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -32,7 +32,7 @@ pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
         && request.method() == Method::GET
         && headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes().iter().all(|b| *b == b'0'))
         && !headers.contains_key(TRANSFER_ENCODING)
-        && headers.get_all(CONNECTION).iter().any(|value| lists_upgrade(value.as_bytes()))
+        && headers::lists(headers, &CONNECTION, b"upgrade")
 }
 
 /// Whether an upstream agrees.
@@ -49,11 +49,6 @@ pub(super) fn goes_on(headers: &HeaderMap) -> bool {
 pub(super) fn put(headers: &mut HeaderMap) {
     headers.insert(UPGRADE, WEBSOCKET);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-}
-
-/// Whether the value of a Connection field has `upgrade` in it.
-pub(super) fn lists_upgrade(value: &[u8]) -> bool {
-    value.split(|b| *b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 impl Key {

@@ -82,11 +82,10 @@ impl Chunked {
             }
             let byte = bytes[skipped];
             let at = self.step(byte, limits).ok()?;
-            if let (At::TrailerName | At::TrailerValue | At::TrailerLf, Some(trailers)) =
-                (at, &mut self.trailers)
-            {
-                trailers.push(byte);
-            } else if let (At::TrailerLf, Some(trailers)) = (self.at, &mut self.trailers) {
+            // Of a line's bytes, its end is the one that leads on from its CR.
+            let is_trailer =
+                matches!(at, At::TrailerName | At::TrailerValue | At::TrailerLf) || self.at == At::TrailerLf;
+            if let (true, Some(trailers)) = (is_trailer, &mut self.trailers) {
                 trailers.push(byte);
             }
             self.at = at;

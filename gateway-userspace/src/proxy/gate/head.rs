@@ -6,7 +6,7 @@
 use memchr::memchr;
 
 use super::{
-    super::{charset, host, limits::Limits, websocket},
+    super::{charset, headers::has_member, host, limits::Limits},
     refusal::Refusal,
 };
 
@@ -121,7 +121,7 @@ impl Head {
                 line[..7].copy_from_slice(NO_UPGRADE.as_bytes());
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.upgrade |= websocket::lists_upgrade(value);
+                self.upgrade |= has_member(value, b"upgrade");
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.length.is_some() {

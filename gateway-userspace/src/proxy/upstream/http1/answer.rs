@@ -10,6 +10,8 @@ use http::{
 };
 use hyper::ext::ReasonPhrase;
 
+use crate::proxy::headers::lists;
+
 /// The most fields of an answer: as of a request.
 pub(super) const FIELDS: usize = 100;
 
@@ -145,10 +147,7 @@ fn last(list: &[u8]) -> &[u8] {
 }
 
 fn keeps(version: Version, headers: &HeaderMap) -> bool {
-    let says = |option: &[u8]| {
-        let options = headers.get_all(CONNECTION).iter().flat_map(|v| v.as_bytes().split(|b| *b == b','));
-        options.into_iter().any(|said| said.trim_ascii().eq_ignore_ascii_case(option))
-    };
+    let says = |option: &[u8]| lists(headers, &CONNECTION, option);
     if version == Version::HTTP_10 { says(b"keep-alive") } else { !says(b"close") }
 }
 
