@@ -4,17 +4,26 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use gateway_userspace::{
-    balance, config, control, detach,
+    balance, config, control, detach, help,
     inside::{self, Packets, Replace, Serving},
     privileges, proxy,
     snat::Desk,
     supervise, texts,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  gateway check --config gateway.toml
+      what a configuration file says, and all that is wrong with it
+  gateway run --config gateway.toml
+      balancer and one instance on this host
+  gateway help C018
+      what a fault means; `gateway help balancer.drain` has a key of the file, `gateway help status` a command";
+
 /// The self-hosted gateway of an API management service: a load-balanced private VIP, host-name routing, and a
 /// public VIP that lets in the management endpoint only, unless the mode is external.
 #[derive(Debug, Parser)]
-#[command(name = "gateway", version, max_term_width = 100)]
+#[command(name = "gateway", version, max_term_width = 100, disable_help_subcommand = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -46,6 +55,8 @@ enum Command {
     Detach(detach::Args),
     /// Make a token for the API over TCP
     Token(control::TokenArgs),
+    /// Say more of a command, a fault's code, a key of the file or a reason for drops
+    Help(help::Args),
     /// Write a shell's completions to standard output
     Completions(texts::CompletionsArgs),
     /// Write the pages for man(1) into a folder
@@ -77,6 +88,7 @@ fn main() -> ExitCode {
         Command::Dns(args) => control::dns(&args),
         Command::Detach(args) => detach::run(&args),
         Command::Token(args) => control::token(&args),
+        Command::Help(args) => help::run(&args, Cli::command()),
         Command::Completions(args) => texts::completions(&args, Cli::command()),
         Command::Manual(args) => texts::manual(&args, Cli::command()),
     })
@@ -103,4 +115,64 @@ fn finish(outcome: anyhow::Result<()>) -> ExitCode {
 fn proxy(args: &proxy::Args, desk: Option<Desk>, serving: Serving) -> anyhow::Result<()> {
     privileges::give_up_bpf()?;
     proxy::run(args, desk, serving)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    /// Every command that does something by itself, with its names from the top.
+    fn leaves(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
+        let path = format!("{path}{}", command.get_name());
+        let inner: Vec<_> =
+            command.get_subcommands().flat_map(|one| leaves(one, &format!("{path} "))).collect();
+        if inner.is_empty() { vec![(path, command.clone())] } else { inner }
+    }
+
+    /// The words of a line as a shell takes them, up to a pipe or a redirection.
+    fn words(line: &str) -> Vec<&str> {
+        line.split_whitespace().take_while(|word| !["|", ">", ">>"].contains(word)).collect()
+    }
+
+    #[test]
+    fn every_command_has_examples_and_each_is_understood() {
+        let all = leaves(&Cli::command(), "");
+        for (path, command) in all.iter().filter(|(_, command)| !command.is_hide_set()) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+            let of_this = lines.iter().filter(|line| line.starts_with(path.as_str())).count();
+            assert!(of_this > 0, "`{path} --help` has no example of itself");
+            for line in lines.into_iter().filter(|line| line.starts_with("gateway")) {
+                Cli::try_parse_from(words(line)).unwrap_or_else(|error| panic!("{path}: `{line}`: {error}"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_the_command_line_is_true_of_it() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_pages_and_completions_have_every_command() {
+        let folder = tempfile::tempdir().unwrap();
+        clap_mangen::generate_to(Cli::command(), folder.path()).unwrap();
+        let names = leaves(&Cli::command(), "");
+        let shells = clap_complete::Shell::value_variants().iter().map(|shell| {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "gateway", &mut text);
+            String::from_utf8(text).unwrap()
+        });
+        let completions: Vec<_> = shells.collect();
+        for (path, _) in names.iter().filter(|(_, command)| !command.is_hide_set()) {
+            let page = folder.path().join(format!("{}.1", path.replace(' ', "-")));
+            let text =
+                std::fs::read_to_string(&page).unwrap_or_else(|_| panic!("{} is missing", page.display()));
+            assert!(text.contains("Examples:"), "{} has no examples", page.display());
+            let last = path.rsplit(' ').next().unwrap();
+            assert!(completions.iter().all(|text| text.contains(last)), "a shell does not complete `{path}`");
+        }
+    }
 }

@@ -21,6 +21,8 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::near;
+
 pub use self::{
     client::{ClientCertificates, Demand},
     dns::{DNS_PORT, Dns},
@@ -459,6 +461,12 @@ impl Model {
     /// The names of all instances, sorted: for messages.
     pub fn instance_names(&self) -> BTreeSet<&InstanceName> {
         self.instances.iter().map(|i| &i.name).collect()
+    }
+
+    /// What to say of a name that no instance has: which one may have been meant.
+    pub fn no_instance(&self, name: &str) -> String {
+        let names: Vec<_> = self.instance_names().into_iter().map(|name| name.0.as_str()).collect();
+        near::none_such("instance", name, &names)
     }
 }
 

@@ -24,8 +24,8 @@ pub(super) enum Error {
     NoVips { instance: String },
     #[error(transparent)]
     Unreachable(Unreachable),
-    #[error("there is no instance {name}; the file has {present}")]
-    NoInstance { name: String, present: String },
+    #[error("{0}")]
+    NoInstance(String),
     #[error("--local {instance}: none of its addresses is on this host; choose the instance that runs here")]
     NotLocal { instance: InstanceName },
     #[error(transparent)]
@@ -76,8 +76,7 @@ fn program(id: u32) -> String {
 /// The instance that `--local` names.
 pub(super) async fn local(netlink: &Netlink, model: &Model, name: &str) -> Result<InstanceName, Error> {
     let Some(instance) = model.instance(name) else {
-        let present = model.instance_names().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        return Err(Error::NoInstance { name: name.into(), present });
+        return Err(Error::NoInstance(model.no_instance(name)));
     };
     let present = netlink.addresses().await?;
     if present.iter().any(|a| instance.dip.contains(&a.ip)) {
@@ -121,7 +120,10 @@ mod tests {
             let error = local(netlink, &model, "gw-2").await.unwrap_err();
             assert!(matches!(error, Error::NotLocal { .. }), "{error}");
             let error = local(netlink, &model, "gw-9").await.unwrap_err();
-            assert_eq!(error.to_string(), "there is no instance gw-9; the file has gw-1, gw-2");
+            assert_eq!(
+                error.to_string(),
+                "there is no instance gw-9; did you mean gw-1? The file has gw-1, gw-2"
+            );
         });
     }
 

@@ -15,8 +15,18 @@ use super::{
     summary::Summary,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  gateway check --config /etc/gateway/gateway.toml
+      what the file says, or all that is wrong with it; exit code 2 if anything is
+  gateway check --deny-warnings
+      exit code 1 for warnings too, for a build server
+  gateway check --json | jq '.faults[].code'
+      for programs (docs/check.schema.json)";
+
 /// What `gateway check` takes.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = "gateway.toml")]

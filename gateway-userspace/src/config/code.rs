@@ -51,7 +51,7 @@ codes! {
     UnknownKey = 3, Fault, "unknown key or table",
         "Mostly a slip of the pen; the nearest known key is suggested. Unknown keys are refused so that none is silently ignored.";
     WrongType = 4, Fault, "wrong type",
-        "For example a number where a string is expected: `drain = \"1h\"`, not `drain = 1`.";
+        "For example a string where a number is expected: `weight = 50`, not `weight = \"50\"`.";
     MissingKey = 5, Fault, "missing key",
         "A key without a default has to be there, and a list that must not be empty needs an entry.";
     UnknownWord = 6, Fault, "unknown value",

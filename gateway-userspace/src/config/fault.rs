@@ -151,11 +151,13 @@ impl Report {
         }
         let faults = self.of(Severity::Fault).count();
         let warnings = self.of(Severity::Warning).count();
+        let more = self.faults.first().map(|first| format!("; `gateway help {}` says more", first.code()));
         out += &format!(
-            "{}: {}, {}\n",
+            "{}: {}, {}{}\n",
             self.path().display(),
             count(faults, "fault"),
-            count(warnings, "warning")
+            count(warnings, "warning"),
+            more.unwrap_or_default()
         );
         out
     }
@@ -196,29 +198,6 @@ impl Report {
             self.position(fault).map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
         let help = fault.help().map_or_else(String::new, |help| format!("; {help}"));
         normalize(&format!("{}{place}: {} {}{help}", self.path().display(), fault.code(), fault.message()))
-    }
-
-    /// For programs: `{schema_version, faults, warnings}`; a finding without a place has null for line and column.
-    pub fn json(&self) -> serde_json::Value {
-        let list = |severity| {
-            let one = |fault: &Fault| {
-                let position = self.position(fault);
-                serde_json::json!({
-                    "code": fault.code().to_string(),
-                    "message": fault.message(),
-                    "path": self.path().to_string_lossy(),
-                    "line": position.map(|(line, _)| line),
-                    "column": position.map(|(_, column)| column),
-                    "help": fault.help(),
-                })
-            };
-            self.of(severity).map(one).collect::<Vec<_>>()
-        };
-        serde_json::json!({
-            "schema_version": 1,
-            "faults": list(Severity::Fault),
-            "warnings": list(Severity::Warning),
-        })
     }
 }
 

@@ -3,8 +3,10 @@
 
 mod certificates;
 mod code;
+mod examples;
 mod fault;
 mod file;
+mod findings;
 mod read;
 mod resolve;
 mod summary;
@@ -18,7 +20,9 @@ pub mod reference;
 mod tests;
 
 pub use code::{Code, Severity};
+pub use examples::Example;
 pub use fault::{Fault, Faults, Rendering, Report};
+pub use findings::{Finding, Findings, schema as findings_schema};
 
 use std::{
     io::{self, IsTerminal},

@@ -14,6 +14,7 @@ use super::{
     keys::{self, Kind},
     value::{self, Parsed},
 };
+use crate::near::nearest;
 
 /// What was found under a key.
 #[derive(Debug, Clone)]
@@ -363,16 +364,6 @@ fn unknown_key(table: &keys::Table, key: &str, span: Span) -> Fault {
         },
     };
     problem.at(span)
-}
-
-/// The known word that was probably meant: a slip of the pen is a few letters, not half the word.
-pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |word: &str| strsim::damerau_levenshtein(&text.to_lowercase(), word);
-    known
-        .map(|word| (distance(word), word))
-        .filter(|(d, word)| *d <= word.len().div_ceil(3))
-        .min()
-        .map(|(_, word)| word)
 }
 
 fn with_article(noun: &str) -> String {

@@ -22,16 +22,22 @@ pub fn keys() -> String {
 }
 
 fn row(key: &Key) -> String {
-    let default = match key.default {
-        Fallback::Required => "required".to_owned(),
-        Fallback::Written(value) => format!("`{value}`"),
-        Fallback::Described(words) => words.to_owned(),
-    };
+    let default = default(key);
     let (name, takes, meaning, example) = (key.name, takes(key.kind), key.meaning, key.example);
     format!("| `{name}` | {takes} | {default} | {meaning} | `{example}` |\n")
 }
 
-fn takes(kind: Kind) -> String {
+/// What holds where the key is not there.
+pub(crate) fn default(key: &Key) -> String {
+    match key.default {
+        Fallback::Required => "required".to_owned(),
+        Fallback::Written(value) => format!("`{value}`"),
+        Fallback::Described(words) => words.to_owned(),
+    }
+}
+
+/// What may stand there, in words.
+pub(crate) fn takes(kind: Kind) -> String {
     match kind {
         Kind::Text(what) => format!("string: {what}"),
         Kind::Word(words) => words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", "),

@@ -62,8 +62,20 @@ pub(crate) mod testing {
     }
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  gateway proxy --config /etc/gateway/gateway.toml --instance gw-1
+      claim the VIPs on this host's lo, serve the names until Ctrl-C
+  gateway proxy --instance gw-1 --take-over
+      follow the proxy that runs here, without losing a connection: a new version, for example
+  kill -HUP PID
+      take up the changed file
+  kill -USR2 PID
+      start the program anew as it is on disk now, and have it take over";
+
 /// What `gateway proxy` takes.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The configuration file
     #[arg(long, default_value = "gateway.toml")]

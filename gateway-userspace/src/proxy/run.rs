@@ -173,19 +173,7 @@ fn already_running(error: net::Error) -> anyhow::Error {
 }
 
 fn find<'a>(model: &'a Model, name: &str) -> anyhow::Result<&'a Instance> {
-    if let Some(instance) = model.instance(name) {
-        return Ok(instance);
-    }
-    let names = model.instance_names();
-    let list = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let near = names.iter().map(|known| (strsim::damerau_levenshtein(&known.0, name), known)).min();
-    match near {
-        Some((distance, known)) if distance <= 2 => {
-            bail!("there is no instance {name:?}; did you mean `--instance {known}`? The file has {list}")
-        }
-        Some(_) => bail!("there is no instance {name:?}; the file has {list}"),
-        None => bail!("there is no instance {name:?}: the file has no [[instance]]"),
-    }
+    model.instance(name).with_context(|| model.no_instance(name))
 }
 
 /// A file that can be served.

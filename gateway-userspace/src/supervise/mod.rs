@@ -41,8 +41,8 @@ pub struct Args {
 /// Which instance runs here cannot be told.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("there is no instance {name}; the file has {present}")]
-    Unknown { name: String, present: String },
+    #[error("{0}")]
+    Unknown(String),
     #[error(
         "this host has none of the instances' addresses ({dips}); give it one, add this host as an [[instance]], or \
          start `gateway balance` alone"
@@ -76,10 +76,7 @@ async fn addresses() -> Result<Vec<Address>, net::Error> {
 /// The instance that is named, or the one that has an address here.
 fn choose(model: &Model, named: Option<&str>, present: &[Address]) -> Result<InstanceName, Error> {
     if let Some(name) = named {
-        let unknown = || {
-            let present = list(model.instance_names());
-            Error::Unknown { name: name.into(), present }
-        };
+        let unknown = || Error::Unknown(model.no_instance(name));
         return model.instance(name).map(|instance| instance.name.clone()).ok_or_else(unknown);
     }
     let is_here = |dips: &[std::net::IpAddr]| present.iter().any(|address| dips.contains(&address.ip));
@@ -124,7 +121,7 @@ mod tests {
     fn what_cannot_be_told_is_refused_with_what_to_do() {
         let model = model(&["gw-1", "gw-2"]);
         let refusal = |named, ips: &[&str]| choose(&model, named, &on_host(ips)).unwrap_err().to_string();
-        assert_eq!(refusal(Some("gw-9"), &[]), "there is no instance gw-9; the file has gw-1, gw-2");
+        assert_eq!(refusal(Some("host"), &[]), "there is no instance host; the file has gw-1, gw-2");
         assert!(
             refusal(None, &[])
                 .starts_with("this host has none of the instances' addresses (10.0.0.11, 10.0.0.12)")

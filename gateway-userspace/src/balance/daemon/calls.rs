@@ -105,7 +105,7 @@ impl Daemon<'_> {
         wish: Option<AdminState>,
     ) -> Result<InstanceState, Refused> {
         let Some(configured) = self.state.model().instance(&name.0).map(|one| one.admin_state) else {
-            let error = self.no_such_instance(name);
+            let error = self.state.model().no_instance(&name.0);
             let what = format!("instance {name}");
             self.api.audit().note(who, &what, self.generation, &format!("refused: {error}"));
             return Err(Refused::Unknown(error));
@@ -137,20 +137,5 @@ impl Daemon<'_> {
             drain_ends_in: left.map(|left| left.as_secs()),
             flows: flows.map(|flows| flows.living),
         })
-    }
-
-    /// With the name that may have been meant.
-    fn no_such_instance(&self, name: &InstanceName) -> String {
-        let names = self.state.model().instance_names();
-        let distance = |known: &InstanceName| strsim::damerau_levenshtein(&known.0, &name.0);
-        let nearest = names.iter().min_by_key(|known| distance(known)).filter(|known| distance(known) <= 2);
-        match nearest {
-            Some(nearest) => format!("there is no instance {name}; did you mean {nearest}?"),
-            None => {
-                let listed: Vec<_> = names.iter().take(10).map(ToString::to_string).collect();
-                let more = if names.len() > listed.len() { ", …" } else { "" };
-                format!("there is no instance {name}; the file has {}{more}", listed.join(", "))
-            }
-        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use crate::config::{keys, reference};
+use crate::config::{findings_schema, keys, reference};
 
 fn document(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
@@ -41,6 +41,11 @@ fn configuration_md_has_every_key_and_code() {
 #[test]
 fn the_schema_is_the_one_of_the_code() {
     is_up_to_date("gateway.schema.json", &format!("{:#}\n", reference::schema()));
+}
+
+#[test]
+fn r92_the_schema_of_findings_is_the_one_of_the_code() {
+    is_up_to_date("check.schema.json", &format!("{:#}\n", findings_schema()));
 }
 
 #[test]

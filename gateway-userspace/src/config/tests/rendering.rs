@@ -23,7 +23,7 @@ error[C019]: the DIP 10.0.0.11 belongs to another instance
 31 | dip  = [\"10.0.0.11\"]
    |         ^^^^^^^^^^^ expected an address of this instance's own
 
-etc/gateway.toml: 1 fault, 0 warnings
+etc/gateway.toml: 1 fault, 0 warnings; `gateway help C019` says more
 ";
     assert_eq!(report.render(&Renderer::plain()), expected);
 }

@@ -22,6 +22,7 @@ use crate::{
         client::{Failure, ask},
     },
     model::{DNS_PORT, HostPattern, Model},
+    near,
 };
 
 /// Where the system's resolvers are written.
@@ -110,7 +111,9 @@ fn names(records: &Records, only: Option<&str>) -> anyhow::Result<Vec<String>> {
     match only.map(|name| name.trim_end_matches('.').to_ascii_lowercase()) {
         None => Ok(all),
         Some(name) if all.contains(&name) => Ok(vec![name]),
-        Some(name) => bail!("the file has no name {name}; it has {}", all.join(", ")),
+        Some(name) => {
+            bail!(near::none_such("name", &name, &all.iter().map(String::as_str).collect::<Vec<_>>()))
+        }
     }
 }
 

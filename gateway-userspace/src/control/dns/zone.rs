@@ -15,6 +15,7 @@ use crate::{
         self, Records,
         formats::{bind, coredns, dnsmasq, nsupdate, rpz},
     },
+    near,
 };
 
 const EXAMPLES: &str = "\
@@ -89,7 +90,7 @@ fn one(records: &Records, name: &str) -> anyhow::Result<String> {
         Some(zone) => Ok(zone.text.clone()),
         None => {
             let names: Vec<_> = zones.iter().map(|zone| zone.name.as_str()).collect();
-            bail!("{name} has no zone; there are {}", names.join(", "))
+            bail!(near::none_such("zone of", &name, &names))
         }
     }
 }
