@@ -11,6 +11,7 @@ use crate::{
     parse::{Packet, Stop},
     reason::Reason,
     steer::Segment,
+    step::Step,
 };
 
 /// A packet that does not go on, and where that is counted.
@@ -31,6 +32,13 @@ pub struct Admitted<'b> {
     pub flow: Flow,
     /// Where the flow is in its life.
     pub segment: Segment,
+}
+
+impl Admitted<'_> {
+    /// As it is told.
+    pub const fn step(&self) -> Step {
+        Step::Service { service: *self.service, flow: self.flow, segment: self.segment }
+    }
 }
 
 /// Finds the service and asks its lists. Neighbour discovery is passed to the kernel, which answers it.

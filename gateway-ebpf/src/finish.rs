@@ -12,6 +12,7 @@ use crate::{
     reason::Reason,
     rewrite::{self, Ask},
     steer::NO_BUCKET,
+    step::Step,
     tables::Tables,
     version::Version,
 };
@@ -101,6 +102,7 @@ fn on<F: Frame, T: Tables, H: Version>(frame: &mut F, tables: &T, job: &Job) -> 
         _ => {
             let Cause { link, header, packet } = &cause;
             let instance = instance::<H>(block, job);
+            tables.tell(|| Step::Instance { number: job.instance, entry: *instance });
             let bytes = frame.length() as u64;
             let ask = Ask {
                 hash: job.hash,

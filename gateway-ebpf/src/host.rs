@@ -17,6 +17,7 @@ use crate::{
     parse::{ETHERNET, IpHeader},
     probe::{Probes, StackFrame},
     reason::Reason,
+    step::Step,
     tables::{Answered, NoteLine, Route, Tables},
     word::Word,
 };
@@ -114,6 +115,8 @@ pub struct HostTables {
     pub routes: BTreeMap<Address, Route>,
     /// What was counted.
     pub counters: RefCell<Counters>,
+    /// What was told, where somebody listens.
+    pub told: Option<RefCell<Vec<Step>>>,
 }
 
 /// Counters that are not zero.
@@ -180,6 +183,7 @@ impl Default for HostTables {
             interface: 0,
             routes: BTreeMap::new(),
             counters: RefCell::default(),
+            told: None,
         }
     }
 }
@@ -225,6 +229,12 @@ impl Tables for HostTables {
 
     fn count_answer(&self, answered: Answered) {
         *self.counters.borrow_mut().answers.entry(answered).or_default() += 1;
+    }
+
+    fn tell(&self, step: impl FnOnce() -> Step) {
+        if let Some(told) = &self.told {
+            told.borrow_mut().push(step());
+        }
     }
 
     fn count_settled(&self, settled: Settled) {

@@ -44,6 +44,7 @@ pub mod reply;
 pub mod rewrite;
 pub mod snat;
 pub mod steer;
+pub mod step;
 pub mod tables;
 pub mod version;
 pub mod word;

@@ -20,6 +20,7 @@ use crate::{
     reason::Reason,
     rewrite::{self, Ask},
     steer::{self, NO_BUCKET},
+    step::Step,
     tables::Tables,
     version::Version,
 };
@@ -51,6 +52,7 @@ pub enum Verdict {
 pub fn balance<F: Shrink, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
     let mut verdict = fast(frame, tables);
     if verdict == Verdict::Slow {
+        tables.tell(|| Step::Slow);
         verdict = match slow(frame, tables) {
             Ok(job) => {
                 let verdict = finish::finish(frame, tables, &job);
@@ -59,7 +61,11 @@ pub fn balance<F: Shrink, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
             Err(verdict) => verdict,
         };
     }
-    if verdict == Verdict::Reply { reply::reply(frame, tables) } else { verdict }
+    if verdict == Verdict::Reply {
+        tables.tell(|| Step::Reply);
+        verdict = reply::reply(frame, tables);
+    }
+    verdict
 }
 
 /// What nearly every packet needs.
@@ -169,6 +175,7 @@ fn arrive<'b, F: Frame, T: Tables, H: IpHeader, const FULL: bool>(
     if vip.address != destination || (destination.hi == V4) != H::IS_V4 {
         return Err(not_for_a_vip(block, &header));
     }
+    tables.tell(|| Step::Vip(*vip));
     let of_vip = |stop| Stopped { scope: vip.scope, stop };
     let interface = ingress(frame, tables, block, vip, link).map_err(of_vip)?;
     let packet = header.packet::<_, FULL>(frame, link.end).map_err(of_vip)?;
@@ -244,6 +251,7 @@ fn forward<F: Frame, T: Tables, H: IpHeader>(
         Ok(admitted) => admitted,
         Err(stopped) => return stopped.into(),
     };
+    tables.tell(|| admitted.step());
     let scope = admitted.service.scope;
     let family = layout::family(H::IS_V4);
     let steered = match steer::steer::<_, false>(tables, block, vip.salt, &admitted, family) {
@@ -252,6 +260,7 @@ fn forward<F: Frame, T: Tables, H: IpHeader>(
     };
     let number = u32::from(steered.instance) & (INSTANCES - 1);
     let instance = &block.instances[number as usize][family];
+    tables.tell(|| Step::Instance { number: steered.instance, entry: *instance });
     let bytes = frame.length() as u64;
     let backend_port = admitted.service.backend_port;
     let ask = Ask { hash: steered.hash, backend_port, hops: HopList::default() };
@@ -302,12 +311,14 @@ fn job<F: Frame, T: Tables, H: Version>(
     if packet.part.is_later() {
         let (note, hash) = fragment::follow(tables, block, vip, &packet)
             .map_err(|reason| Stopped { scope: vip.scope, stop: reason.into() })?;
+        tables.tell(|| Step::Fragment);
         return Ok(Job { hash, task: TASK_FORWARD, scope: note.scope(), instance: note.instance(), ..job });
     }
     let admitted = match admit::admit::<_, true>(frame, block, vip, &packet) {
         Ok(admitted) => admitted,
         Err(stopped) if stopped.stop == Stop::Drop(Reason::IcmpEcho) => {
             return if admit::may_ping(block, vip, &packet, H::BYTES)? {
+                tables.tell(|| Step::Ping);
                 Ok(Job { task: TASK_ECHO, scope: stopped.scope, ..job })
             } else {
                 Err(stopped)
@@ -315,6 +326,7 @@ fn job<F: Frame, T: Tables, H: Version>(
         }
         Err(stopped) => return Err(stopped),
     };
+    tables.tell(|| admitted.step());
     let job = Job { scope: admitted.service.scope, ..job };
     let family = layout::family(H::IS_V4);
     match steer::steer::<_, true>(tables, block, vip.salt, &admitted, family) {

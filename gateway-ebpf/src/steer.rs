@@ -9,6 +9,7 @@ use crate::{
     note::{self, Answer, Owners, Seen, Settled},
     parse::Stop,
     reason::Reason,
+    step::Step,
     tables::Tables,
 };
 
@@ -79,6 +80,7 @@ pub fn steer<T: Tables, const FULL: bool>(
     let hash = admitted.flow.hash(salt, block.config.affinity);
     let number = bucket_of(hash);
     let bucket = bucket(block, number)?;
+    tables.tell(|| Step::Bucket { number, bucket });
     let steered = Steered {
         instance: bucket.current(),
         hash,
@@ -116,6 +118,7 @@ fn in_window<T: Tables, const FULL: bool>(
     let is_udp = flow.protocol == IpProto::Udp as u8;
     if is_udp && service.flags & SERVICE_NOTED == 0 {
         let settled = Some(Settled::Current);
+        tables.tell(|| Step::Settled { previous: bucket.previous(), how: Settled::Current });
         return if current == 0 {
             Err(Stop::Drop(Reason::NoInstance))
         } else {
@@ -155,12 +158,14 @@ fn in_window<T: Tables, const FULL: bool>(
         }
         settled = Settled::Gone;
         if !is_asked || previous == instance {
+            tables.tell(|| Step::Settled { previous, how: settled });
             tables.count_settled(settled);
             return Err(Stop::Drop(Reason::Gone));
         }
         // The note may be of an older flow of this tuple: whose it is now, the others know.
         instance = previous;
     }
+    tables.tell(|| Step::Settled { previous, how: settled });
     let (bucket, bucket_before) = if is_asked { (number, before) } else { (NO_BUCKET, NO_BUCKET) };
     Ok(Steered { instance, hash: steered.hash, bucket, bucket_before, settled: Some(settled) })
 }

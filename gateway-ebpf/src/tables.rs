@@ -6,6 +6,7 @@ use crate::{
     layout::{Block, NOTES},
     note::Settled,
     reason::Reason,
+    step::Step,
     word::Word,
 };
 
@@ -59,7 +60,7 @@ pub enum Route {
     Unknown,
 }
 
-/// Read access to the tables, the clock, and counting.
+/// Read access to the tables, the clock, counting, and telling.
 pub trait Tables {
     /// All tables but the next two.
     fn block(&self) -> Option<&Block>;
@@ -85,4 +86,8 @@ pub trait Tables {
     fn count_answer(&self, answered: Answered);
     /// Counts how a packet of a moved bucket was settled.
     fn count_settled(&self, settled: Settled);
+
+    /// Tells of a decision. By default, as in the kernel, nobody listens, and there is no step.
+    #[inline(always)]
+    fn tell(&self, _: impl FnOnce() -> Step) {}
 }

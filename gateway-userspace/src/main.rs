@@ -47,6 +47,8 @@ enum Command {
     Status(control::StatusArgs),
     /// Why packets were dropped
     Drops(control::DropsArgs),
+    /// What becomes of a packet, and of the request in it, step by step
+    Explain(control::ExplainArgs),
     /// Take an instance out of service, or put it back
     Instance(control::InstanceArgs),
     /// The names in the DNS: for other servers, and to answer and to check them
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         Command::Apply(args) => control::apply(&args),
         Command::Status(args) => control::status(&args),
         Command::Drops(args) => control::drops(&args),
+        Command::Explain(args) => control::explain_packet(&args),
         Command::Instance(args) => control::instance(&args),
         Command::Dns(args) => control::dns(&args),
         Command::Detach(args) => detach::run(&args),

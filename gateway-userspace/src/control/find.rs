@@ -90,6 +90,11 @@ fn named(file: &Path) -> anyhow::Result<Named> {
     Ok(Named { service, mode: value("mode") })
 }
 
+/// Of a file, also one that has faults.
+pub(super) fn service(file: &Path) -> anyhow::Result<String> {
+    Ok(named(file)?.service)
+}
+
 /// The socket of the one balancer in this network namespace; none if there is none.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ mod apply;
 mod bare;
 mod dns;
 mod drops;
+mod explain;
 mod find;
 mod instance;
 mod plan;
@@ -16,6 +17,7 @@ pub use self::{
     bare::run as bare,
     dns::{Args as DnsArgs, run as dns},
     drops::{Args as DropsArgs, run as drops},
+    explain::{Args as ExplainArgs, run as explain_packet},
     find::Target,
     instance::{Args as InstanceArgs, run as instance},
     plan::{Args as PlanArgs, run as plan},

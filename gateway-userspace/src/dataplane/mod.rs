@@ -7,6 +7,7 @@ mod events;
 mod grace;
 mod held;
 mod instance;
+mod live;
 mod loaded;
 pub mod pins;
 mod probe;
@@ -34,6 +35,7 @@ pub use self::{
     counters::{Answers, Counters, Dropped, Forwarded},
     error::Error,
     instance::{Decapsulation, Settlements},
+    live::{Live, live},
     probe::{Connections, Direction, Port},
     refusal::Refusal,
     ring::Shown,

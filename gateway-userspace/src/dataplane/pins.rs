@@ -364,6 +364,18 @@ pub fn detach(service: &str, piece: Piece) -> Result<bool, Error> {
     Ok(true)
 }
 
+/// The folder of a piece whose program is at work here. Nothing is locked, cleared away or made.
+pub(super) fn at_work(service: &str, piece: Piece) -> Result<Option<PathBuf>, Error> {
+    let folder = Path::new(ROOT).join(scoped(service)?).join(piece.name());
+    let paths = match entries(&folder) {
+        Ok(paths) => paths,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(&folder)(error)),
+    };
+    let is_attached = paths.iter().any(|path| named(path).starts_with("link-"));
+    Ok(is_attached.then_some(folder))
+}
+
 /// A bpffs is mounted by the host's init; where it is not, here. But never in a mount namespace of this process's own, with which
 /// it, and all that is pinned, would go away. It stays mounted, as init would have left it.
 fn mounted() -> Result<(), Error> {

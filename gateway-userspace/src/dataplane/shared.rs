@@ -34,6 +34,16 @@ impl<T> Shared<T> {
             .map_err(|source| Error::Mmap { bytes, source })?;
         Ok(Self { memory, _map: map, value: PhantomData })
     }
+
+    /// To be read only: who writes it is another process.
+    pub(super) fn look(map: MapData) -> Result<Self, Error> {
+        let bytes = size_of::<T>();
+        let memory = MmapOptions::new()
+            .len(bytes)
+            .map_raw_read_only(map.fd().as_fd().as_raw_fd())
+            .map_err(|source| Error::Mmap { bytes, source })?;
+        Ok(Self { memory, _map: map, value: PhantomData })
+    }
 }
 
 impl Shared<Blocks> {
@@ -41,6 +51,26 @@ impl Shared<Blocks> {
     pub(super) fn get(&self) -> &Blocks {
         // SAFETY: page-aligned, of that size, integers only, and borrowed from the mapping's owner.
         unsafe { &*self.memory.as_ptr().cast::<Blocks>() }
+    }
+
+    /// Copies the tables that packets go by. False: they were written meanwhile, and the copy is of no use.
+    pub(super) fn copy_active(&self, into: &mut Block) -> bool {
+        let blocks = self.memory.as_ptr().cast::<Blocks>();
+        // SAFETY: page-aligned, of that size, and alive. Volatile, because another process may store to it.
+        let read = |word: *const u64| unsafe { word.read_volatile() };
+        // SAFETY: places in the mapping.
+        let active = || unsafe { &raw const (*blocks).active };
+        let before = read(active()) & 1;
+        // SAFETY: likewise.
+        let block = unsafe { &raw const (*blocks).blocks[before as usize] };
+        // SAFETY: likewise.
+        let sequence = || unsafe { &raw const (*block).sequence };
+        let version = read(sequence());
+        // SAFETY: two blocks that do not overlap, of integers, for which every pattern is a value.
+        unsafe { std::ptr::copy_nonoverlapping(block, into, 1) };
+        fence(Ordering::Acquire);
+        // This block is written once the other one holds: not within the copy, if it holds still and is the same.
+        read(active()) & 1 == before && read(sequence()) == version
     }
 
     fn get_mut(&mut self) -> &mut Blocks {

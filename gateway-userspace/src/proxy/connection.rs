@@ -12,6 +12,7 @@ use super::{
     arrival::{Arrival, arrive},
     counters::Outcome,
     course::{self, Orders},
+    decide::Goes,
     guard::Roles,
     host::{self, Asked},
     http1, http2,
@@ -23,10 +24,7 @@ use super::{
     unknown::Unknown,
     worker::Worker,
 };
-use crate::{
-    dns,
-    model::{NoSni, Role},
-};
+use crate::dns;
 
 /// The type of TLS's first record (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 22;
@@ -150,24 +148,14 @@ pub(super) async fn over_and_known(told: Told, door: Door, known: Instant) {
     sleep_until(known).await;
 }
 
-/// R40, R41, R20(d): the certificate of the name asked for, if that name is served at this door. A probe need not ask for one.
+/// What a client is shown.
 fn choose(state: &State, door: Door, roles: Roles, hello: &Hello<'_>) -> Option<tls::Shown<To>> {
-    if let Hello::Name(name) = hello
-        && door != Door::Probe
-        && let Some((through, host)) = state.routes.through(roles, name)
-    {
-        let (through, host) = (Arc::clone(through), Arc::clone(host));
-        return Some(tls::Shown::Elsewhere(To { through, name: name.clone().into_owned(), host }));
-    }
-    let role = match hello {
-        Hello::Name(name) => state.routes.site(door, roles, name)?.role,
-        Hello::Nothing if state.no_sni == NoSni::DefaultCertificate && door == Door::Https => Role::Gateway,
-        Hello::Nothing if door == Door::Probe => {
-            return state.certificates.values().next().cloned().map(tls::Shown::Certificate);
-        }
-        Hello::Nothing | Hello::Address => return None,
+    let served = match state.rules().hello(door, roles, hello)? {
+        Goes::Elsewhere(to) => return Some(tls::Shown::Elsewhere(to)),
+        Goes::Here(role) => state.certificates.get(&role),
+        Goes::Anyhow => state.certificates.values().next(),
     };
-    state.certificates.get(&role).cloned().map(tls::Shown::Certificate)
+    served.cloned().map(tls::Shown::Certificate)
 }
 
 /// The name a client asked for in TLS.

@@ -11,6 +11,7 @@ mod charset;
 pub mod connection;
 pub mod counters;
 pub mod course;
+pub mod decide;
 mod files;
 pub mod gate;
 pub mod guard;

@@ -16,6 +16,7 @@ use super::{
     answers,
     body::{ClientBody, RequestBody, ResponseBody, UpstreamBody},
     counters::Outcome,
+    decide::Asking,
     gate::Refusal,
     headers::{self, Client},
     host::{self, Asked},
@@ -27,14 +28,13 @@ use super::{
     received::Received,
     routes::{Decision, Door, Rule},
     state::State,
-    tls::{Identity, Policy, Served},
+    tls::{Identity, Served},
     tunnel::Tunnel,
     unknown::Unknown,
     upstream::{Fault, exchange},
     websocket,
     worker::Worker,
 };
-use crate::model::Role;
 
 /// The client of a connection.
 pub(super) struct Asker {
@@ -102,14 +102,10 @@ impl Asker {
             return notes.with(Outcome::Refused, answers::last(StatusCode::BAD_REQUEST));
         };
         let decision = match &asked {
-            Asked::Name(name) if self.may_ask_for(name) => {
-                let roles = state.guard.roles(self.door, self.at.ip(), self.peer);
-                let site = state.routes.site(self.door, roles, name);
-                site.filter(|site| self.has_shown_enough(state, site.role)).map(|site| {
-                    notes.host = Some(Arc::clone(&site.traffic));
-                    site.decide(self.door_to(state, site.role), name, request.method(), request.uri())
-                })
-            }
+            Asked::Name(name) => state.rules().site(&self.asking(), name).map(|(site, door)| {
+                notes.host = Some(Arc::clone(&site.traffic));
+                site.decide(door, name, request.method(), request.uri())
+            }),
             _ => None,
         };
         match decision {
@@ -140,29 +136,10 @@ impl Asker {
         seen.answered(answer)
     }
 
-    /// R43: a request may leave its connection's SNI only for a name that the certificate shown there covers. A client that
-    /// took a certificate without the name of the SNI has what it asked for.
-    fn may_ask_for(&self, name: &str) -> bool {
-        self.shown
-            .as_ref()
-            .is_none_or(|shown| shown.sni.as_deref() == Some(name) || shown.served.covers(name))
-    }
-
-    /// Where clients have to show something else, or nothing, the connection is one for other names. By the configuration of now:
-    /// it may be another one than at the handshake.
-    fn has_shown_enough(&self, state: &State, role: Role) -> bool {
-        self.shown.as_ref().is_none_or(|shown| {
-            state.certificates.get(&role).is_some_and(|served| served.policy == shown.served.policy)
-        })
-    }
-
-    /// Names whose clients show certificates are not served in plain text.
-    fn door_to(&self, state: &State, role: Role) -> Door {
-        let asks = |served: &Arc<Served>| served.policy != Policy::default();
-        match self.door {
-            Door::Http if state.certificates.get(&role).is_some_and(asks) => Door::Redirect,
-            door => door,
-        }
+    /// This connection, as rules have it.
+    fn asking(&self) -> Asking<'_> {
+        let shown = self.shown.as_ref().map(|shown| (&*shown.served, shown.sni.as_deref()));
+        Asking { door: self.door, at: self.at.ip(), peer: self.peer, shown }
     }
 
     async fn forward(

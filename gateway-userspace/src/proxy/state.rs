@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     arrival::Arrivals,
+    decide::Rules,
     guard::Guard,
     limits::Limits,
     observe::{AccessLog, Traffic},
@@ -109,6 +110,12 @@ impl State {
     ) -> Result<Self, StateError> {
         let certificates = Served::load(model, tickets)?;
         Self::with(model, certificates, asked, limits, known)
+    }
+
+    /// By which clients are answered.
+    pub fn rules(&self) -> Rules<'_> {
+        let Self { routes, certificates, no_sni, guard, .. } = self;
+        Rules { routes, certificates, no_sni: *no_sni, guard }
     }
 
     /// With certificates that have been read already.

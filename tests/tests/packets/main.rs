@@ -4,6 +4,7 @@
 mod answers;
 mod builder;
 mod decap;
+mod explain;
 mod fragments;
 mod fuzz;
 mod model;

@@ -42,7 +42,7 @@ fn agree(model: Model) {
     kernel.step(&wish);
 
     let mut tables = host(&kernel.plan);
-    let mut random = Random(TestRng::from_seed(RngAlgorithm::XorShift, &seed_bytes(seed)));
+    let mut random = Random::of(seed);
     for n in 0..frames {
         let frame = random.frame();
         tables.now = now();
@@ -63,7 +63,8 @@ fn agree(model: Model) {
     assert_eq!(counters.instances.len(), 2, "{:?}", counters.instances);
 }
 
-fn number(variable: &str, default: u64) -> u64 {
+/// What a variable of the environment says.
+pub(crate) fn number<N: std::str::FromStr>(variable: &str, default: N) -> N {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
@@ -79,18 +80,23 @@ pub(crate) fn now() -> u64 {
     time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }
 
-struct Random(TestRng);
+/// Frames, and what they are made of.
+pub(crate) struct Random(TestRng);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn of(seed: u64) -> Self {
+        Self(TestRng::from_seed(RngAlgorithm::XorShift, &seed_bytes(seed)))
+    }
+
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.0.next_u32() as usize) % bound
     }
 
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 
-    fn frame(&mut self) -> Vec<u8> {
+    pub(crate) fn frame(&mut self) -> Vec<u8> {
         let mut frame = match self.below(20) {
             0 => self.noise(),
             _ => self.good(),

@@ -33,11 +33,13 @@ pub struct Through {
 
 /// Where a connection goes, and whose name it asked for.
 #[derive(Debug, Clone)]
-pub(super) struct To {
-    pub(super) through: Arc<Through>,
+pub struct To {
+    /// The endpoint.
+    pub through: Arc<Through>,
     /// As the client wrote it, but in lower case.
-    pub(super) name: String,
-    pub(super) host: Arc<HostTraffic>,
+    pub name: String,
+    /// Where it is counted.
+    pub host: Arc<HostTraffic>,
 }
 
 /// A client that is passed through.
