@@ -1,5 +1,7 @@
 //! Who may come in: the VIP's sources, a service for the port, the service's sources.
 
+use core::mem::offset_of;
+
 use network_types::ip::IpProto;
 
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
     layout::{self, BOUNDS, Block, SLOTS, SOURCE_SETS, Service, SourceSet, VIP_ECHO, Vip},
     parse::{Packet, Stop},
     reason::Reason,
+    snat::layout::{BLOCK_PORTS, PORT_BLOCKS, SNAT_VIPS},
     steer::Segment,
     step::Step,
 };
@@ -25,32 +28,39 @@ pub struct Stopped {
 
 /// What may be forwarded.
 #[derive(Debug, Clone, Copy)]
-pub struct Admitted<'b> {
-    /// To which service.
-    pub service: &'b Service,
+pub struct Admitted {
+    /// Where it is counted: [`Service::scope`], or [`Vip::scope`].
+    pub scope: u16,
+    /// As [`Service::backend_port`].
+    pub backend_port: u16,
+    /// As [`Service::flags`].
+    pub flags: u16,
+    /// The instance that it answers, by whose leased port it came; 0: it is for a service, and the ring says whose.
+    pub owner: u16,
     /// By which its instance is found.
     pub flow: Flow,
     /// Where the flow is in its life.
     pub segment: Segment,
 }
 
-impl Admitted<'_> {
+impl Admitted {
     /// As it is told.
     pub const fn step(&self) -> Step {
-        Step::Service { service: *self.service, flow: self.flow, segment: self.segment }
+        let Self { scope, owner, flow, segment, .. } = *self;
+        if owner == 0 { Step::Service { scope, flow, segment } } else { Step::Leased { owner, flow } }
     }
 }
 
 /// Finds the service and asks its lists. Neighbour discovery is passed to the kernel, which answers it.
 #[inline(always)]
-pub fn admit<'b, F: Frame, const FULL: bool>(
+pub fn admit<F: Frame, const FULL: bool>(
     frame: &F,
-    block: &'b Block,
+    block: &Block,
     vip: &Vip,
     packet: &Packet,
-) -> Result<Admitted<'b>, Stopped> {
+) -> Result<Admitted, Stopped> {
     let of_vip = |stop| Stopped { scope: vip.scope, stop };
-    let (flow, segment) = transport::<_, FULL>(frame, packet, vip.address).map_err(of_vip)?;
+    let (flow, segment) = transport::<_, FULL>(frame, packet, vip).map_err(of_vip)?;
     // An ICMP error comes from any router on the way, and may come from outside: what counts is the flow's client.
     if !may_reach(block, vip.sources, flow.source) {
         return Err(of_vip(Stop::Drop(Reason::Source)));
@@ -59,13 +69,44 @@ pub fn admit<'b, F: Frame, const FULL: bool>(
     let slot = layout::slot(key, block.config.service_multiplier) & (SLOTS - 1);
     let service = &block.services[slot as usize];
     if service.key != key {
+        if vip.leases != 0 {
+            crate::rare();
+            return leased(frame, block, vip, packet, flow, segment).map_err(|reason| of_vip(reason.into()));
+        }
         let is_quote = matches!(segment, Segment::Quote);
         return Err(of_vip(Stop::Drop(if is_quote { Reason::IcmpQuote } else { Reason::NoService })));
     }
     if !may_reach(block, service.sources, flow.source) {
         return Err(Stopped { scope: service.scope, stop: Stop::Drop(Reason::Source) });
     }
-    Ok(Admitted { service, flow, segment })
+    let Service { scope, backend_port, flags, .. } = *service;
+    Ok(Admitted { scope, backend_port, flags, owner: 0, flow, segment })
+}
+
+/// What comes to a port by which flows of an instance leave (R21, R34). Who has spoken to whom, that instance knows; here nobody begins
+/// a connection (R20).
+#[inline(always)]
+fn leased<F: Frame>(
+    frame: &F,
+    block: &Block,
+    vip: &Vip,
+    packet: &Packet,
+    flow: Flow,
+    segment: Segment,
+) -> Result<Admitted, Reason> {
+    let blocks = &block.leases[usize::from(vip.leases - 1) & (SNAT_VIPS - 1)];
+    let port = flow.port();
+    let owner = blocks[(u32::from(port) / BLOCK_PORTS) as usize & (PORT_BLOCKS - 1)];
+    if owner == 0 {
+        return Err(if matches!(segment, Segment::Quote) { Reason::IcmpQuote } else { Reason::NoService });
+    }
+    if matches!(segment, Segment::Syn { .. } | Segment::Tcp { .. }) {
+        let flags = frame.read::<u8>(packet.payload + offset_of!(Tcp, flags)).ok_or(Reason::Truncated)?;
+        if flags & (TCP_SYN | TCP_ACK) == TCP_SYN {
+            return Err(Reason::SnatSyn);
+        }
+    }
+    Ok(Admitted { scope: vip.scope, backend_port: port, flags: 0, owner, flow, segment })
 }
 
 /// Whether an echo request to a VIP is answered: one of those VIPs, from whom it may be reached, without options or extension
@@ -86,7 +127,7 @@ pub fn may_ping(block: &Block, vip: &Vip, packet: &Packet, plain: usize) -> Resu
 fn transport<F: Frame, const FULL: bool>(
     frame: &F,
     packet: &Packet,
-    vip: Address,
+    vip: &Vip,
 ) -> Result<(Flow, Segment), Stop> {
     const TCP: u8 = IpProto::Tcp as u8;
     const UDP: u8 = IpProto::Udp as u8;
@@ -97,8 +138,8 @@ fn transport<F: Frame, const FULL: bool>(
         TCP => Ok(tcp(frame, packet)?),
         UDP => Ok(udp(frame, packet)?),
         ICMP | ICMPV6 if !FULL => Err(Stop::Slow),
-        ICMP if vip.hi == V4 => icmp::v4(frame, packet, vip),
-        ICMPV6 if vip.hi != V4 => icmp::v6(frame, packet, vip),
+        ICMP if vip.address.hi == V4 => icmp::v4(frame, packet, vip),
+        ICMPV6 if vip.address.hi != V4 => icmp::v6(frame, packet, vip),
         _ => Err(Stop::Drop(Reason::Protocol)),
     }
 }

@@ -6,7 +6,8 @@ use crate::{
     frame::{Frame, Shrink},
     headers::{Ethernet, Ipv4, Ipv6},
     hops,
-    layout::{self, Block, INSTANCES, Instance},
+    layout::{self, Block, INSTANCES, Instance, WAY_NAT},
+    nat,
     parse::{FARTHEST, IpHeader, Link, Packet, Part, Stop},
     pipeline::{self, Verdict},
     reason::Reason,
@@ -27,7 +28,7 @@ pub struct Job {
     pub bucket: u32,
     /// As [`crate::steer::Steered::bucket_before`].
     pub bucket_before: u32,
-    /// [`TASK_FORWARD`], [`TASK_ECHO`], [`TASK_RESET`]
+    /// [`TASK_FORWARD`], [`TASK_ECHO`], [`TASK_RESET`], [`TASK_ANSWER`]
     pub task: u8,
     /// 1 for IPv4, 0 for IPv6.
     pub is_v4: u8,
@@ -49,7 +50,7 @@ pub struct Job {
     pub payload: u16,
     /// As [`Packet::end`].
     pub end: u16,
-    /// [`layout::Service::backend_port`]; 0: the packet has no ports (a later fragment).
+    /// [`layout::Service::backend_port`]; 0: the packet has no ports (a later fragment, [`TASK_ANSWER`]).
     pub backend_port: u16,
 }
 
@@ -61,6 +62,8 @@ pub const TASK_FORWARD: u8 = 0;
 pub const TASK_ECHO: u8 = 1;
 /// [`Job::task`]: its flow is at an end, and the sender is told so.
 pub const TASK_RESET: u8 = 2;
+/// [`Job::task`]: to its instance, whose ping it answers.
+pub const TASK_ANSWER: u8 = 3;
 
 /// Does what the slow program decided on this frame, and counts it. What is dropped may have an [`answer`](fn@answer).
 #[inline(always)]
@@ -110,6 +113,9 @@ fn on<F: Frame, T: Tables, H: Version>(frame: &mut F, tables: &T, job: &Job) -> 
                 hops: hops::list(block, job, layout::family(H::IS_V4)),
             };
             rewrite::rewrite::<_, _, true>(frame, link, header, packet, instance, ask)?;
+            if job.task == TASK_ANSWER && instance.way == WAY_NAT && !H::IS_V4 {
+                nat::message(frame, packet, (header.destination(), instance.address))?;
+            }
             tables.count(job.scope, job.instance, bytes, job.syns.into());
             Ok(rewrite::egress(instance, job.port))
         }

@@ -143,7 +143,7 @@ fn hash(block: &Block, vip: &Vip, packet: &Packet) -> u64 {
 }
 
 #[inline(always)]
-fn get(line: &NoteLine, hash: u64, time: u16) -> Option<Note> {
+pub(crate) fn get(line: &NoteLine, hash: u64, time: u16) -> Option<Note> {
     for slot in line {
         let note = Note(slot.load());
         if note.has_tag(hash) && !note.is_expired(time) {
@@ -155,7 +155,7 @@ fn get(line: &NoteLine, hash: u64, time: u16) -> Option<Note> {
 
 /// In the slot of its tag, else in one that is free or expired, else in the place of the older of two.
 #[inline(always)]
-fn put(line: &NoteLine, hash: u64, time: u16, scope: u16, instance: u16) {
+pub(crate) fn put(line: &NoteLine, hash: u64, time: u16, scope: u16, instance: u16) {
     let word = Note::new(hash, time, scope, instance).0;
     for slot in line {
         if Note(slot.load()).has_tag(hash) {

@@ -74,6 +74,13 @@ mod programs {
         gateway_ebpf::kernel::snat::leave(&context)
     }
 
+    /// What `gateway_snat_out` hands over: a flow that begins.
+    #[classifier]
+    #[inline(always)]
+    fn gateway_snat_new(context: TcContext) -> i32 {
+        gateway_ebpf::kernel::snat::begin(&context)
+    }
+
     /// What comes to an instance: the answers to that.
     #[classifier]
     #[inline(always)]

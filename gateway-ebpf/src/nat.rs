@@ -26,7 +26,7 @@ pub enum End {
 impl End {
     /// The same end, as a packet that went the other way has it: an ICMP error quotes such a one.
     #[inline(always)]
-    const fn of_quote(self) -> Self {
+    pub(crate) const fn of_quote(self) -> Self {
         match self {
             Self::Source => Self::Destination,
             Self::Destination => Self::Source,
@@ -35,7 +35,7 @@ impl End {
 
     /// Where this end's port is in TCP and UDP.
     #[inline(always)]
-    const fn port_at(self) -> usize {
+    pub(crate) const fn port_at(self) -> usize {
         match self {
             Self::Source => offset_of!(Ports, source),
             Self::Destination => offset_of!(Ports, destination),
@@ -48,7 +48,7 @@ impl End {
 pub struct Endpoint {
     /// Of the packet's family.
     pub address: Address,
-    /// 0: ports stay, for the packet has none (a later fragment).
+    /// 0: ports stay, for the packet has none (a later fragment, an answer to a ping).
     pub port: u16,
 }
 
@@ -76,6 +76,20 @@ pub fn translate<F: Frame, H: IpHeader, const FULL: bool>(
         }
         _ => Ok(()),
     }
+}
+
+/// The checksum of a message of ICMPv6, which covers the addresses (RFC 4443 §2.3), once one of them has become another.
+#[inline(always)]
+pub fn message<F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    (before, after): (Address, Address),
+) -> Result<(), Stop> {
+    let sum_at = packet.payload + offset_of!(Icmp, checksum);
+    let sum = frame.read::<u16>(sum_at).ok_or(Stop::Drop(Reason::Truncated))?;
+    let change = checksum::change_of_address(before, after);
+    let sum = checksum::adjust(u16::from_be(sum), change);
+    frame.write(sum_at, sum.to_be()).ok_or(Stop::Drop(Reason::Truncated))
 }
 
 const TCP: u8 = IpProto::Tcp as u8;

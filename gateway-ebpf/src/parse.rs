@@ -115,7 +115,7 @@ impl Part {
 }
 
 /// Four extension headers of 2 KiB, and what is in front, end before.
-const FARTHEST_PAYLOAD: usize = 0x3fff;
+pub(crate) const FARTHEST_PAYLOAD: usize = 0x3fff;
 
 impl Packet {
     /// The same packet, of which the verifier does not remember by which headers it came to be: it would else walk the rest of the

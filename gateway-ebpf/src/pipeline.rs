@@ -10,7 +10,7 @@ use crate::{
     address::V4,
     admit::{self, Stopped},
     answer,
-    finish::{Job, TASK_ECHO, TASK_FORWARD, TASK_RESET},
+    finish::{Job, TASK_ANSWER, TASK_ECHO, TASK_FORWARD, TASK_RESET},
     fragment,
     frame::Frame,
     headers::{Ethernet, Ipv4, Ipv6},
@@ -19,7 +19,7 @@ use crate::{
     parse::{self, FARTHEST, IpHeader, Link, Packet, Stop},
     reason::Reason,
     rewrite::{self, Ask},
-    steer::{self, NO_BUCKET},
+    steer::{self, NO_BUCKET, Segment},
     step::Step,
     tables::Tables,
     version::Version,
@@ -252,7 +252,7 @@ fn forward<F: Frame, T: Tables, H: IpHeader>(
         Err(stopped) => return stopped.into(),
     };
     tables.tell(|| admitted.step());
-    let scope = admitted.service.scope;
+    let scope = admitted.scope;
     let family = layout::family(H::IS_V4);
     let steered = match steer::steer::<_, false>(tables, block, vip.salt, &admitted, family) {
         Ok(steered) => steered,
@@ -262,7 +262,7 @@ fn forward<F: Frame, T: Tables, H: IpHeader>(
     let instance = &block.instances[number as usize][family];
     tables.tell(|| Step::Instance { number: steered.instance, entry: *instance });
     let bytes = frame.length() as u64;
-    let backend_port = admitted.service.backend_port;
+    let backend_port = admitted.backend_port;
     let ask = Ask { hash: steered.hash, backend_port, hops: HopList::default() };
     if let Err(stop) = rewrite::rewrite::<_, _, false>(frame, link, &header, &packet, instance, ask) {
         return Stopped { scope, stop }.into();
@@ -327,7 +327,7 @@ fn job<F: Frame, T: Tables, H: Version>(
         Err(stopped) => return Err(stopped),
     };
     tables.tell(|| admitted.step());
-    let job = Job { scope: admitted.service.scope, ..job };
+    let job = Job { scope: admitted.scope, ..job };
     let family = layout::family(H::IS_V4);
     match steer::steer::<_, true>(tables, block, vip.salt, &admitted, family) {
         Ok(steered) => {
@@ -337,14 +337,15 @@ fn job<F: Frame, T: Tables, H: Version>(
             if !packet.part.is_whole() {
                 fragment::note(tables, block, vip, &packet, job.scope, steered.instance);
             }
+            let is_answer = packet.protocol == H::ICMP as u8 && matches!(admitted.segment, Segment::Datagram);
             Ok(Job {
                 hash: steered.hash,
                 bucket: steered.bucket,
                 bucket_before: steered.bucket_before,
-                task: TASK_FORWARD,
+                task: if is_answer { TASK_ANSWER } else { TASK_FORWARD },
                 syns: admitted.segment.syns() as u8,
                 instance: steered.instance,
-                backend_port: admitted.service.backend_port,
+                backend_port: if is_answer { 0 } else { admitted.backend_port },
                 ..job
             })
         }

@@ -74,10 +74,15 @@ pub fn steer<T: Tables, const FULL: bool>(
     tables: &T,
     block: &Block,
     salt: u64,
-    admitted: &Admitted<'_>,
+    admitted: &Admitted,
     family: usize,
 ) -> Result<Steered, Stop> {
     let hash = admitted.flow.hash(salt, block.config.affinity);
+    if admitted.owner != 0 {
+        crate::rare();
+        let instance = admitted.owner;
+        return Ok(Steered { instance, hash, bucket: NO_BUCKET, bucket_before: NO_BUCKET, settled: None });
+    }
     let number = bucket_of(hash);
     let bucket = bucket(block, number)?;
     tables.tell(|| Step::Bucket { number, bucket });
@@ -109,14 +114,14 @@ fn in_window<T: Tables, const FULL: bool>(
     tables: &T,
     block: &Block,
     salt: u64,
-    admitted: &Admitted<'_>,
+    admitted: &Admitted,
     window: Window,
 ) -> Result<Steered, Stop> {
-    let Admitted { service, flow, segment } = admitted;
+    let Admitted { flags, flow, segment, .. } = admitted;
     let Window { family, steered, number, bucket } = window;
     let current = bucket.current();
     let is_udp = flow.protocol == IpProto::Udp as u8;
-    if is_udp && service.flags & SERVICE_NOTED == 0 {
+    if is_udp && flags & SERVICE_NOTED == 0 {
         let settled = Some(Settled::Current);
         tables.tell(|| Step::Settled { previous: bucket.previous(), how: Settled::Current });
         return if current == 0 {

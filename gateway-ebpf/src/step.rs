@@ -3,7 +3,7 @@
 
 use crate::{
     address::Flow,
-    layout::{Bucket, Instance, Service, Vip},
+    layout::{Bucket, Instance, Vip},
     note::Settled,
     steer::Segment,
 };
@@ -15,12 +15,19 @@ pub enum Step {
     Vip(Vip),
     /// Who sent it may reach this service of the VIP.
     Service {
-        /// The service.
-        service: Service,
+        /// Where it is counted, which says what it is.
+        scope: u16,
         /// The flow that the packet belongs to.
         flow: Flow,
         /// Where the flow is in its life.
         segment: Segment,
+    },
+    /// It came to a port by which an instance's own flows leave.
+    Leased {
+        /// Whose port it is.
+        owner: u16,
+        /// The flow that the packet belongs to.
+        flow: Flow,
     },
     /// The flow's hash leads to this bucket of the ring.
     Bucket {

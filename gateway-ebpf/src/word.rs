@@ -1,7 +1,7 @@
 //! A word that several CPUs load and store at once, each time whole.
 
 #[cfg(target_arch = "bpf")]
-use core::cell::UnsafeCell;
+use core::{arch::asm, cell::UnsafeCell};
 #[cfg(not(target_arch = "bpf"))]
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -25,6 +25,23 @@ impl Word {
     pub fn store(&self, value: u64) {
         // SAFETY: as in `load`.
         unsafe { self.0.get().write_volatile(value) }
+    }
+
+    /// Replaces the value if nobody has changed it; false: somebody has. An instruction of Linux 5.12.
+    #[inline(always)]
+    pub fn replace(&self, seen: u64, value: u64) -> bool {
+        let before: u64;
+        // SAFETY: as in `load`; the instruction has the comparison and the old value in r0.
+        unsafe {
+            asm!(
+                "r0 = cmpxchg_64({place} + 0, r0, {value})",
+                place = in(reg) self.0.get(),
+                value = in(reg) value,
+                inout("r0") seen => before,
+                options(nostack)
+            );
+        }
+        before == seen
     }
 }
 

@@ -89,7 +89,7 @@ fn inner<F: Shrink, T: Tables, S: Sockets, H: Marked>(
         (vip.scope, 0)
     } else {
         let admitted = admit::admit::<_, true>(frame, block, vip, &packet).map_err(refused)?;
-        let of_service = |stop| Stopped { scope: admitted.service.scope, stop };
+        let of_service = |stop| Stopped { scope: admitted.scope, stop };
         if outer.hops != 0 {
             let is_stale = hops::is_stale(frame, sockets, outer);
             match owned(frame, sockets, vip.address, &header, &packet, &admitted) {
@@ -107,7 +107,7 @@ fn inner<F: Shrink, T: Tables, S: Sockets, H: Marked>(
                 }
             }
         }
-        (admitted.service.scope, admitted.segment.syns())
+        (admitted.scope, admitted.segment.syns())
     };
     let of_service = |stop| Stopped { scope, stop };
     let service =
@@ -134,7 +134,7 @@ fn owned<F: Frame, S: Sockets, H: Marked>(
     vip: Address,
     header: &H,
     packet: &Packet,
-    admitted: &Admitted<'_>,
+    admitted: &Admitted,
 ) -> Option<Settled> {
     let segment = match admitted.segment {
         // UDP has no connections that could be asked for.

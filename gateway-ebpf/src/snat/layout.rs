@@ -61,6 +61,9 @@ pub struct Table {
     pub one: u64,
     /// Idle times in [`Ticks`](tick), by [`Life`].
     pub lives: [u64; 4],
+    /// By [`layout::family`], the VIPs that new flows can leave by: how many, in eight bits, and from the ninth on their places, of four
+    /// bits each.
+    pub choices: [u64; 2],
     /// By [`vip_slot`]: place in `vips`, plus 1; 0: no VIP is there.
     pub by_address: [u64; 2 * SNAT_VIPS],
     /// By place.
@@ -162,6 +165,14 @@ impl Key {
         Self { peer, rest: rest | (vip as u64) << 40 }
     }
 
+    /// As [`crate::parse::Packet::forget`].
+    #[inline(always)]
+    pub const fn forget(self, one: u64) -> Self {
+        let Self { peer, rest } = self;
+        let peer = Address { hi: peer.hi.wrapping_mul(one), lo: peer.lo.wrapping_mul(one) };
+        Self { peer, rest: rest.wrapping_mul(one) }
+    }
+
     /// The instance's port in the forward map, the VIP's in the reverse one.
     #[inline(always)]
     pub const fn port(self) -> u16 {
@@ -229,6 +240,24 @@ impl Entry {
     #[inline(always)]
     pub const fn flags(self) -> u8 {
         self.0 as u8
+    }
+
+    /// Of a flow that has lost its port: as if there were none.
+    #[inline(always)]
+    pub const fn is_dead(self) -> bool {
+        self.0 == 0
+    }
+
+    /// As [`crate::parse::Packet::forget`].
+    #[inline(always)]
+    pub const fn forget(self, one: u64) -> Self {
+        Self(self.0.wrapping_mul(one))
+    }
+
+    /// The same VIP and port.
+    #[inline(always)]
+    pub const fn is_like(self, other: Self) -> bool {
+        self.port() == other.port() && self.vip() == other.vip()
     }
 
     /// The same, used at another time and come to another place in its life.
@@ -303,7 +332,7 @@ const _: () = assert!(
     size_of::<Table>()
         == 32
             + 4 * 8
-            + 4 * 8
+            + 6 * 8
             + 2 * SNAT_VIPS * 8
             + SNAT_VIPS * size_of::<Vip>()
             + 2 * SERVED * 4

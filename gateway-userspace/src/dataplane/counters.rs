@@ -23,7 +23,7 @@ use crate::plan::Plan;
 pub struct Counters {
     /// Of this structure; grows when a field changes its meaning.
     pub schema_version: u32,
-    /// By VIP and port.
+    /// By VIP and port, and by VIP what answers flows of instances' own.
     pub services: Vec<Forwarded>,
     /// By instance.
     pub instances: Vec<Forwarded>,
@@ -38,7 +38,7 @@ pub struct Counters {
 /// What was forwarded.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 pub struct Forwarded {
-    /// `10.0.0.5:443`, or an instance's name.
+    /// `10.0.0.5:443`, `203.0.113.5`, or an instance's name.
     pub name: String,
     /// Packets.
     pub packets: u64,
@@ -105,7 +105,8 @@ impl CounterMaps {
         let Self { services, instances, drops, balancer } = self;
         let mut counters = Counters { schema_version: 1, ..Counters::default() };
         for (scope, &number) in &plan.scopes {
-            if plan.services.values().any(|service| service.scope == number) {
+            let is_service = plan.services.values().any(|service| service.scope == number);
+            if is_service || plan.vips.values().any(|vip| vip.scope == number && vip.leases != 0) {
                 counters.services.push(forwarded(scope.to_string(), services, number, "SERVICE_TRAFFIC")?);
             }
         }

@@ -14,7 +14,7 @@ use crate::plan::{Changes, Plan};
 
 const PROGRAM: &str = "gateway_decap";
 /// Maps of the balancer's programs.
-const UNUSED: [&str; 3] = ["TRANSITIONS", "FRAGMENTS", "PROBES"];
+const UNUSED: [&str; 5] = ["TRANSITIONS", "FRAGMENTS", "PROBES", "SNAT_FORWARD", "SNAT_REVERSE"];
 /// Shows what is dropped, from this place in the map `NEXT`.
 const SAMPLE: (u32, &str) = (3, "gateway_sample");
 

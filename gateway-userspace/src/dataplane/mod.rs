@@ -86,7 +86,7 @@ impl Dataplane {
     }
 
     fn load_object(object: &[u8], pins: Option<Pins>) -> Result<Self, Error> {
-        let mut loaded = Loaded::load(object, PROGRAM, (0..).zip(NEXT), &[], pins)?;
+        let mut loaded = Loaded::load(object, PROGRAM, (0..).zip(NEXT), &snat::MAPS, pins)?;
         let notes = Shared::map(loaded.array("TRANSITIONS")?)?;
         let fragments = Shared::map(loaded.array("FRAGMENTS")?)?;
         let dataplane = Self { loaded, notes, fragments, connections: None, probing: Vec::new() };

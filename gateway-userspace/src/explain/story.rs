@@ -83,10 +83,15 @@ impl Story<'_> {
                 let who = if vip.sources == 0 { "everyone" } else { "listed networks" };
                 self.say("vip", format!("{} is a VIP, open to {who}", names::ip(vip.address)));
             }
-            Told::Service { service, flow, .. } => {
-                let name = names::scope(plan, service.scope).unwrap_or_default();
+            Told::Service { scope, flow, .. } => {
+                let name = names::scope(plan, *scope).unwrap_or_default();
                 let source = names::ip(flow.source);
                 self.say("service", format!("{source} may reach it, and {name} is served"));
+            }
+            Told::Leased { owner, flow } => {
+                let name = names::instance(plan, *owner).unwrap_or_default();
+                let port = flow.port();
+                self.say("service", format!("none, but port {port} is leased to {name}, whose own flows leave by it"));
             }
             Told::Bucket { number, bucket } => {
                 let current = names::instance(plan, bucket.current());

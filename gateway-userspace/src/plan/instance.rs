@@ -11,7 +11,9 @@ use gateway_ebpf::{
     layout::{self, Config, Hop, SELF},
 };
 
-use super::{Error, Interface, Plan, Way, hop_id, hops as ids, perfect::perfect, services, sources, ways};
+use super::{
+    Error, Interface, Plan, Way, hop_id, hops as ids, leases, perfect::perfect, services, sources, ways,
+};
 use crate::model::{InstanceName, Model};
 
 /// What an instance's tables are made from.
@@ -36,7 +38,10 @@ pub fn instance(wish: &OnInstance, running: Option<&Plan>) -> Result<Plan, Error
     ids::check(&model.balancer.seed, model.instances.iter().map(|instance| &instance.name))?;
     let sources = sources::sets(model)?;
     let own = model.instance(&wish.name.0).map_or(&[][..], |instance| &instance.dip);
-    let services = services::tables(model, &sources, own, running)?;
+    let mut services = services::tables(model, &sources, own, running)?;
+    // Answers to this instance's own flows come out of tunnels too, for source NAT to judge.
+    let outbound = model.snat.map_or(&[][..], |_| &model.vip.public);
+    let leases = leases::all(outbound, SELF, &mut services.vips);
     let (interface_multiplier, interfaces) =
         ways::interfaces(&wish.interfaces, running.map(|plan| plan.config.interface_multiplier))?;
     let peers: BTreeSet<Address> = model.balancer.address.iter().copied().map(Address::from).collect();
@@ -72,7 +77,7 @@ pub fn instance(wish: &OnInstance, running: Option<&Plan>) -> Result<Plan, Error
         hops,
         ring: Vec::new(),
         windows: Vec::new(),
-        leases: BTreeMap::new(),
+        leases,
         numbers: BTreeMap::from([(wish.name.clone(), SELF)]),
         scopes: services.scopes,
         forget: BTreeSet::new(),

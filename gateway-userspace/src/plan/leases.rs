@@ -1,6 +1,6 @@
 //! Whose flows leave by which ports of the public VIPs (R34), as the balancers' table.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use gateway_ebpf::{
     layout::Vip,
@@ -26,6 +26,17 @@ pub(super) fn tables(
         vip.leases = place + 1;
         let owned = blocks.iter().filter_map(|(&block, name)| Some(((place, block), *numbers.get(name)?)));
         leases.extend(owned.filter(|((_, block), _)| usize::from(block.0) < PORT_BLOCKS));
+    }
+    leases
+}
+
+/// All ports of these VIPs are one instance's.
+pub(super) fn all(outbound: &[IpAddr], number: u16, vips: &mut BTreeMap<u32, Vip>) -> Leases {
+    let mut leases = Leases::new();
+    let known = vips.values_mut().filter(|vip| outbound.iter().any(|&one| vip.address == one.into()));
+    for (place, vip) in (0..SNAT_VIPS as u8).zip(known) {
+        vip.leases = place + 1;
+        leases.extend((1..PortBlock::COUNT).map(|block| ((place, PortBlock(block)), number)));
     }
     leases
 }

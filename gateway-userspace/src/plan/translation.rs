@@ -218,6 +218,11 @@ impl Translation {
             .filter(|(_, vip)| vip.address != Address::default())
             .map(|(number, vip)| (number, vip.address))
             .collect();
+        next.choices = [true, false].map(|is_v4| {
+            let is_fit = |vip: &Vip| vip.count > 0 && address(vip.address).is_ipv4() == is_v4;
+            let places = (0_u64..).zip(&next.vips).filter(|(_, vip)| is_fit(vip)).map(|(place, _)| place);
+            (0..).zip(places).fold(0, |word, (nth, place)| (word + 1) | (place << (8 + 4 * nth)))
+        });
         next.by_address.fill(0);
         next.vip_multiplier = multiplier(&addresses)?;
         for (number, address) in addresses {
@@ -230,7 +235,8 @@ impl Translation {
 impl Lease {
     fn write(&self, address: IpAddr, vip: &mut Vip) {
         vip.address = address.into();
-        let known = |block: &&PortBlock| block.0 < PortBlock::COUNT;
+        // Port 0 is none.
+        let known = |block: &&PortBlock| (1..PortBlock::COUNT).contains(&block.0);
         for block in self.draining.iter().filter(known) {
             vip.states[usize::from(block.0)] = BLOCK_DRAINING;
         }

@@ -7,6 +7,7 @@ mod decap;
 mod explain;
 mod fragments;
 mod fuzz;
+mod leases;
 mod model;
 mod nat;
 mod object;

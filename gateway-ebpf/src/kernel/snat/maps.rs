@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray},
 };
 
 use crate::{
@@ -23,6 +23,13 @@ pub static REVERSE: HashMap<Key, u64> = HashMap::with_max_entries(FLOWS, BPF_F_N
 /// Datagrams that leave in fragments, a line a value.
 #[map(name = "SNAT_FRAGMENTS")]
 pub static FRAGMENTS: Array<[u64; NOTES]> = Array::with_max_entries(FRAGMENT_LINES, 0);
+/// The programs that another one goes on with.
+#[map(name = "SNAT_NEXT")]
+pub static NEXT: ProgramArray = ProgramArray::with_max_entries(2, 0);
+/// Index in [`NEXT`]: what leaves.
+pub const NEXT_LEAVE: u32 = 0;
+/// Index in [`NEXT`]: gives a flow that begins its port.
+pub const NEXT_BEGIN: u32 = 1;
 /// By [`crate::snat::layout::Count`].
 #[map(name = "SNAT_COUNTS")]
 pub static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(KINDS, 0);

@@ -31,6 +31,7 @@ impl Snat {
             sweeps: 0,
             pins: Some(pins),
             pinned: BTreeSet::new(),
+            _next: None,
             links: Vec::new(),
             ebpf: None,
         })

@@ -20,7 +20,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{HashMap, Map, MapData, PerCpuArray},
+    maps::{HashMap, Map, MapData, PerCpuArray, ProgramArray},
     programs::{ProgramInfo, SchedClassifier, tc::SchedClassifierLink},
 };
 use gateway_ebpf::snat::layout::{Halves, Key, LAYOUT, Table, tick};
@@ -45,6 +45,12 @@ const UNUSED: [&str; 9] = [
     "ALLOWANCES",
     "SETTLED",
 ];
+/// Large ones of this module's, which others that load the object have no use for.
+pub(super) const MAPS: [&str; 2] = ["SNAT_FORWARD", "SNAT_REVERSE"];
+/// All programs.
+const PROGRAMS: [&str; 3] = ["gateway_snat_in", "gateway_snat_out", "gateway_snat_new"];
+/// Those that another one goes on with, in the order of the map `SNAT_NEXT`.
+const NEXT: [&str; 2] = ["gateway_snat_out", "gateway_snat_new"];
 /// How many sweeps there are to one that looks for orphans.
 const SWEEPS: u32 = 32;
 
@@ -85,6 +91,8 @@ pub struct Snat {
     pins: Option<Pins>,
     /// The interfaces that the programs are attached to by pinned links.
     pinned: BTreeSet<u32>,
+    /// Keeps what it names. None: a predecessor's pin does.
+    _next: Option<ProgramArray<MapData>>,
     /// Links that nothing pins.
     links: Vec<SchedClassifierLink>,
 }
@@ -121,13 +129,17 @@ impl Snat {
             }
         }
         let mut ebpf = loader.load(OBJECT).map_err(Error::load)?;
-        for direction in Direction::ALL {
-            program(&mut ebpf, direction)?.load().map_err(Error::verify)?;
+        for name in PROGRAMS {
+            classifier(&mut ebpf, name)?.load().map_err(Error::verify)?;
         }
-        if let Some(pins) = &mut pins {
-            let program = program(&mut ebpf, Direction::Out)?;
-            let id = program.info()?.id();
-            program.pin(pins.begin(id)).map_err(Error::pin("the program"))?;
+        let next = ebpf.take_map("SNAT_NEXT").ok_or(Error::NotInObject("SNAT_NEXT"))?;
+        if let (Some(pins), Map::ProgramArray(next)) = (&mut pins, &next) {
+            let id = program(&mut ebpf, Direction::Out)?.info()?.id();
+            next.pin(pins.begin(id)).map_err(Error::pin("SNAT_NEXT"))?;
+        }
+        let mut next: ProgramArray<MapData> = next.try_into().map_err(Error::map("SNAT_NEXT"))?;
+        for (place, name) in (0..).zip(NEXT) {
+            next.set(place, classifier(&mut ebpf, name)?.fd()?, 0).map_err(Error::map("SNAT_NEXT"))?;
         }
         let table: Shared<Halves> = Shared::map(take(&mut ebpf, "SNAT_TABLE")?)?;
         if let Some(pins) = pins.as_ref().filter(|pins| pins.is_alive())
@@ -147,6 +159,7 @@ impl Snat {
             pins,
             pinned: BTreeSet::new(),
             links: Vec::new(),
+            _next: Some(next),
             ebpf: Some(ebpf),
         })
     }
@@ -232,12 +245,13 @@ impl Snat {
         program(self.ebpf.as_mut().ok_or(Error::Inherit)?, direction)
     }
 
-    /// What the kernel says of a program.
+    /// Every program with its name.
     ///
     /// # Errors
-    /// The kernel does not say.
-    pub fn info(&mut self, direction: Direction) -> Result<ProgramInfo, Error> {
-        Ok(self.program(direction)?.info()?)
+    /// The kernel does not say; the programs are a predecessor's.
+    pub fn programs(&mut self) -> Result<Vec<(&'static str, ProgramInfo)>, Error> {
+        let ebpf = self.ebpf.as_mut().ok_or(Error::Inherit)?;
+        PROGRAMS.into_iter().map(|name| Ok((name, classifier(ebpf, name)?.info()?))).collect()
     }
 
     const fn both(&self) -> Both<'_> {
@@ -246,7 +260,10 @@ impl Snat {
 }
 
 fn program(ebpf: &mut Ebpf, direction: Direction) -> Result<&mut SchedClassifier, Error> {
-    let name = direction.program();
+    classifier(ebpf, direction.program())
+}
+
+fn classifier<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut SchedClassifier, Error> {
     Ok(ebpf.program_mut(name).ok_or(Error::NotInObject(name))?.try_into()?)
 }
 

@@ -1,9 +1,12 @@
 //! What balancers send comes out as it went in.
 
+use std::{sync::Arc, time::Duration};
+
 use gateway_ebpf::decap::decapsulated;
+use gateway_userspace::model::Snat;
 
 use super::fixture::{BALANCER, BALANCER6, DIP, DIP6, INSIDE, Instance, VIP, VIP6, segment, wish};
-use crate::builder::{Packet, SYN};
+use crate::builder::{ACK, Packet, SYN};
 
 #[test]
 fn r11_every_tunnel_of_either_family_is_taken_off() {
@@ -35,6 +38,18 @@ fn a_syn_counts_as_a_beginning_and_a_tail_behind_the_packet_stays() {
     let mut expected = inner().ethernet(&[]);
     expected.extend([0; 6]);
     assert_eq!(became.outcome.frame, expected);
+}
+
+#[test]
+fn r21_answers_to_the_instances_own_flows_come_out_where_there_are_such() {
+    const PUBLIC: &str = "203.0.113.5";
+    let inner = || Packet::tcp(443, 8192, SYN | ACK, 1).ip("198.51.100.7", PUBLIC);
+    let frame = inner().in_ip().ip(BALANCER, DIP).ethernet(&[]);
+    let mut wish = wish(false);
+    Instance::new(&wish).drops("without SNAT", &frame, PUBLIC, "no-service");
+    let snat = Snat { ports_per_instance: 1024, return_after: Duration::from_secs(300) };
+    Arc::make_mut(&mut wish.model).snat = Some(snat);
+    Instance::new(&wish).unwraps("with SNAT", &frame, inner(), PUBLIC);
 }
 
 #[test]
