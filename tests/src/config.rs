@@ -33,6 +33,9 @@ pub struct Config {
     /// Where none is written, the instances answer no DNS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns>,
+    /// `[snat]`; none: it is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snat: Option<Snat>,
 }
 
 /// `[service]`
@@ -238,6 +241,19 @@ pub struct Dns {
     pub rate: Option<u32>,
 }
 
+/// `[snat]`
+#[derive(Debug, Clone, Serialize)]
+pub struct Snat {
+    /// Whether flows to the outside leave by the public VIPs.
+    pub enabled: bool,
+    /// Of each public VIP; none: by the number of instances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports_per_instance: Option<u16>,
+    /// As in `5m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub return_after: Option<String>,
+}
+
 /// `[proxy.access_log]`
 #[derive(Debug, Clone, Serialize)]
 pub struct AccessLog {
@@ -307,6 +323,7 @@ impl Config {
             endpoint: certificates.iter().map(endpoint).collect(),
             proxy: Proxy { no_sni: "reject".to_owned(), http: "redirect".to_owned(), access_log: None },
             dns: None,
+            snat: None,
         }
     }
 
@@ -318,6 +335,13 @@ impl Config {
             // The first DIP that is reached is the one that is used.
             self.instance.iter_mut().for_each(|instance| instance.dip.reverse());
         }
+        self
+    }
+
+    /// The same with flows to the outside that leave by the public VIPs.
+    #[must_use]
+    pub fn snat(mut self, ports_per_instance: Option<u16>) -> Self {
+        self.snat = Some(Snat { enabled: true, ports_per_instance, return_after: None });
         self
     }
 

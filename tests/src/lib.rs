@@ -40,6 +40,7 @@ pub mod host;
 pub mod inject;
 pub mod knock;
 pub mod lab;
+pub mod mirror;
 pub mod mode;
 pub mod name_server;
 pub mod notify;
