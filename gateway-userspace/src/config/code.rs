@@ -1,5 +1,5 @@
 //! The stable codes of everything that can be wrong with a file: one table, from which the code and its documentation
-//! come. A number is never given to another meaning, and never taken away.
+//! come. A number is never given to another meaning: 7 is none any more.
 
 use std::fmt;
 
@@ -56,8 +56,6 @@ codes! {
         "A key without a default has to be there, and a list that must not be empty needs an entry.";
     UnknownWord = 6, Fault, "unknown value",
         "The key takes one of a few words only.";
-    NotSupported = 7, Fault, "not supported yet",
-        "The value is right, but this version cannot do it. It is refused so that it is not silently ignored.";
     OutOfRange = 8, Fault, "out of range",
         "A number, a duration or the length of a list is below its least or above its greatest value.";
     BadDuration = 9, Fault, "not a duration",

@@ -591,7 +591,13 @@ pub const TABLES: &[Table] = &[
         heading: "[snat]",
         meaning: "Source addresses of outbound flows (R30 to R34).",
         keys: &[
-            key("enabled", Switch, Written("false"), "true", "`true` is not supported yet."),
+            key(
+                "enabled",
+                Switch,
+                Written("false"),
+                "true",
+                "Whether flows that instances begin leave by the public VIPs, where they go outside (R31).",
+            ),
             key(
                 "ports_per_instance",
                 Whole(8, 64_000),

@@ -14,7 +14,6 @@ mod probe;
 mod probe_vip;
 mod routes;
 mod snat;
-mod unsupported;
 
 use std::path::{Path, PathBuf};
 
@@ -85,7 +84,6 @@ pub(super) struct AuthorityUse {
 
 /// Checks how keys go together, and reports whatever does not. Relative paths are taken from `folder`.
 pub(super) fn resolve(file: &File, folder: &Path, faults: &mut Vec<Fault>) -> Resolved {
-    unsupported::refuse(file, faults);
     let service = service(file, faults);
     let mode = file.service.mode.value_or(Mode::Internal);
     mode::check(file, mode, faults);

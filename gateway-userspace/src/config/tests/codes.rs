@@ -893,7 +893,7 @@ fn keys_of_a_name_server_that_is_off_are_warned_of() {
 }
 
 #[test]
-fn features_to_come_that_are_off_are_fine() {
+fn features_that_are_off_are_fine() {
     for off in ["[snat]\nenabled = false\nports_per_instance = 512", "[dns]\nserve = false\nforward = []"] {
         finds_in(&[], &EXAMPLE.replace(PROXY, &format!("{off}\n[proxy]")));
     }
@@ -903,18 +903,17 @@ fn features_to_come_that_are_off_are_fine() {
 fn r34_snat_has_an_address_to_leave_by_and_ports_enough() {
     const ADDRESS: &str = "forwarding = \"l2\"\naddress = [\"10.0.0.2\"]";
     const BOTH: &str = r#"public  = ["203.0.113.5", "2001:db8::5"]"#;
-    const LATER: Code = Code::NotSupported;
     let with = |keys: &str| {
         let text = EXAMPLE.replace(FORWARDING, ADDRESS).replace(PUBLIC, BOTH);
         text.replace(PROXY, &format!("[snat]\n{keys}\n[proxy]"))
     };
-    finds_in(&[LATER], &with("enabled = «true\nports_per_instance = 16000\nreturn_after = \"1m\""));
-    finds_in(&[LATER, Code::OutOfRange], &with("enabled = «true\nports_per_instance = «40000"));
-    finds_in(&[LATER, Code::OutOfRange], &with("enabled = «true\nreturn_after = «\"10ms\""));
+    finds_in(&[], &with("enabled = true\nports_per_instance = 16000\nreturn_after = \"1m\""));
+    finds_in(&[Code::OutOfRange], &with("enabled = true\nports_per_instance = «40000"));
+    finds_in(&[Code::OutOfRange], &with("enabled = true\nreturn_after = «\"10ms\""));
     finds_in(&[], &with("enabled = false\nports_per_instance = 40000"));
-    finds_in(&[LATER, Code::Snat], &with("enabled = ««true").replace(BOTH, "public = []"));
-    finds_in(&[LATER, Code::Snat], &with("enabled = ««true").replace(ADDRESS, "forwarding = \"l2\""));
-    finds_in(&[LATER, Code::SnatFamily], &with("enabled = ««true").replace(BOTH, PUBLIC));
+    finds_in(&[Code::Snat], &with("enabled = «true").replace(BOTH, "public = []"));
+    finds_in(&[Code::Snat], &with("enabled = «true").replace(ADDRESS, "forwarding = \"l2\""));
+    finds_in(&[Code::SnatFamily], &with("enabled = «true").replace(BOTH, PUBLIC));
 }
 
 #[test]
