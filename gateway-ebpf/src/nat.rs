@@ -68,11 +68,19 @@ pub fn translate<F: Frame, H: IpHeader, const FULL: bool>(
         return Ok(());
     }
     match packet.protocol {
-        TCP | UDP => ports(frame, (packet.protocol, packet.payload, packet.end), (end, to.port), change)
-            .map(|_| ())
-            .ok_or(Stop::Drop(Reason::Truncated)),
+        TCP | UDP => {
+            ports::<_, false>(frame, (packet.protocol, packet.payload, packet.end), (end, to.port), change)
+                .map(|_| ())
+                .ok_or(Stop::Drop(Reason::Truncated))
+        }
         ICMP | ICMPV6 if FULL => {
-            quote::<_, H>(frame, packet, (end.of_quote(), to), change).ok_or(Stop::Drop(Reason::Truncated))
+            let (message, quoted) = ((packet.payload, packet.end), (end.of_quote(), to));
+            let done = match end {
+                // It may be a ping of the instance's own that is quoted.
+                End::Destination => quote::<_, H, true>(frame, message, quoted, change),
+                End::Source => quote::<_, H, false>(frame, message, quoted, change),
+            };
+            done.ok_or(Stop::Drop(Reason::Truncated))
         }
         _ => Ok(()),
     }
@@ -97,17 +105,19 @@ const UDP: u8 = IpProto::Udp as u8;
 const ICMP: u8 = IpProto::Icmp as u8;
 const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
 
-/// Another port, and the segment's checksum, which covers the addresses too. By how much the segment's sum is different now.
+/// Another port, and the segment's checksum, which covers the addresses too. By how much the segment's sum is different now. With
+/// `QUERIES` it may be an ICMP query, which has its identifier for the port.
 ///
 /// A quoted segment may end before its checksum (RFC 792 asks for eight bytes), and then there is none to change.
 #[inline(always)]
-fn ports<F: Frame>(
+fn ports<F: Frame, const QUERIES: bool>(
     frame: &mut F,
     (protocol, start, end): (u8, usize, usize),
     (which, port): (End, u16),
     addresses: u64,
 ) -> Option<u64> {
-    let port_at = start + which.port_at();
+    let is_query = QUERIES && (protocol == ICMP || protocol == ICMPV6);
+    let port_at = start + if is_query { offset_of!(Icmp, rest) } else { which.port_at() };
     let before = u16::from_be(frame.read::<u16>(port_at)?);
     frame.write(port_at, port.to_be())?;
     let change = checksum::change(before, port);
@@ -115,6 +125,7 @@ fn ports<F: Frame>(
     let sum_at = start
         + match protocol {
             TCP => offset_of!(Tcp, checksum),
+            _ if is_query => offset_of!(Icmp, checksum),
             _ => offset_of!(Udp, checksum),
         };
     if sum_at + size_of::<u16>() > end {
@@ -125,6 +136,8 @@ fn ports<F: Frame>(
     if protocol == UDP && before == 0 {
         return Some(change);
     }
+    // ICMP for IPv4 has no pseudo-header.
+    let addresses = if QUERIES && protocol == ICMP { 0 } else { addresses };
     let after = match checksum::adjust(before, addresses + change) {
         0 if protocol == UDP => 0xffff,
         after => after,
@@ -135,20 +148,20 @@ fn ports<F: Frame>(
 
 /// The same end in the packet that an ICMP error quotes, and the checksum of the message, which covers the quote.
 #[inline(always)]
-fn quote<F: Frame, H: IpHeader>(
+pub(crate) fn quote<F: Frame, H: IpHeader, const QUERIES: bool>(
     frame: &mut F,
-    packet: &Packet,
+    (message, message_end): (usize, usize),
     (end, to): (End, Endpoint),
     outer: u64,
 ) -> Option<()> {
-    let start = packet.payload + size_of::<Icmp>();
+    let start = message + size_of::<Icmp>();
     let header = frame.read::<H>(start)?;
     let (protocol, payload) = header.quoted(frame, start)?;
     let addresses = header.readdress(frame, start, (end, to.address), 0)?;
-    let segment = ports(frame, (protocol, payload, packet.end), (end, to.port), addresses)?;
+    let segment = ports::<_, QUERIES>(frame, (protocol, payload, message_end), (end, to.port), addresses)?;
     // An IPv4 header adds up to the same as before, by its own checksum, and is not covered outside (RFC 792).
     let change = if H::IS_V4 { segment } else { outer + addresses + segment };
-    let sum_at = packet.payload + offset_of!(Icmp, checksum);
+    let sum_at = message + offset_of!(Icmp, checksum);
     let before = u16::from_be(frame.read::<u16>(sum_at)?);
     frame.write(sum_at, checksum::adjust(before, change).to_be())
 }

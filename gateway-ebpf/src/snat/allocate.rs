@@ -15,14 +15,23 @@ use crate::{
 };
 
 /// Candidates of one attempt.
-pub const TRIES: u32 = 32;
-/// Attempts for one packet, which are programs that go on with one another: together nearly as many candidates as the 1,024 ports
-/// that an instance has by default. The kernel lets 33 follow one, and the last is the one that sends the packet.
+pub const TRIES: u32 = 34;
+/// Attempts for one packet, which are programs that go on with one another: all the 1,024 ports that an instance has of a VIP by
+/// default are looked at. The kernel lets 33 follow one, and the last is the one that sends the packet.
 pub const ATTEMPTS: u32 = 31;
 /// As many are at the VIP that is a flow's own, before others are asked.
 const AT_HOME: u32 = 12;
 /// Ticks after which an entry of the reverse map that nothing leads to is nobody's: both are made within one packet.
 const ORPHAN: u32 = 8;
+
+/// How far the search for a port is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Search {
+    /// Where it began: of all ports of a VIP, so many 2³²nds are before it. The attempts follow one another, and miss none.
+    pub start: u32,
+    /// Attempts that were made.
+    pub attempt: u32,
+}
 
 /// A flow as the host sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +113,7 @@ pub fn begin<M: Flows>(
     flows: &M,
     table: &Table,
     flow: Flow,
-    attempt: u32,
+    search: Search,
     now: u32,
 ) -> Result<Entry, Missed> {
     let is_for_all = flow.is_for_all();
@@ -113,7 +122,7 @@ pub fn begin<M: Flows>(
     let mapping = match mapping {
         Some(mapping) => mapping,
         None => {
-            let entry = claim(flows, table, (owner, flow), attempt, now)?;
+            let entry = claim(flows, table, (owner, flow), search, now)?;
             enter(flows, table, owner, entry, now)?
         }
     };
@@ -185,20 +194,21 @@ fn claim<M: Flows>(
     flows: &M,
     table: &Table,
     (owner, wanted): (Flow, Flow),
-    attempt: u32,
+    search: Search,
     now: u32,
 ) -> Result<Entry, Missed> {
     let destination = Flow { port: 0, ..wanted }.key();
     // What a moment ago was looked for in vain is not looked for again with every packet.
-    if attempt == 0 && flows.is_exhausted(destination, now) {
+    if search.attempt == 0 && flows.is_exhausted(destination, now) {
         return Err(Reason::SnatPort.into());
     }
-    let place = place(table, owner, attempt).ok_or(Missed::Never(Reason::SnatLease))?;
-    let (place, attempt) = (place * table.one as u32, attempt * table.one as u32);
+    let turn = turn(table, owner, search.attempt).ok_or(Missed::Never(Reason::SnatLease))?;
+    let (place, attempt) = (turn.place * table.one as u32, search.attempt * table.one as u32);
     let (owner, destination) = (owner.forget(table.one), destination.forget(table.one));
     let vip = &table.vips[place as usize & (SNAT_VIPS - 1)];
     let ports = vip.count as u32 * BLOCK_PORTS;
-    let mut at = ((u64::from(flows.random()) * u64::from(ports)) >> 32) as u32;
+    let first = ((u64::from(search.start) * u64::from(ports)) >> 32) as u32;
+    let mut at = (first + turn.earlier * TRIES).checked_rem(ports).unwrap_or(0);
     for tried in 1..=TRIES {
         // The eight ports of a block, and then on to the next.
         at = if at + 1 >= ports { 0 } else { at + 1 };
@@ -229,13 +239,25 @@ fn claim<M: Flows>(
     Err(Reason::SnatPort.into())
 }
 
-/// The VIP for an attempt, by place: the first that is the flow's own, and then those behind it in turn.
+/// What an attempt looks at.
+struct Turn {
+    /// Whose ports: [`Table::vips`].
+    place: u32,
+    /// Attempts before it at the same VIP.
+    earlier: u32,
+}
+
+/// The first attempts are at the VIP that is the flow's own, and then all have their turns.
 #[inline(always)]
-fn place(table: &Table, flow: Flow, attempt: u32) -> Option<u32> {
+fn turn(table: &Table, flow: Flow, attempt: u32) -> Option<Turn> {
     let choice = table.choices[crate::layout::family(flow.peer.hi == V4)];
-    let nth = home(table, flow).wrapping_add(attempt.saturating_sub(AT_HOME));
-    let nth = nth.checked_rem(choice as u32 & 15)?;
-    Some((choice >> (8 + 4 * (nth & 7))) as u32 & (SNAT_VIPS as u32 - 1))
+    let count = choice as u32 & 15;
+    let later = attempt.saturating_sub(AT_HOME);
+    let (round, away) = (later.checked_div(count)?, later.checked_rem(count)?);
+    let nth = home(table, flow).wrapping_add(away).checked_rem(count)?;
+    let earlier = if away == 0 { attempt - later + round } else { round };
+    let place = (choice >> (8 + 4 * (nth & 7))) as u32 & (SNAT_VIPS as u32 - 1);
+    Some(Turn { place, earlier })
 }
 
 /// Where the search for a VIP begins. All that is for one host leaves by one VIP, and all of one port of this host

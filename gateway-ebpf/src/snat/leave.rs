@@ -5,7 +5,7 @@ use network_types::ip::IpProto;
 
 use super::{
     TASK_ADDRESS, TASK_IDENTIFIER, TASK_PORTS, TASK_QUOTE, Translated, Verdict,
-    allocate::{self, Flow, Missed},
+    allocate::{self, Flow, Missed, Search},
     layout::{Count, Entry, RETURN_TO_DIP, SERVED, SNAT_VIPS, Table, port_of, tick},
     map::{Flows, Sums, Way},
     pieces, state,
@@ -54,7 +54,7 @@ pub fn leave<F: Sums, M: Flows>(frame: &mut F, flows: &M) -> Verdict {
 /// Gives a flow that begins its port, if one is found in this attempt; [`leave`] finds it then. In the kernel a program of its own: the verifier walks the search once,
 /// and not once for each way to rewrite.
 #[inline(always)]
-pub fn begin<F: Sums, M: Flows>(frame: &mut F, flows: &M, attempt: u32) -> Verdict {
+pub fn begin<F: Sums, M: Flows>(frame: &mut F, flows: &M, search: Search) -> Verdict {
     let done = flows.table().map_or(Err(Stop::Pass), |table| {
         let leaving = match super::ethertype(frame) {
             Some(parse::IPV4) => look::<_, Ipv4>(frame, table)?,
@@ -63,7 +63,7 @@ pub fn begin<F: Sums, M: Flows>(frame: &mut F, flows: &M, attempt: u32) -> Verdi
         };
         let (leaving, _) = leaving.forget(true, table.one);
         frame.forget();
-        match enter(flows, table, &leaving, attempt) {
+        match enter(flows, table, &leaving, search) {
             Ok(()) => Ok(true),
             Err(Halt::Again) => Ok(false),
             Err(Halt::Stop(stop)) => Err(stop),
@@ -214,7 +214,7 @@ enum Halt {
 
 /// A connection begins with a SYN and nothing else; in the middle of one, its port is not to be known.
 #[inline(always)]
-fn enter<M: Flows>(flows: &M, table: &Table, leaving: &Leaving, attempt: u32) -> Result<(), Halt> {
+fn enter<M: Flows>(flows: &M, table: &Table, leaving: &Leaving, search: Search) -> Result<(), Halt> {
     let Leaving { flow, tcp, .. } = leaving;
     if table.flags & RETURN_TO_DIP != 0 && contains(&table.backends, flow.protocol, flow.port) {
         return Err(Halt::Stop(Stop::Pass));
@@ -222,7 +222,7 @@ fn enter<M: Flows>(flows: &M, table: &Table, leaving: &Leaving, attempt: u32) ->
     if flow.protocol == TCP && tcp & (TCP_SYN | TCP_ACK | TCP_RST) != TCP_SYN {
         return Err(Halt::Stop(Stop::Drop(Reason::SnatEntry)));
     }
-    match allocate::begin(flows, table, *flow, attempt, tick(flows.now())) {
+    match allocate::begin(flows, table, *flow, search, tick(flows.now())) {
         Ok(_) => {
             flows.count(kind(flow.protocol), 1);
             Ok(())

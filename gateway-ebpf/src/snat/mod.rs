@@ -18,7 +18,6 @@ pub mod layout;
 pub mod leave;
 pub mod map;
 pub mod pieces;
-mod quote;
 pub mod state;
 
 use core::mem::offset_of;
@@ -35,7 +34,7 @@ use crate::{
     frame::Frame,
     headers::{Ethernet, Icmp, Ports, Tcp, Udp},
     icmp::{is_error_v4, is_error_v6},
-    nat::{End, Endpoint},
+    nat::{self, End, Endpoint},
     parse::{ETHERNET, FARTHEST_PAYLOAD, IpHeader, Packet, Stop},
     reason::Reason,
     version::Version,
@@ -48,10 +47,10 @@ const UDP: u8 = IpProto::Udp as u8;
 #[cfg(not(target_arch = "bpf"))]
 pub fn send<F: Sums, M: Flows>(frame: &mut F, flows: &M) -> Verdict {
     let mut verdict = leave::leave(frame, flows);
-    let mut attempt = 0;
-    while verdict == Verdict::New && attempt < allocate::ATTEMPTS {
-        verdict = leave::begin(frame, flows, attempt);
-        attempt += 1;
+    let mut search = allocate::Search { start: flows.random(), attempt: 0 };
+    while verdict == Verdict::New && search.attempt < allocate::ATTEMPTS {
+        verdict = leave::begin(frame, flows, search);
+        search.attempt += 1;
     }
     if verdict == Verdict::Entered { leave::leave(frame, flows) } else { verdict }
 }
@@ -159,7 +158,7 @@ impl Translated {
             (TASK_ADDRESS, _) => return Some(()),
             (TASK_QUOTE, _) => {
                 let place = (self.payload, self.end);
-                return quote::rewrite::<_, H>(frame, place, (end.of_quote(), to), pseudo);
+                return nat::quote::<_, H, true>(frame, place, (end.of_quote(), to), pseudo);
             }
             // ICMP for IPv4 has no pseudo-header.
             (TASK_IDENTIFIER, _) => {

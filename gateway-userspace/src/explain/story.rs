@@ -91,7 +91,10 @@ impl Story<'_> {
             Told::Leased { owner, flow } => {
                 let name = names::instance(plan, *owner).unwrap_or_default();
                 let port = flow.port();
-                self.say("service", format!("none, but port {port} is leased to {name}, whose own flows leave by it"));
+                self.say(
+                    "service",
+                    format!("none, but port {port} is leased to {name}, whose own flows leave by it"),
+                );
             }
             Told::Bucket { number, bucket } => {
                 let current = names::instance(plan, bucket.current());

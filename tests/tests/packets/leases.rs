@@ -124,3 +124,27 @@ fn r22_an_error_reaches_the_instance_whose_flow_it_quotes() {
     assert_eq!(outcome.action, Action::Drop);
     assert_eq!(counted.dropped, [((PUBLIC.to_owned(), "icmp-quote"), 1)].into());
 }
+
+#[test]
+fn r22_with_nat_an_error_quotes_what_the_instance_sent_its_pings_too() {
+    let mut kernel = Kernel::new(&leased(Forwarding::Nat));
+    let error = |quote: Vec<u8>, vip| Packet::icmp(IpProto::Icmp, 3, 4, &quote).ip("192.0.2.1", vip);
+    let error6 = |quote: Vec<u8>, vip| Packet::icmp(IpProto::Ipv6Icmp, 2, 0, &quote).ip("2001:db8:2::1", vip);
+    let echo = |protocol: IpProto, from, to| {
+        let kind = if protocol == IpProto::Icmp { 8 } else { 128 };
+        let [high, low] = FIRST.to_be_bytes();
+        Packet::icmp(protocol, kind, 0, b"ping").byte(4, high).byte(5, low).ip(from, to).quoted(usize::MAX)
+    };
+    let ping = |from| echo(IpProto::Icmp, from, OUTSIDE);
+    let ping6 = |from| echo(IpProto::Ipv6Icmp, from, OUTSIDE6);
+    let tcp = |from| Packet::tcp(FIRST, 443, ACK, 1).ip(from, OUTSIDE).quoted(28);
+    for (row, packet, expected) in [
+        ("TCP", error(tcp(PUBLIC), PUBLIC), error(tcp(DIP), DIP)),
+        ("a ping", error(ping(PUBLIC), PUBLIC), error(ping(DIP), DIP)),
+        ("a ping over IPv6", error6(ping6(PUBLIC6), PUBLIC6), error6(ping6(DIP6), DIP6)),
+    ] {
+        let (outcome, _) = run(&mut kernel, row, &packet.ethernet(&[]));
+        let expected = forwarded(&aged(expected.ethernet(&[])), mac(1));
+        assert_eq!(outcome, Outcome { action: Action::Transmit, frame: expected }, "{row}");
+    }
+}

@@ -49,10 +49,6 @@ fn r31_datagrams_and_pings_too() {
             let answer = world.receive(&udp((peer, 53), (vip, port)));
             assert_eq!(answer, Outcome::On(udp((peer, 53), (dip, 5353))));
 
-            let ping = |from, to, id| {
-                let (number, message) = frame::echo(ip(from), ip(to), id);
-                packet(ip(from), ip(to), number, &message)
-            };
             let Outcome::On(sent) = world.send(&ping(dip, peer, 77)) else { panic!("dropped") };
             let place = if vip == VIP { 14 + 20 + 4 } else { 14 + 40 + 4 };
             let identifier = u16::from_be_bytes([sent[place], sent[place + 1]]);
@@ -165,6 +161,30 @@ fn too_big(from: &str, to: &str, about: &[u8]) -> Vec<u8> {
     packet(ip(from), ip(to), protocol::ICMP, &message)
 }
 
+fn ping(from: &str, to: &str, identifier: u16) -> Vec<u8> {
+    let (number, message) = frame::echo(ip(from), ip(to), identifier);
+    packet(ip(from), ip(to), number, &message)
+}
+
+/// Of a ping over IPv4.
+fn identifier_of(outcome: &Outcome) -> u16 {
+    let Outcome::On(frame) = outcome else { panic!("{outcome:?}") };
+    u16::from_be_bytes([frame[14 + 20 + 4], frame[14 + 20 + 5]])
+}
+
+#[test]
+fn r22_an_error_about_an_own_ping_comes_back_to_it() {
+    const ROUTER: &str = "192.0.2.1";
+    for (returns, door) in [(Returns::ToVip, VIP), (Returns::ToDip, DIP)] {
+        let wanted = gateway_userspace::plan::Translation { returns, ..leased(4) };
+        for mut world in World::both(&wanted) {
+            let identifier = identifier_of(&world.send(&ping(DIP, PEER, 77)));
+            let error = world.receive(&too_big(ROUTER, door, &ping(door, PEER, identifier)));
+            assert_eq!(error, Outcome::On(too_big(ROUTER, DIP, &ping(DIP, PEER, 77))), "{returns:?}");
+        }
+    }
+}
+
 #[test]
 fn r22_errors_are_translated_both_ways() {
     const ROUTER: &str = "192.0.2.1";
@@ -203,6 +223,16 @@ fn r34_a_port_is_used_again_towards_another_destination_and_no_more_than_once_to
             assert_eq!((of_block.ports, of_block.flows), (8, 24));
             assert_eq!(snat.counts().unwrap().failed(), 3);
         }
+    }
+}
+
+#[test]
+fn r34_the_last_free_ports_of_an_instance_are_found() {
+    for mut world in World::both(&leased(128)) {
+        let syn = |n: u16| tcp((DIP, 20_000 + n), (PEER, 443), flag::SYN);
+        let ports: BTreeSet<u16> = (0..1024).map(|n| port_of(&world.send(&syn(n)))).collect();
+        assert_eq!(ports, (8192..8192 + 1024).collect());
+        assert_eq!(world.send(&syn(1024)), Outcome::Dropped(Reason::SnatPort));
     }
 }
 

@@ -16,7 +16,9 @@ use self::{
 use crate::{
     reason::Reason,
     snat::{
-        Verdict, arrive as incoming,
+        Verdict,
+        allocate::Search,
+        arrive as incoming,
         layout::{Count, Entry, Halves, Key, Table},
         leave as outgoing,
         map::{Flows, Refused, Way},
@@ -40,15 +42,22 @@ pub fn leave(context: &TcContext) -> i32 {
 pub fn begin(context: &TcContext) -> i32 {
     let skb = context.skb.skb;
     // SAFETY: as above.
-    let attempt = unsafe { (*skb).cb[ATTEMPT] };
-    // SAFETY: as above.
-    unsafe { (*skb).cb[ATTEMPT] = attempt + 1 };
-    let verdict = outgoing::begin(&mut SkbFrame::new(skb), &KernelFlows, attempt);
+    let search = unsafe {
+        let attempt = (*skb).cb[ATTEMPT];
+        if attempt == 0 {
+            (*skb).cb[START] = KernelFlows.random();
+        }
+        (*skb).cb[ATTEMPT] = attempt + 1;
+        Search { start: (*skb).cb[START], attempt }
+    };
+    let verdict = outgoing::begin(&mut SkbFrame::new(skb), &KernelFlows, search);
     action(context, verdict)
 }
 
 /// Which of the packet's words has the number of the attempt.
 const ATTEMPT: usize = 0;
+/// And which has where the search began.
+const START: usize = 1;
 
 /// Gives what answers that the instance's own address.
 #[inline(always)]

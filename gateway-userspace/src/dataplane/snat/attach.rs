@@ -52,8 +52,10 @@ impl Snat {
             self.pinned.insert(index);
             return Ok(());
         };
-        let is_old = KernelVersion::current().is_ok_and(|running| running < TCX);
-        if is_old {
+        let warning = KernelVersion::current().ok().and_then(|running| unpinned(interface, running));
+        let is_old = warning.is_some();
+        if let Some(warning) = warning {
+            log::warn!("{warning}");
             // It may be there already, and attaching says what is wrong.
             tc::qdisc_add_clsact(interface).ok();
         }
@@ -119,5 +121,30 @@ impl Snat {
     /// bpffs refuses.
     pub fn detach(mut self) -> Result<(), Error> {
         self.pins.as_mut().map_or(Ok(()), Pins::remove)
+    }
+}
+
+/// What there is to know where a kernel cannot pin what is attached.
+fn unpinned(interface: &str, running: KernelVersion) -> Option<String> {
+    (running < TCX).then(|| {
+        format!(
+            "{interface}: before Linux 6.6 the programs of source NAT go with this process: from its end until the next one is up, \
+             flows to the outside leave with this host's own address, and their answers do not come; a newer kernel keeps them"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r31_it_is_said_where_nothing_can_be_pinned() {
+        let warning = unpinned("eth0", KernelVersion::new(6, 1, 0)).unwrap();
+        assert!(
+            warning.starts_with("eth0: before Linux 6.6 ") && warning.contains("own address"),
+            "{warning}"
+        );
+        assert_eq!(unpinned("eth0", KernelVersion::new(6, 6, 0)), None);
     }
 }
