@@ -15,9 +15,9 @@ use std::{
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{
     sync::mpsc,
-    task::JoinHandle,
     time::{sleep, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 /// Between two looks at it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -89,18 +89,14 @@ impl Marks {
 
 /// A task that watches; it ends with this.
 #[derive(Debug)]
-pub(crate) struct FileWatch(JoinHandle<()>);
+pub(crate) struct FileWatch {
+    _task: AbortOnDropHandle<()>,
+}
 
 impl FileWatch {
     /// Sends a `sign` whenever one of the files is another one than when it was `seen`, and whole.
     pub(crate) fn start<M: Send + 'static>(seen: Marks, sign: fn() -> M, outbox: mpsc::Sender<M>) -> Self {
-        Self(tokio::spawn(watch(seen, sign, outbox)))
-    }
-}
-
-impl Drop for FileWatch {
-    fn drop(&mut self) {
-        self.0.abort();
+        Self { _task: AbortOnDropHandle::new(tokio::spawn(watch(seen, sign, outbox))) }
     }
 }
 

@@ -7,7 +7,8 @@ use aya::Ebpf;
 use aya_log::EbpfLogger;
 use gateway_ebpf::reason::Reason;
 use log::{Log, Metadata, Record};
-use tokio::{io::unix::AsyncFd, task::JoinHandle};
+use tokio::io::unix::AsyncFd;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Error;
 
@@ -15,7 +16,9 @@ use super::Error;
 pub(super) type ScopeNames = ArcSwap<BTreeMap<u16, String>>;
 
 /// A task that ends with this.
-pub(super) struct Events(JoinHandle<()>);
+pub(super) struct Events {
+    _task: AbortOnDropHandle<()>,
+}
 
 impl Events {
     pub(super) fn start(ebpf: &mut Ebpf, scopes: Arc<ScopeNames>) -> Result<Self, Error> {
@@ -24,18 +27,14 @@ impl Events {
         // SAFETY: the logger owns its descriptor and moves into the registration, which ends before it closes.
         let ready = unsafe { AsyncFd::register(logger) };
         let mut ready = ready.map_err(|error| Error::Events(Box::new(error)))?;
-        Ok(Self(tokio::spawn(async move {
-            while let Ok(mut guard) = ready.readable_mut().await {
-                guard.get_inner_mut().flush();
-                guard.clear_ready();
-            }
-        })))
-    }
-}
-
-impl Drop for Events {
-    fn drop(&mut self) {
-        self.0.abort();
+        Ok(Self {
+            _task: AbortOnDropHandle::new(tokio::spawn(async move {
+                while let Ok(mut guard) = ready.readable_mut().await {
+                    guard.get_inner_mut().flush();
+                    guard.clear_ready();
+                }
+            })),
+        })
     }
 }
 

@@ -15,10 +15,8 @@ use gateway_ebpf::{
 use nix::time::{ClockId, clock_gettime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    task::JoinHandle,
-};
+use tokio::io::{Interest, unix::AsyncFd};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Error, samples};
 
@@ -88,7 +86,9 @@ pub(super) fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
 }
 
 /// A task that ends with this.
-pub(super) struct Reader(JoinHandle<()>);
+pub(super) struct Reader {
+    _task: AbortOnDropHandle<()>,
+}
 
 impl Reader {
     /// None: there is nothing to read.
@@ -99,19 +99,15 @@ impl Reader {
         // SAFETY: the descriptor moves into the registration, which ends before it closes.
         let ready = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
         let ready = ready.map_err(|error| Error::Events(Box::new(error)))?;
-        Ok(Some(Self(tokio::spawn(async move {
-            while let Ok(mut guard) = ready.readable().await {
-                // Before reading: what comes meanwhile wakes it again.
-                guard.clear_ready();
-                lock(&ring).drain();
-            }
-        }))))
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.0.abort();
+        Ok(Some(Self {
+            _task: AbortOnDropHandle::new(tokio::spawn(async move {
+                while let Ok(mut guard) = ready.readable().await {
+                    // Before reading: what comes meanwhile wakes it again.
+                    guard.clear_ready();
+                    lock(&ring).drain();
+                }
+            })),
+        }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, stream::BoxStream};
 use rtnetlink::{MulticastGroup, packet_core::NetlinkPayload, packet_route::RouteNetlinkMessage};
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Error, address::Address, link::Link, neighbour::Neighbour};
 
@@ -28,7 +28,7 @@ pub enum Event {
 /// A subscription to the events of this thread's network namespace, from its opening on.
 pub struct Events {
     messages: BoxStream<'static, NetlinkPayload<RouteNetlinkMessage>>,
-    driver: JoinHandle<()>,
+    _driver: AbortOnDropHandle<()>,
 }
 
 impl Events {
@@ -50,7 +50,7 @@ impl Events {
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&groups)
             .map_err(|source| Error::Kernel { action: "subscribe to network events".into(), source })?;
         let messages = messages.map(|(message, _)| message.payload).boxed();
-        Ok(Self { messages, driver: tokio::spawn(connection) })
+        Ok(Self { messages, _driver: AbortOnDropHandle::new(tokio::spawn(connection)) })
     }
 
     /// The next event; None if the subscription has broken. Safe to drop half-way: no event is lost.
@@ -60,12 +60,6 @@ impl Events {
                 return Some(event);
             }
         }
-    }
-}
-
-impl Drop for Events {
-    fn drop(&mut self) {
-        self.driver.abort();
     }
 }
 

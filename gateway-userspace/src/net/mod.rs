@@ -30,7 +30,7 @@ use std::{
 };
 
 use rtnetlink::Handle;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::plan::Mac;
 
@@ -192,7 +192,7 @@ pub struct Netlink(Mutex<Socket>);
 #[derive(Debug)]
 struct Socket {
     handle: Handle,
-    driver: JoinHandle<()>,
+    driver: AbortOnDropHandle<()>,
 }
 
 impl Netlink {
@@ -222,13 +222,7 @@ impl Socket {
     fn open() -> Result<Self, Error> {
         let (connection, handle, _) = rtnetlink::new_connection()
             .map_err(|source| Error::Kernel { action: "open a netlink socket".into(), source })?;
-        Ok(Self { handle, driver: tokio::spawn(connection) })
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        self.driver.abort();
+        Ok(Self { handle, driver: AbortOnDropHandle::new(tokio::spawn(connection)) })
     }
 }
 

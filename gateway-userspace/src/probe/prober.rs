@@ -13,9 +13,9 @@ use futures_util::future::join_all;
 use tokio::{
     runtime,
     sync::{mpsc, watch},
-    task::JoinHandle,
     time::{MissedTickBehavior, interval_at},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Asked, Report, Target, exchange::Asker};
 use crate::{
@@ -93,13 +93,7 @@ impl Drop for Prober {
 /// An instance's probes; they end by Drop.
 struct Task {
     targets: Vec<Target>,
-    handle: JoinHandle<()>,
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.handle.abort();
-    }
+    _handle: AbortOnDropHandle<()>,
 }
 
 async fn run<M: Send + 'static>(mut plans: watch::Receiver<Plan>, reports: &Reports<M>) {
@@ -120,7 +114,7 @@ async fn run<M: Send + 'static>(mut plans: watch::Receiver<Plan>, reports: &Repo
                 let share = (spread.hash_one(&name) >> 32) as u32;
                 let first = Instant::now() + interval.mul_f64(f64::from(share) / f64::from(u32::MAX));
                 let asked = probe_one(Arc::clone(&asker), name, targets.clone(), first, reports.clone());
-                Task { targets, handle: tokio::spawn(asked) }
+                Task { targets, _handle: AbortOnDropHandle::new(tokio::spawn(asked)) }
             });
         }
         if plans.changed().await.is_err() {

@@ -13,6 +13,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpSocket, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::report::{Report, Wrong};
 use crate::snat;
@@ -96,7 +97,8 @@ impl Place {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
         // Ends with the exchange, whose error tells.
-        let connection = Ending(tokio::spawn(async move { connection.await.unwrap_or_default() }));
+        let connection =
+            AbortOnDropHandle::new(tokio::spawn(async move { connection.await.unwrap_or_default() }));
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -121,15 +123,6 @@ impl Place {
             socket.bind((from, 0).into())?;
         }
         socket.connect(self.to).await
-    }
-}
-
-/// A task that ends with this.
-struct Ending(tokio::task::JoinHandle<()>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -9,9 +9,9 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    task::JoinHandle,
     time::sleep,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     ask::{Failure, Place},
@@ -73,13 +73,7 @@ pub(in crate::balance) struct Askers {
 #[derive(Debug)]
 struct Asker {
     order: watch::Sender<Option<Order>>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Asker {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    task: AbortOnDropHandle<()>,
 }
 
 impl Default for Askers {
@@ -112,7 +106,10 @@ impl Askers {
                     let (sender, receiver) = watch::channel(Some(order));
                     let limit = Arc::clone(&self.limit);
                     let task = ask(name.clone(), receiver, limit, outbox.clone(), tell);
-                    self.tasks.insert(name, Asker { order: sender, task: tokio::spawn(task) });
+                    self.tasks.insert(
+                        name,
+                        Asker { order: sender, task: AbortOnDropHandle::new(tokio::spawn(task)) },
+                    );
                 }
             }
         }

@@ -9,9 +9,9 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    task::JoinHandle,
     time::sleep,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     balance::evidence::{Failure, Place},
@@ -56,13 +56,7 @@ pub(in crate::balance) struct Askers {
 #[derive(Debug)]
 struct Asker {
     wish: watch::Sender<(Wish, Duration)>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Asker {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    task: AbortOnDropHandle<()>,
 }
 
 impl Default for Askers {
@@ -94,7 +88,10 @@ impl Askers {
                 None => {
                     let (sender, receiver) = watch::channel(wish);
                     let task = ask(name.clone(), receiver, Arc::clone(&self.limit), outbox.clone(), tell);
-                    self.tasks.insert(name, Asker { wish: sender, task: tokio::spawn(task) });
+                    self.tasks.insert(
+                        name,
+                        Asker { wish: sender, task: AbortOnDropHandle::new(tokio::spawn(task)) },
+                    );
                 }
             }
         }

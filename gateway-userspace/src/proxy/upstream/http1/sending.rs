@@ -8,19 +8,19 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{request::Delimited, wire::Wire};
 use crate::proxy::body::RequestBody;
 
 /// Dropped, it ends where it is.
 #[derive(Debug)]
-pub(in crate::proxy::upstream) struct Sending(JoinHandle<()>);
+pub(in crate::proxy::upstream) struct Sending(AbortOnDropHandle<()>);
 
 impl Sending {
     /// The head, and with it what there is of the body; then the rest.
     pub(super) fn begin(wire: Wire, head: Vec<u8>, body: RequestBody, delimited: Delimited) -> Self {
-        Self(tokio::spawn(async move {
+        Self(AbortOnDropHandle::new(tokio::spawn(async move {
             match send(&wire, head, body, delimited).await {
                 // An upstream that takes no more may have answered, and its answer tells more.
                 Err(Broken::Wire(error)) if error.kind() != io::ErrorKind::TimedOut => {
@@ -30,18 +30,12 @@ impl Sending {
                 Err(Broken::Body) => wire.break_off(io::ErrorKind::ConnectionAborted),
                 Ok(()) => {}
             }
-        }))
+        })))
     }
 
     /// All of it was written.
     pub(in crate::proxy::upstream) fn is_over(&self) -> bool {
         self.0.is_finished()
-    }
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
