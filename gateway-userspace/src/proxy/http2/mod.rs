@@ -4,10 +4,11 @@
 //! ended.
 
 mod bytes;
+mod gathering;
 mod stream;
 mod used;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use ::bytes::Bytes;
 use h2::server::{Builder, Connection};
@@ -17,7 +18,10 @@ use tokio::{
     time::Instant,
 };
 
-use self::used::{Open, Use};
+use self::{
+    gathering::{Gathering, Turn},
+    used::{Open, Use},
+};
 use super::{
     connection::{Told, over_and_known},
     course,
@@ -37,8 +41,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let limits = Arc::clone(&asker.worker.limits);
-    let mut gate = Http2Gate::new(stream, Arc::clone(&limits));
-    if let Err(error) = serve(asker, &mut gate, told).await {
+    let turn = Arc::default();
+    let mut gate = Http2Gate::new(Gathering::new(stream, Arc::clone(&turn)), Arc::clone(&limits));
+    if let Err(error) = serve(asker, &mut gate, &turn, told).await {
         log::debug!("connection: {error}");
     }
     if let Some(stream) = gate.into_unended() {
@@ -46,7 +51,12 @@ where
     }
 }
 
-async fn serve<S>(asker: Arc<Asker>, gate: &mut Http2Gate<S>, told: Told) -> Result<(), h2::Error>
+async fn serve<S>(
+    asker: Arc<Asker>,
+    gate: &mut Http2Gate<S>,
+    turn: &Turn,
+    told: Told,
+) -> Result<(), h2::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -59,14 +69,14 @@ where
     };
     let patience = select! {
         biased;
-        end = accept(&mut connection, &asker, &used) => return end,
+        end = accept(&mut connection, turn, &asker, &used) => return end,
         patience = &mut leaves => patience,
     };
     connection.graceful_shutdown();
     // A client that does not say that it knows would keep it for ever.
     select! {
         biased;
-        end = accept(&mut connection, &asker, &used) => end,
+        end = accept(&mut connection, turn, &asker, &used) => end,
         () = used.ends(patience) => Ok(()),
     }
 }
@@ -74,13 +84,14 @@ where
 /// Until the connection has ended.
 async fn accept<S>(
     connection: &mut Connection<S, Bytes>,
+    turn: &Turn,
     asker: &Arc<Asker>,
     used: &Arc<Use>,
 ) -> Result<(), h2::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    while let Some(accepted) = connection.accept().await {
+    while let Some(accepted) = poll_fn(|cx| turn.poll(cx, |cx| connection.poll_accept(cx))).await {
         let (request, respond) = accepted?;
         let (asker, open) = (Arc::clone(asker), Open::new(Arc::clone(used)));
         tokio::spawn(async move {
