@@ -205,12 +205,13 @@ async fn many_bytes_arrive_in_order_both_ways() {
 async fn who_does_not_read_holds_the_other_side_back() {
     let (listener, proxy) = played(Limits::default()).await;
     let (mut client, mut upstream) = joined(&listener, &proxy).await;
-    const SIZE: usize = 64 << 20;
+    // The kernel's buffers of both connections, 32 MiB each for what came and 4 MiB for what goes (Linux 6.17), and as much again.
+    const MOST: usize = 144 << 20;
     let chunk = vec![b'x'; 1 << 20];
     let mut sent = 0;
     while let Ok(written) = timeout(Duration::from_millis(500), upstream.write(&chunk)).await {
         sent += written.unwrap();
-        assert!(sent < SIZE / 2, "the proxy took {sent} bytes that nobody read");
+        assert!(sent < MOST, "the proxy took {sent} bytes that nobody read");
     }
     drop(upstream);
     assert_eq!(rest(&mut client).await.len(), sent);

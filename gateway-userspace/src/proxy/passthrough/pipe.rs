@@ -10,8 +10,9 @@ use nix::{
 use tokio::{io::Interest, net::TcpStream};
 
 /// What is moved at once, and what a pipe is asked to hold: of what comes by TCP a piece is mostly a page, and a pipe of the default
-/// size has places for sixteen. Four times as many cost a fifth less processor time, sixteen times as many a tenth less still.
-const MOST: usize = 256 * 1024;
+/// size has places for sixteen. Four times as many cost a fifth less processor time, sixteen times as many a tenth less still. More
+/// than that an unprivileged process may not have (pipe-max-size).
+const MOST: usize = 1024 * 1024;
 
 /// Empty pipes that are kept by a worker.
 const KEPT: usize = 64;
