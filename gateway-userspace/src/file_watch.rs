@@ -110,6 +110,8 @@ async fn watch<M: Send + 'static>(mut seen: Marks, sign: fn() -> M, outbox: mpsc
         if now == seen {
             // `wake` is held here, so this ends by a sign or by time.
             let _ = timeout(LOOK, woken.recv()).await;
+            // A log beside them that grows all the time is no reason to look all the time.
+            sleep(QUIET).await;
             continue;
         }
         loop {
