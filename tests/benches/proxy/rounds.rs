@@ -191,14 +191,14 @@ impl Bench {
     fn latency(&self) -> anyhow::Result<Table> {
         let seconds = self.effort.seconds;
         let most = self.rounds("most requests a second", |stage, server| {
-            let (requests, time) =
-                load::closed(stage, Protocol::Tls, server.tls, "/small", CONNECTIONS, seconds)?;
+            let Some(at) = server.plain else { return Ok(None) };
+            let (requests, time) = load::closed(stage, Protocol::Plain, at, "/small", CONNECTIONS, seconds)?;
             Ok(Some(requests as f64 / time.as_secs_f64()))
         })?;
         let slowest = most.iter().map(|values| median(values)).fold(f64::INFINITY, f64::min);
         let mut table = Table::new(
             "latency",
-            "Requests over TLS, HTTP/1.1: the most, and µs of one at half and at nine tenths of the slowest proxy's most",
+            "Requests over plain HTTP/1.1: the most, and µs of one at half and at nine tenths of the slowest proxy's most",
             &[
                 ("most", "requests/s", 0),
                 ("half_p50", "half: p50", 0),
@@ -216,8 +216,8 @@ impl Bench {
             let rate = (slowest * share) as u64;
             let mut percentiles = Vec::new();
             self.rounds(&format!("{rate} requests a second"), |stage, server| {
-                let times = load::open(stage, Protocol::Tls, server.tls, rate, CONNECTIONS as u64, seconds)?;
-                percentiles.push(times);
+                let Some(at) = server.plain else { return Ok(None) };
+                percentiles.push(load::open(stage, at, rate, CONNECTIONS as u64, seconds)?);
                 Ok(None)
             })?;
             let of = |value: fn(&load::Percentiles) -> f64| -> Values {
