@@ -32,6 +32,8 @@ enum What {
     Control,
     /// The proxy beside nginx and HAProxy: processor time, latency, memory
     Proxy,
+    /// Flows that an instance begins, by gateway's source NAT and by nftables masquerade
+    Snat,
     /// Measures nothing: writes docs/performance.md and its plots from the last results of both
     Report,
 }
@@ -46,6 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Forwarding => ("forwarding", setup::PEERS),
         What::Control => ("control", &[]),
         What::Proxy => ("proxy", setup::PROXIES),
+        What::Snat => ("snat", setup::MASQUERADE),
         What::Report => return report::write(),
     };
     ensure!(
@@ -54,7 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     );
     setup::ensure_with(needs)?;
     let mut cargo = exec::cargo();
-    if !matches!(args.what, What::Packets) {
+    if !matches!(args.what, What::Packets | What::Snat) {
         // The real program, as it is now; not an unoptimised one that was built last.
         cargo.env("GATEWAY_BIN", build::gateway()?);
     }

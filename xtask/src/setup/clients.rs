@@ -59,6 +59,10 @@ pub(crate) const PEERS: &[Client] = &[
     Client { program: "haproxy", package: "haproxy", what_for: "a balancer in user space, to compare with" },
 ];
 
+/// What source NAT is compared with; only `cargo xtask bench snat` brings it.
+pub(crate) const MASQUERADE: &[Client] =
+    &[Client { program: "nft", package: "nftables", what_for: "masquerade in the kernel, to compare with" }];
+
 /// What the proxy is compared with, and what loads them; only `cargo xtask bench proxy` brings them.
 pub(crate) const PROXIES: &[Client] = &[
     Client {
