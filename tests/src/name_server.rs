@@ -79,6 +79,11 @@ fn start(host: &Host, line: &str) -> anyhow::Result<NameServer> {
 }
 
 impl NameServer {
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// What it has said.
     pub fn log(&self) -> String {
         self.0.stderr()

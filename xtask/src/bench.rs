@@ -34,6 +34,8 @@ enum What {
     Proxy,
     /// Flows that an instance begins, by gateway's source NAT and by nftables masquerade
     Snat,
+    /// `gateway dns serve` beside BIND, dnsmasq and Unbound: processor time an answer
+    Dns,
     /// Measures nothing: writes docs/performance.md and its plots from the last results of both
     Report,
 }
@@ -49,6 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         What::Control => ("control", &[]),
         What::Proxy => ("proxy", setup::PROXIES),
         What::Snat => ("snat", setup::MASQUERADE),
+        What::Dns => ("dns", setup::QUESTIONS),
         What::Report => return report::write(),
     };
     ensure!(

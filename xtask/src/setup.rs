@@ -18,7 +18,7 @@ mod python;
 mod rustup;
 mod toolchain;
 
-pub(crate) use clients::{Client, MASQUERADE, PEERS, PROXIES};
+pub(crate) use clients::{Client, MASQUERADE, PEERS, PROXIES, QUESTIONS};
 
 /// What `cargo xtask setup` takes.
 #[derive(Debug, clap::Args)]

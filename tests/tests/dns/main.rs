@@ -7,6 +7,7 @@ mod formats;
 mod forward;
 mod hosts;
 mod limits;
+mod modes;
 mod serve;
 
 use std::net::IpAddr;

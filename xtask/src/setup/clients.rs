@@ -76,6 +76,12 @@ pub(crate) const PROXIES: &[Client] = &[
     Client { program: "taskset", package: "util-linux", what_for: "a core for each" },
 ];
 
+/// What asks name servers as fast as they answer; only `cargo xtask bench dns` brings it.
+pub(crate) const QUESTIONS: &[Client] = &[
+    Client { program: "dnsperf", package: "dnsperf", what_for: "DNS questions as fast as they are answered" },
+    Client { program: "taskset", package: "util-linux", what_for: "a core for each" },
+];
+
 /// Brings those that tests and the lab run.
 pub(super) fn ensure(setup: &mut Setup) -> Result<()> {
     bring(setup, CLIENTS)
