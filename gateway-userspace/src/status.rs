@@ -3,10 +3,12 @@
 //! JSON is a contract (R92): fields are added, and none goes or changes its meaning without a new [`SCHEMA_VERSION`]. What
 //! nobody knows yet is absent.
 
+mod endpoint;
 mod instance;
 mod judge;
 mod schema;
 mod snat;
+mod source;
 mod time;
 
 #[cfg(test)]
@@ -20,12 +22,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    endpoint::{Certificate, Endpoint},
     instance::{
         DataPath, Dip, Drain, Flows, Health, HealthWord, Instance, Override, ProbeResult, SlowStart, VipPath,
         WayWord,
     },
     schema::schema,
     snat::{Snat, SnatDestination, SnatVip},
+    source::{Seen, address_table},
     time::Time,
 };
 use crate::{
@@ -67,6 +71,18 @@ pub struct Status {
     pub interfaces: Vec<Interface>,
     /// The virtual addresses, private ones first.
     pub vips: Vec<Vip>,
+    /// The public ones on which clients reach the service.
+    #[serde(default, rename = "publicIPAddresses")]
+    pub public_ip_addresses: Vec<IpAddr>,
+    /// The private ones on which clients reach the service.
+    #[serde(default, rename = "privateIPAddresses")]
+    pub private_ip_addresses: Vec<IpAddr>,
+    /// The host names by role.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
+    /// Who sees which source address.
+    #[serde(default)]
+    pub address_table: Vec<Seen>,
     /// Those of the file in its order, then removed ones that are still drained.
     pub instances: Vec<Instance>,
     /// What is on its way from one owner to another.

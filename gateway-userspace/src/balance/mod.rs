@@ -4,6 +4,7 @@
 //! file may change is `reload`.
 
 mod daemon;
+mod endpoints;
 mod evidence;
 mod leases;
 mod neighbours;

@@ -1,16 +1,22 @@
 //! What is wrong, and the word for it. Pure.
 
-use super::{HealthWord, Instance, Outcome, State, Status, WayWord};
+use super::{HealthWord, Instance, Outcome, State, Status, VipKind, WayWord};
 use crate::model::AdminState;
 
 impl Status {
-    /// Derives from all the rest which VIPs are ready, what is wrong, and `state`; `trouble` that is there already stays.
+    /// Derives from all the rest which VIPs are ready (R9), what is wrong, and `state`; `trouble` that is there already stays.
     pub fn judge(&mut self) {
         let takers = self.instances.iter().filter(|one| one.buckets > 0).count();
         for vip in self.vips.iter_mut().filter(|vip| takers == 0 && vip.ready) {
             vip.ready = false;
             vip.reason = Some("no instance takes new flows".into());
         }
+        let ready = |kind| {
+            let vips = self.vips.iter().filter(|vip| vip.ready && vip.kind == kind);
+            vips.map(|vip| vip.address).collect::<Vec<_>>()
+        };
+        (self.private_ip_addresses, self.public_ip_addresses) =
+            (ready(VipKind::Private), ready(VipKind::Public));
         let apply = &self.configuration.last_apply;
         if let Some(error) = &apply.error {
             let file = &self.configuration.file;
@@ -116,6 +122,8 @@ mod tests {
         status.judge();
         assert_eq!(status.state, State::Degraded);
         assert_eq!(status.trouble, ["10.0.0.5 is not ready: eth0 is down or has no carrier"]);
+        assert!(status.private_ip_addresses.is_empty());
+        assert_eq!(status.public_ip_addresses, [status.vips[1].address]);
     }
 
     #[test]

@@ -89,6 +89,29 @@ pub(crate) fn full() -> Status {
             present: true,
         }],
         vips: vec![vip("10.0.0.5", VipKind::Private), vip("203.0.113.5", VipKind::Public)],
+        public_ip_addresses: vec![[203, 0, 113, 5].into()],
+        private_ip_addresses: vec![[10, 0, 0, 5].into()],
+        endpoints: vec![Endpoint {
+            role: "gateway".into(),
+            hosts: vec!["contoso.azure-api.net".into(), "*.api.contoso.com".into()],
+            certificates: vec![
+                Certificate {
+                    file: "/etc/gateway/tls/api.pem".into(),
+                    expires: Some(time(864_000)),
+                    reason: None,
+                },
+                Certificate {
+                    file: "/etc/gateway/tls/old.pem".into(),
+                    expires: None,
+                    reason: Some("it cannot be read on this host".into()),
+                },
+            ],
+        }],
+        address_table: vec![Seen {
+            connection: "a client inside → private VIP 10.0.0.5".into(),
+            observer: "the instance".into(),
+            source: "the client's own address".into(),
+        }],
         instances: vec![instance("gw-1", 11), lame, silent, drained],
         windows: Windows {
             buckets: 21_845,

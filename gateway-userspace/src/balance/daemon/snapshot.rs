@@ -10,12 +10,14 @@ use gateway_ebpf::layout::BUCKETS;
 
 use super::{Daemon, Port, follow::Reach};
 use crate::{
+    balance::endpoints,
     model::InstanceName,
     net::mac_text,
     plan::{Plan, Scope},
     status::{
         Apply, Configuration, Dip, Drain, Flows, Instance, Interface, Outcome, Override, SCHEMA_VERSION,
         Snat, SnatDestination, SnatVip, State as Word, Status, Time, Vip, VipKind, WayWord, Windows,
+        address_table,
     },
 };
 
@@ -49,6 +51,11 @@ impl Daemon<'_> {
             program: self.program.clone(),
             interfaces: self.ports.iter().map(interface).collect(),
             vips: self.ports.iter().flat_map(|port| self.vips_on(port)).collect(),
+            // Once they are judged.
+            public_ip_addresses: Vec::new(),
+            private_ip_addresses: Vec::new(),
+            endpoints: endpoints::of(model),
+            address_table: address_table(model),
             instances: self.instances(),
             windows: self.open_windows(),
             counters: counters.ok(),

@@ -1,0 +1,30 @@
+//! What clients ask for: names by role, and how long their certificates are good for.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Time;
+
+/// A role's names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Endpoint {
+    /// `gateway`, `portal`, `developer`, `management` or `scm`.
+    pub role: String,
+    /// The default name first, if it is wanted; `*.` begins one that stands for any one label.
+    pub hosts: Vec<String>,
+    /// What its clients are shown.
+    pub certificates: Vec<Certificate>,
+}
+
+/// A certificate, as its file on the balancer's host says. Instances read their own copies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Certificate {
+    /// The chain's file.
+    pub file: String,
+    /// When the first certificate of it expires. Absent: `reason` says why that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Time>,
+    /// Why it cannot be read here; a balancer has no need of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
