@@ -331,6 +331,17 @@ pub enum AdminState {
     Down,
 }
 
+impl AdminState {
+    /// As written in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
 /// `[[endpoint]]`: a role, its names and where its requests go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {

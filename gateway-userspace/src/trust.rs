@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use rustls::{ClientConfig, RootCertStore, client::WantsClientCert};
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::{WantsClientCert, WebPkiServerVerifier},
+};
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer,
     pem::{self, PemObject},
@@ -82,6 +85,17 @@ pub(crate) fn client_config(tls: Option<&UpstreamTls>) -> Result<Arc<ClientConfi
         None => builder.with_no_client_auth(),
     };
     Ok(Arc::new(config))
+}
+
+/// Judges certificates by the system's store.
+///
+/// # Errors
+/// See [`TrustError`].
+pub(crate) fn verifier() -> Result<Arc<WebPkiServerVerifier>, TrustError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let roots = Arc::new(roots(system()?)?);
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+    verifier.map_err(|error| TrustError::Tls(rustls::Error::General(error.to_string())))
 }
 
 fn system() -> Result<PathBuf, TrustError> {

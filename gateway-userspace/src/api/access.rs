@@ -57,7 +57,7 @@ pub(super) enum Origin {
 impl Origin {
     /// Who asks through one of these proxies, which name their client and let none name another: so one who guesses tokens
     /// does not shut out everybody behind it.
-    fn behind(self, proxies: &[IpAddr], headers: &HeaderMap) -> Self {
+    pub(super) fn behind(self, proxies: &[IpAddr], headers: &HeaderMap) -> Self {
         match self {
             Self::Remote { peer, listener } if proxies.contains(&peer.ip().to_canonical()) => {
                 let client = headers.get("x-forwarded-for").and_then(|client| client.to_str().ok());
@@ -68,6 +68,13 @@ impl Origin {
             other => other,
         }
     }
+}
+
+/// Whether a proxy of the service says that its client came over TLS.
+pub(super) fn is_over_tls(origin: Origin, proxies: &[IpAddr], headers: &HeaderMap) -> bool {
+    let Origin::Remote { peer, .. } = origin else { return false };
+    let said = headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+    said && proxies.contains(&peer.ip().to_canonical())
 }
 
 /// Knows the tokens' file, and who guesses.
@@ -123,19 +130,31 @@ impl Guard {
                 (None, _) => Err(Denied::NoTokens),
             };
         };
+        let entry = self.recognize(token, peer.ip(), tokens, now)?;
+        if access == Access::Write && entry.role != Role::Write {
+            return Err(Denied::Role);
+        }
+        Ok(Who::Token { name: entry.name, from: peer })
+    }
+
+    /// Whose token it is; who guesses from `source` is not heard for a while.
+    pub(super) fn recognize(
+        &self,
+        token: &str,
+        source: IpAddr,
+        tokens: Option<&PathBuf>,
+        now: Instant,
+    ) -> Result<tokens::Entry, Denied> {
         let Some(file) = tokens else { return Err(Denied::NoTokens) };
-        if !self.failures().allows(peer.ip(), now) {
+        if !self.failures().allows(source, now) {
             return Err(Denied::TooMany);
         }
         let entries = tokens::read(file).map_err(|error| Denied::File(error.to_string()))?;
         let Some(entry) = tokens::find(&entries, token) else {
-            self.failures().failed(peer.ip(), now);
+            self.failures().failed(source, now);
             return Err(Denied::Wrong);
         };
-        if access == Access::Write && entry.role != Role::Write {
-            return Err(Denied::Role);
-        }
-        Ok(Who::Token { name: entry.name.clone(), from: peer })
+        Ok(entry.clone())
     }
 
     fn failures(&self) -> std::sync::MutexGuard<'_, Failures> {
@@ -186,16 +205,26 @@ pub(super) async fn admit(
             return denied.into_response();
         }
     };
-    let (mut parts, body) = request.into_parts();
-    let body = match tokio::time::timeout(BODY_PATIENCE, to_bytes(body, BODY)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => {
-            return failure(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 2 MiB, or was cut off");
+    match whole(request, BODY).await {
+        Ok(mut request) => {
+            request.extensions_mut().insert(who);
+            next.run(request).await
         }
-        Err(_) => return failure(StatusCode::REQUEST_TIMEOUT, "the body did not come within 10 s"),
-    };
-    parts.extensions.insert(who);
-    next.run(Request::from_parts(parts, Body::from(body))).await
+        Err(refusal) => refusal,
+    }
+}
+
+/// With its body whole, of so many bytes at most.
+pub(super) async fn whole(request: Request, most: usize) -> Result<Request, Response> {
+    let (parts, body) = request.into_parts();
+    match tokio::time::timeout(BODY_PATIENCE, to_bytes(body, most)).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(parts, Body::from(body))),
+        Ok(Err(_)) => {
+            let error = format!("the body is larger than {} KiB, or was cut off", most / 1024);
+            Err(failure(StatusCode::PAYLOAD_TOO_LARGE, &error))
+        }
+        Err(_) => Err(failure(StatusCode::REQUEST_TIMEOUT, "the body did not come within 10 s")),
+    }
 }
 
 /// An answer that is an error.
@@ -215,7 +244,7 @@ impl std::fmt::Display for Origin {
 
 impl Denied {
     /// For the log.
-    fn reason(&self) -> &str {
+    pub(super) fn reason(&self) -> &str {
         match self {
             Self::Missing => "no token",
             Self::Wrong => "an unknown token",

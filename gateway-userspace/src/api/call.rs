@@ -1,14 +1,15 @@
 //! What the API asks the owner task, and how it is answered.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use tokio::sync::oneshot;
 
 use super::wire::{Applied, Apply, Failure, Health, InstanceState, SCHEMA};
 use crate::{
-    dataplane::Counters,
+    dataplane::{Connections, Counters},
     model::{AdminState, InstanceName},
     plan::Difference,
+    probe::Target,
     status::Status,
 };
 
@@ -30,6 +31,34 @@ pub enum Call {
     Apply(Who, Apply, Answer<Result<Applied, Refused>>),
     /// Sets an instance's admin state, or with none gives it back to the file.
     Instance(Who, InstanceName, Option<AdminState>, Answer<Result<InstanceState, Refused>>),
+    /// Asks for a way to a VIP, for a call of the test console.
+    Way(WayWish, Answer<Result<Lent, Refused>>),
+    /// That call is over.
+    WayBack,
+}
+
+/// Where a call of the test console is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WayWish {
+    /// A VIP and its port.
+    pub vip: SocketAddr,
+    /// At which instance; none: as a new flow would get it.
+    pub instance: Option<InstanceName>,
+}
+
+/// A way to a VIP.
+#[derive(Debug)]
+pub struct Lent {
+    /// To which instance.
+    pub instance: InstanceName,
+    /// Why to that one.
+    pub why: String,
+    /// How packets get there, for people.
+    pub how: String,
+    /// The same, for connecting.
+    pub target: Target,
+    /// What that takes.
+    pub connections: Option<Connections>,
 }
 
 /// A file to compare with.
@@ -56,7 +85,7 @@ pub enum Who {
         /// The token's name.
         name: String,
         /// Whence.
-        from: std::net::SocketAddr,
+        from: SocketAddr,
     },
     /// SIGHUP.
     Signal,

@@ -18,6 +18,7 @@ use super::{
     access::{Guard, failure},
     audit::Audit,
     call::{Answer, Call, Plan, Refused, Who},
+    page::Page,
     server::Settings,
     wire::{Apply, SCHEMA, SetState},
 };
@@ -35,10 +36,11 @@ pub(super) struct Context {
     pub(super) settings: Arc<ArcSwap<Settings>>,
     pub(super) guard: Arc<Guard>,
     pub(super) audit: Audit,
+    pub(super) page: Arc<Page>,
 }
 
 impl Context {
-    async fn ask<T>(&self, call: impl FnOnce(Answer<T>) -> Call) -> Option<T> {
+    pub(super) async fn ask<T>(&self, call: impl FnOnce(Answer<T>) -> Call) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.calls.send(call(answer)).await.ok()?;
         answered.await.ok()

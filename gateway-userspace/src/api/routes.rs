@@ -13,6 +13,7 @@ use super::{
     access::{self, Access, failure},
     audit::Trail,
     handlers::{self, Context, Drops},
+    page,
     wire::{Applied, Apply, Health, InstanceState, SetState},
 };
 use crate::{dataplane::Counters, plan::Difference, status::Status};
@@ -151,6 +152,7 @@ pub(super) fn router(context: &Context) -> Router {
         router = router.route(route.path, (route.handler)().route_layer(admit));
     }
     router
+        .merge(page::router())
         .fallback(async || {
             failure(StatusCode::NOT_FOUND, "there is nothing here; /v1/openapi.json lists what there is")
         })

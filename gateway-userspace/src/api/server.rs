@@ -31,7 +31,7 @@ use super::{
     audit::Audit,
     call::Call,
     handlers::Context,
-    routes,
+    page, routes,
     socket::{self, Socket, SocketFile},
 };
 use crate::model::Model;
@@ -101,8 +101,13 @@ impl Server {
         unix.set_nonblocking(true).map_err(Error::Thread)?;
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let audit = Audit::default();
-        let context =
-            Context { calls, settings: Arc::clone(&settings), guard: Arc::default(), audit: audit.clone() };
+        let context = Context {
+            calls,
+            settings: Arc::clone(&settings),
+            guard: Arc::default(),
+            audit: audit.clone(),
+            page: Arc::default(),
+        };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
         let (stop, stopped) = oneshot::channel();
@@ -112,6 +117,7 @@ impl Server {
                 tokio::select! {
                     outcome = remote(listener, router.clone()) => report(outcome),
                     outcome = local(unix, router) => report(outcome),
+                    () = page::sample(&context) => {}
                     _ = stopped => {}
                 }
             });

@@ -145,11 +145,16 @@ fn hash(token: &str) -> [u8; 32] {
 /// # Errors
 /// The system gives no random numbers.
 pub fn make(name: &str, role: Role) -> io::Result<(String, String)> {
-    let mut secret = [0_u8; 32];
-    rand::fill(&mut secret).map_err(|_| io::Error::other("the system gives no random numbers"))?;
-    let token = format!("{PREFIX}{}", hex(&secret));
+    let token = format!("{PREFIX}{}", secret()?);
     let line = format!("{name} {} sha256:{}", role.word(), hex(&hash(&token)));
     Ok((token, line))
+}
+
+/// 256 random bits, in hexadecimal.
+pub(super) fn secret() -> io::Result<String> {
+    let mut secret = [0_u8; 32];
+    rand::fill(&mut secret).map_err(|_| io::Error::other("the system gives no random numbers"))?;
+    Ok(hex(&secret))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,6 +3,7 @@
 mod absent;
 mod apply;
 mod calls;
+mod console;
 mod data_path;
 mod follow;
 mod leases;

@@ -69,26 +69,39 @@ pub(super) fn targets(
         Which::All => model.vip.private.clone(),
     };
     let target = |instance: &Instance, vip: IpAddr| {
-        let address = SocketAddr::new(vip, model.probe.vip_port);
-        let way = match ends(model, hops, local, instance, vip).ok()? {
-            None => Way::Direct { source: None },
-            Some((source, dip)) if model.balancer.forwarding == Forwarding::Nat => {
-                let port = model.vip.backend_port(vip, model.probe.vip_port)?;
-                Way::Translated { source, to: SocketAddr::new(dip, port) }
-            }
-            Some((source, dip)) => {
-                let number = *plan.numbers.get(&instance.name)?;
-                let family = usize::from(vip.is_ipv6());
-                let mtu = plan.instances.get(&number).map_or(0, |entries| entries[family].mtu);
-                Way::DataPath { source, dip, instance: number, mss: mtu.checked_sub(HEADERS[family]) }
-            }
-        };
-        Some(Target { address, way })
+        one(model, hops, local, plan, instance, SocketAddr::new(vip, model.probe.vip_port)).ok()
     };
     let instances = model.instances.iter();
     let paths = instances
         .map(|one| (one.name.clone(), vips.iter().filter_map(|&vip| target(one, vip)).collect::<Vec<_>>()));
     paths.filter(|(_, targets)| !targets.is_empty()).collect::<BTreeMap<_, _>>()
+}
+
+/// How an instance is connected to by a VIP's port.
+pub(super) fn one(
+    model: &Model,
+    hops: &Hops,
+    local: Option<&InstanceName>,
+    plan: &Plan,
+    instance: &Instance,
+    address: SocketAddr,
+) -> Result<Target, NoPath> {
+    let vip = address.ip();
+    let no_way = || NoPath::NoWay { instance: instance.name.clone(), vip };
+    let way = match ends(model, hops, local, instance, vip)? {
+        None => Way::Direct { source: None },
+        Some((source, dip)) if model.balancer.forwarding == Forwarding::Nat => {
+            let port = model.vip.backend_port(vip, address.port()).ok_or_else(no_way)?;
+            Way::Translated { source, to: SocketAddr::new(dip, port) }
+        }
+        Some((source, dip)) => {
+            let number = *plan.numbers.get(&instance.name).ok_or_else(no_way)?;
+            let family = usize::from(vip.is_ipv6());
+            let mtu = plan.instances.get(&number).map_or(0, |entries| entries[family].mtu);
+            Way::DataPath { source, dip, instance: number, mss: mtu.checked_sub(HEADERS[family]) }
+        }
+    };
+    Ok(Target { address, way })
 }
 
 /// By which VIPs.

@@ -188,11 +188,7 @@ fn snat(status: &Status, colour: Colour) -> String {
 }
 
 pub(super) fn word(state: AdminState) -> &'static str {
-    match state {
-        AdminState::Up => "up",
-        AdminState::Down => "down",
-        AdminState::Auto => "auto",
-    }
+    state.as_str()
 }
 
 fn seconds(time: SystemTime) -> f64 {

@@ -57,7 +57,7 @@ pub enum Way {
 impl Target {
     /// A connection that nothing was sent on yet, and the port that it has until it is closed, if that is one of the table's.
     /// Nobody waits for it but the caller.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         connections: Option<&Connections>,
     ) -> Result<(TcpStream, Option<Port>), Failure> {

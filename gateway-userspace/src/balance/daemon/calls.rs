@@ -34,6 +34,12 @@ impl Daemon<'_> {
             Call::Instance(who, name, state, answer) => {
                 drop(answer.send(self.set_admin_state(&who, &name, state)));
             }
+            Call::Way(wish, answer) => {
+                if answer.send(self.lend_way(&wish)).is_err() {
+                    self.take_way_back();
+                }
+            }
+            Call::WayBack => self.take_way_back(),
         }
     }
 

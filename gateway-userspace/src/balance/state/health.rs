@@ -8,7 +8,7 @@ use std::{
 
 use super::State;
 use crate::{
-    balance::paths::{self, Which},
+    balance::paths::{self, NoPath, Which},
     model::{AdminState, Instance, InstanceName, Via},
     plan::Plan,
     probe::{
@@ -48,6 +48,16 @@ impl State {
     /// How each instance is connected to through the VIP.
     pub(in crate::balance) fn paths(&self, plan: &Plan, which: Which) -> Targets {
         paths::targets(&self.model, &self.hops, self.local.as_ref(), plan, which)
+    }
+
+    /// How one instance is connected to by a VIP's port.
+    pub(in crate::balance) fn path(
+        &self,
+        plan: &Plan,
+        instance: &Instance,
+        address: SocketAddr,
+    ) -> Result<Target, NoPath> {
+        paths::one(&self.model, &self.hops, self.local.as_ref(), plan, instance, address)
     }
 
     /// Counts what came of connections through the VIP, to whoever is in the file.
