@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context;
@@ -10,6 +11,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
 };
+
+/// Of a leaf, as public authorities have it.
+const LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// A root that signs leaves; everything is written below one folder.
 pub struct Authority {
@@ -55,6 +59,7 @@ impl Authority {
     pub fn leaf(&self, name: &str, hosts: &[String]) -> anyhow::Result<Leaf> {
         let mut params = CertificateParams::new(hosts)?;
         params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = (SystemTime::now() + LIFE).into();
         params.use_authority_key_identifier_extension = true;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate()?;

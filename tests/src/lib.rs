@@ -25,6 +25,7 @@
 
 pub mod address;
 pub mod bench;
+pub mod browser;
 pub mod ca;
 pub mod config;
 pub mod control;

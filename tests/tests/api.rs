@@ -176,7 +176,7 @@ fn what_is_odd_is_answered_in_words_and_changes_nothing() {
     let write = Some(balancer.write.as_str());
     let state = "/v1/instances/gw-1/admin-state";
     for (method, path, body, expected) in [
-        ("GET", "/", "", 404),
+        ("GET", "/v1", "", 404),
         ("GET", "/v1/nothing", "", 404),
         ("GET", "/v1/apply", "", 405),
         ("POST", "/v1/status", "", 405),

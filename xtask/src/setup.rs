@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let began = Instant::now();
     let mut setup = Setup::new(if args.dry_run { Mode::Tell } else { Mode::Bring });
     setup.run()?;
-    python::ensure(&mut setup)?;
+    for_tests(&mut setup)?;
     if !setup.missing {
         println!("nothing to do: everything is there");
     } else if !args.dry_run {
@@ -102,7 +102,12 @@ pub(crate) fn ensure() -> Result<()> {
 pub(crate) fn ensure_for_tests() -> Result<()> {
     let mut setup = Setup::new(Mode::Bring);
     setup.run()?;
-    python::ensure(&mut setup)
+    for_tests(&mut setup)
+}
+
+fn for_tests(setup: &mut Setup) -> Result<()> {
+    clients::bring(setup, clients::BROWSER)?;
+    python::ensure(setup)
 }
 
 /// As [`ensure`], and programs that one command alone needs.

@@ -53,6 +53,13 @@ const CLIENTS: &[Client] = &[
     Client { program: "strace", package: "strace", what_for: "faults in the middle of an apply" },
 ];
 
+/// What looks at the overview as a person does; with all that they need they are larger than all others together, so only tests
+/// bring them.
+pub(super) const BROWSER: &[Client] = &[
+    Client { program: "chromium", package: "chromium", what_for: "a browser that looks at the overview" },
+    Client { program: "chromedriver", package: "chromium-driver", what_for: "what drives the browser" },
+];
+
 /// What gateway is compared with; only `cargo xtask bench forwarding` brings it.
 pub(crate) const PEERS: &[Client] = &[
     Client { program: "nft", package: "nftables", what_for: "DNAT in the kernel, to compare with" },

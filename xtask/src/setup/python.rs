@@ -1,4 +1,5 @@
-//! Clients that are Python packages, in an environment of their own below `target/tools`: the tests' outside suites.
+//! Clients that are Python packages, in an environment of their own below `target/tools`: the tests' outside suites, and axe-core,
+//! which judges whether a page is accessible.
 
 use std::{
     fs,
@@ -53,6 +54,8 @@ pub(super) fn ensure(setup: &mut Setup) -> Result<()> {
         "install",
         "--quiet",
         "--disable-pip-version-check",
+        // The list is whole, and some of what one of them asks for is of no use here.
+        "--no-deps",
         "--only-binary",
         ":all:",
     ]);
