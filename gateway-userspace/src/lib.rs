@@ -7,6 +7,7 @@ pub mod control;
 pub mod dataplane;
 pub mod detach;
 pub mod dns;
+pub mod doctor;
 pub mod explain;
 mod file_watch;
 pub mod help;

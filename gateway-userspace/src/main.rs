@@ -49,6 +49,8 @@ enum Command {
     Drops(control::DropsArgs),
     /// What becomes of a packet, and of the request in it, step by step
     Explain(control::ExplainArgs),
+    /// What is wrong on this host, with cause, evidence and remedy
+    Doctor(control::DoctorArgs),
     /// Take an instance out of service, or put it back
     Instance(control::InstanceArgs),
     /// The names in the DNS: for other servers, and to answer and to check them
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Command::Status(args) => control::status(&args),
         Command::Drops(args) => control::drops(&args),
         Command::Explain(args) => control::explain_packet(&args),
+        Command::Doctor(args) => control::doctor(&args),
         Command::Instance(args) => control::instance(&args),
         Command::Dns(args) => control::dns(&args),
         Command::Detach(args) => detach::run(&args),

@@ -57,9 +57,17 @@ impl Authority {
     /// # Errors
     /// A name that no certificate can have, or the files cannot be written.
     pub fn leaf(&self, name: &str, hosts: &[String]) -> anyhow::Result<Leaf> {
+        self.leaf_until(name, hosts, SystemTime::now() + LIFE)
+    }
+
+    /// The same, good until then.
+    ///
+    /// # Errors
+    /// As [`Self::leaf`].
+    pub fn leaf_until(&self, name: &str, hosts: &[String], until: SystemTime) -> anyhow::Result<Leaf> {
         let mut params = CertificateParams::new(hosts)?;
         params.distinguished_name.push(DnType::CommonName, name);
-        params.not_after = (SystemTime::now() + LIFE).into();
+        params.not_after = until.into();
         params.use_authority_key_identifier_extension = true;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate()?;

@@ -9,7 +9,7 @@ mod evidence;
 mod leases;
 mod neighbours;
 mod paths;
-mod preflight;
+pub(crate) mod preflight;
 mod reload;
 mod report;
 mod saved;

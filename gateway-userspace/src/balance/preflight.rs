@@ -58,16 +58,16 @@ pub(super) async fn interface(
 
 /// Where packets for a VIP could come in past the program: a host takes them on any interface (RFC 1122, 3.3.4.2, the
 /// weak end system model), and Linux does.
-pub(super) fn other_ways_in<'a>(links: &'a [Link], interfaces: &[Link]) -> Vec<&'a str> {
+pub(crate) fn other_ways_in<'a>(links: &'a [Link], interfaces: &[Link]) -> Vec<&'a str> {
     let ours = |link: &Link| interfaces.iter().any(|one| one.index == link.index);
     let others = links.iter().filter(|other| other.up && !other.port && !ours(other));
     others.map(|other| other.name.as_str()).filter(|name| *name != "lo").collect()
 }
 
 /// "XDP program 53 `xdp_dispatcher`"; the name only where we may read it.
-fn program(id: u32) -> String {
+pub(crate) fn program(id: u32) -> String {
     let found = aya::programs::loaded_programs().flatten().find(|program| program.id() == id);
-    match found.as_ref().and_then(|program| program.name_as_str()) {
+    match found.as_ref().and_then(|program| program.name_as_str()).filter(|name| !name.is_empty()) {
         Some(name) => format!("XDP program {id} `{name}`"),
         None => format!("XDP program {id}"),
     }

@@ -95,6 +95,11 @@ fn file(path: &Path) -> Result<Vec<u8>, Problem> {
     })
 }
 
+/// The same, where there is nothing to say of what cannot be read.
+pub(super) fn read_chain(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
+    chain(&file(path).ok()?).ok()
+}
+
 /// The certificates of a chain file, at least one.
 fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {
     let problem = |what: String| {

@@ -2,6 +2,7 @@
 //! together). All faults are found at once; only [`load`] and `gateway check` do I/O.
 
 mod certificates;
+mod certified;
 mod code;
 mod examples;
 mod fault;
@@ -19,6 +20,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
+pub use certified::{CertificateFault, Certified, certified};
 pub use code::{Code, Severity};
 pub use examples::Example;
 pub use fault::{Fault, Faults, Rendering, Report};

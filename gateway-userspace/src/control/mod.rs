@@ -3,6 +3,7 @@
 mod apply;
 mod bare;
 mod dns;
+mod doctor;
 mod drops;
 mod explain;
 mod find;
@@ -16,6 +17,7 @@ pub use self::{
     apply::{Args as ApplyArgs, run as apply},
     bare::run as bare,
     dns::{Args as DnsArgs, run as dns},
+    doctor::{Args as DoctorArgs, run as doctor},
     drops::{Args as DropsArgs, run as drops},
     explain::{Args as ExplainArgs, run as explain_packet},
     find::Target,

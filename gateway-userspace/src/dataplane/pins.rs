@@ -376,6 +376,21 @@ pub(super) fn at_work(service: &str, piece: Piece) -> Result<Option<PathBuf>, Er
     Ok(is_attached.then_some(folder))
 }
 
+/// The programs of XDP that a service has attached here, by interface. Nothing is locked, cleared away or made.
+///
+/// # Errors
+/// No permission.
+pub fn programs(service: &str, piece: Piece) -> Result<BTreeMap<u32, u32>, Error> {
+    let Some(folder) = at_work(service, piece)? else { return Ok(BTreeMap::new()) };
+    let paths = entries(&folder).map_err(failed(&folder))?;
+    let links = paths.into_iter().filter(|path| named(path).starts_with("link-"));
+    // One that goes away meanwhile attaches nothing any more.
+    Ok(links
+        .filter_map(|path| held::link(&path).ok())
+        .map(|about| (about.interface, about.program))
+        .collect())
+}
+
 /// A bpffs is mounted by the host's init; where it is not, here. But never in a mount namespace of this process's own, with which
 /// it, and all that is pinned, would go away. It stays mounted, as init would have left it.
 fn mounted() -> Result<(), Error> {

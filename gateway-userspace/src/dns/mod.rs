@@ -1,11 +1,13 @@
 //! The names of a configuration in the DNS (R50 to R54).
 //!
 //! `Model ─► Records` ([`mod@records`]), and from these, each a pure function: text for other servers ([`formats`]), and answers
-//! ([`answer`]). [`serve`] has the sockets; [`check`] judges what other servers say.
+//! ([`answer`]). [`serve`] has the sockets; [`mod@examine`] asks other servers, and [`check`] judges
+//! what they say.
 
 pub mod answer;
 pub mod check;
 pub mod client;
+pub mod examine;
 pub mod formats;
 pub mod https;
 pub mod records;

@@ -52,7 +52,8 @@ pub(super) fn arp_announcement(own: Mac, ip: Ipv4Addr) -> [u8; ARP_FRAME] {
     arp_request(own, ip, ip)
 }
 
-fn arp_request(own: Mac, sender: Ipv4Addr, target: Ipv4Addr) -> [u8; ARP_FRAME] {
+/// "Who has `target`?", from `sender`: a question that changes nothing at who has it.
+pub(super) fn arp_request(own: Mac, sender: Ipv4Addr, target: Ipv4Addr) -> [u8; ARP_FRAME] {
     let mut frame = [0; ARP_FRAME];
     put(&mut frame, 0, &BROADCAST);
     put(&mut frame, 6, &own);
@@ -98,6 +99,22 @@ pub(super) fn advertisement(own: Mac, ip: Ipv6Addr) -> [u8; ADVERTISEMENT_FRAME]
     put(&mut frame, ND_TARGET_AT, &ip.octets());
     put(&mut frame, ND_OPTION_AT, &TARGET_MAC_OPTION);
     put(&mut frame, ND_OPTION_AT + TARGET_MAC_OPTION.len(), &own);
+    let checksum = icmpv6_checksum(&frame);
+    put(&mut frame, ICMPV6_CHECKSUM_AT, &checksum.to_be_bytes());
+    frame
+}
+
+/// "Who has `target`?", from `source` (RFC 4861, 4.3): a question that changes nothing at who has it.
+pub(super) fn solicitation(own: Mac, source: Ipv6Addr, target: Ipv6Addr) -> [u8; ADVERTISEMENT_FRAME] {
+    const SOURCE_MAC_OPTION: [u8; 2] = [1, 1];
+    let [.., a, b, c] = target.octets();
+    let mut frame = advertisement(own, target);
+    put(&mut frame, 0, &[0x33, 0x33, 0xff, a, b, c]);
+    put(&mut frame, IPV6_SOURCE_AT, &source.octets());
+    put(&mut frame, IPV6_DESTINATION_AT, &Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).octets());
+    put(&mut frame, IPV6_DESTINATION_AT + 13, &[a, b, c]);
+    put(&mut frame, ICMPV6_AT, &[SOLICITATION, 0, 0, 0, 0]);
+    put(&mut frame, ND_OPTION_AT, &SOURCE_MAC_OPTION);
     let checksum = icmpv6_checksum(&frame);
     put(&mut frame, ICMPV6_CHECKSUM_AT, &checksum.to_be_bytes());
     frame
@@ -201,6 +218,19 @@ mod tests {
         let words = frame[IPV6_SOURCE_AT..].chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1]));
         let sum: u32 = words.sum::<u32>() + 32 + 58;
         assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
+    }
+
+    #[test]
+    fn a_solicitation_goes_to_the_group_of_its_target_and_its_checksum_is_right() {
+        let source: Ipv6Addr = "fe80::1".parse().unwrap();
+        let frame = solicitation(OWN, source, v6());
+        assert_eq!(hex(&frame[..6]), "3333ff000005");
+        assert_eq!(hex(&frame[IPV6_DESTINATION_AT..ICMPV6_AT]), "ff0200000000000000000001ff000005");
+        assert_eq!(hex(&frame[ND_FLAGS_AT..]), "00000000fd0000000000000100000000000000050101020000000001");
+        let words = frame[IPV6_SOURCE_AT..].chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1]));
+        let sum: u32 = words.sum::<u32>() + 32 + 58;
+        assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
+        assert_eq!(nd_claimant(&frame, OTHER, v6()), None, "a question is no claim");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! ([`changes`]).
 
 pub mod address;
+pub mod ask;
 pub mod changes;
 pub mod claim;
 pub mod descriptors;
+pub mod ethtool;
 pub mod events;
 mod frames;
 mod journal;
@@ -14,11 +16,12 @@ pub mod loopback;
 pub mod namespace;
 pub mod neighbour;
 mod packet;
+pub mod ping;
 pub mod reply;
 pub mod route;
 pub mod router;
 pub mod sockets;
-mod sysctl;
+pub(crate) mod sysctl;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsRawFd, OwnedFd},
 };
 
@@ -24,6 +24,15 @@ pub struct Connection {
     pub peer: SocketAddr,
 }
 
+/// A TCP socket that waits for connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// Where; `0.0.0.0` and `::` are all addresses.
+    pub at: SocketAddr,
+    /// By which its process is found: `socket:[inode]` among its descriptors.
+    pub inode: u64,
+}
+
 // From include/uapi/linux/{netlink,sock_diag,inet_diag}.h and include/net/tcp_states.h.
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const REQUEST_AND_DUMP: u16 = 0x301;
@@ -38,8 +47,10 @@ const LOCAL_PORT: usize = ID;
 const PEER_PORT: usize = ID + 2;
 const LOCAL: usize = ID + 4;
 const PEER: usize = ID + 20;
+const INODE: usize = ID + 64;
 /// Every state but CLOSE (7) and LISTEN (10): half-open (3, 12) and TIME_WAIT (6) too.
-const STATES: u32 = 0x1ffe & !(1 << 7 | 1 << 10);
+const CONNECTED: u32 = 0x1ffe & !(1 << 7 | 1 << 10);
+const LISTENING: u32 = 1 << 10;
 /// What the kernel fills at once at most.
 const BUFFER: usize = 32 * 1024;
 /// The kernel answers at once; so this is for a kernel that does not.
@@ -51,6 +62,21 @@ const PATIENCE: i64 = 5;
 /// # Errors
 /// The kernel has no tcp_diag.
 pub fn connections() -> Result<Vec<Connection>, Error> {
+    all(CONNECTED, connection)
+}
+
+/// All TCP sockets of this thread's network namespace that listen.
+///
+/// # Errors
+/// As [`connections`].
+pub fn listeners() -> Result<Vec<Listening>, Error> {
+    all(LISTENING, listening)
+}
+
+/// Makes something of a message's body.
+type Read<T> = fn(&[u8]) -> Option<T>;
+
+fn all<T>(states: u32, read: Read<T>) -> Result<Vec<T>, Error> {
     let failed = |source: io::Error| Error::Kernel {
         action: "list this host's connections (is the kernel's tcp_diag there?)".into(),
         source,
@@ -58,7 +84,7 @@ pub fn connections() -> Result<Vec<Connection>, Error> {
     let socket = open().map_err(failed)?;
     let mut all = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
-        dump(&socket, family as u8, &mut all).map_err(failed)?;
+        dump(&socket, (family as u8, states), read, &mut all).map_err(failed)?;
     }
     Ok(all)
 }
@@ -70,30 +96,30 @@ fn open() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn dump(socket: &OwnedFd, family: u8, all: &mut Vec<Connection>) -> io::Result<()> {
-    send(socket.as_raw_fd(), &request(family), MsgFlags::empty())?;
+fn dump<T>(socket: &OwnedFd, of: (u8, u32), one: Read<T>, all: &mut Vec<T>) -> io::Result<()> {
+    send(socket.as_raw_fd(), &request(of), MsgFlags::empty())?;
     let mut buffer = vec![0; BUFFER];
     loop {
         let count = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        if read(&buffer[..count], all)? {
+        if read(&buffer[..count], one, all)? {
             return Ok(());
         }
     }
 }
 
-fn request(family: u8) -> [u8; HEADER + REQUEST] {
+fn request((family, states): (u8, u32)) -> [u8; HEADER + REQUEST] {
     let mut request = [0; HEADER + REQUEST];
     request[..4].copy_from_slice(&((HEADER + REQUEST) as u32).to_ne_bytes());
     request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request[6..8].copy_from_slice(&REQUEST_AND_DUMP.to_ne_bytes());
     request[HEADER] = family;
     request[HEADER + 1] = libc::IPPROTO_TCP as u8;
-    request[HEADER + 4..HEADER + 8].copy_from_slice(&STATES.to_ne_bytes());
+    request[HEADER + 4..HEADER + 8].copy_from_slice(&states.to_ne_bytes());
     request
 }
 
 /// Reads the messages of a datagram. True: these were the last.
-fn read(mut datagram: &[u8], all: &mut Vec<Connection>) -> io::Result<bool> {
+fn read<T>(mut datagram: &[u8], one: Read<T>, all: &mut Vec<T>) -> io::Result<bool> {
     while let Some(header) = datagram.first_chunk::<HEADER>() {
         let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
         let kind = u16::from_ne_bytes([header[4], header[5]]);
@@ -104,7 +130,7 @@ fn read(mut datagram: &[u8], all: &mut Vec<Connection>) -> io::Result<bool> {
                 let number = body.first_chunk::<4>().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
                 return Err(io::Error::from_raw_os_error(-number));
             }
-            SOCK_DIAG_BY_FAMILY => all.extend(connection(body)),
+            SOCK_DIAG_BY_FAMILY => all.extend(one(body)),
             _ => {}
         }
         // Messages begin at multiples of four.
@@ -114,18 +140,21 @@ fn read(mut datagram: &[u8], all: &mut Vec<Connection>) -> io::Result<bool> {
 }
 
 fn connection(body: &[u8]) -> Option<Connection> {
-    let port = |at: usize| Some(u16::from_be_bytes(*body.get(at..)?.first_chunk()?));
-    let address = |at: usize| -> Option<IpAddr> {
-        match i32::from(*body.first()?) {
-            libc::AF_INET => Some(Ipv4Addr::from(*body.get(at..)?.first_chunk::<4>()?).into()),
-            libc::AF_INET6 => Some(Ipv6Addr::from(*body.get(at..)?.first_chunk::<16>()?).into()),
-            _ => None,
-        }
+    Some(Connection { local: end(body, LOCAL, LOCAL_PORT)?, peer: end(body, PEER, PEER_PORT)? })
+}
+
+fn listening(body: &[u8]) -> Option<Listening> {
+    let inode = u32::from_ne_bytes(*body.get(INODE..)?.first_chunk()?);
+    Some(Listening { at: end(body, LOCAL, LOCAL_PORT)?, inode: inode.into() })
+}
+
+fn end(body: &[u8], address: usize, port: usize) -> Option<SocketAddr> {
+    let ip = match i32::from(*body.first()?) {
+        libc::AF_INET => Ipv4Addr::from(*body.get(address..)?.first_chunk::<4>()?).into(),
+        libc::AF_INET6 => Ipv6Addr::from(*body.get(address..)?.first_chunk::<16>()?).into(),
+        _ => return None,
     };
-    Some(Connection {
-        local: SocketAddr::new(address(LOCAL)?, port(LOCAL_PORT)?),
-        peer: SocketAddr::new(address(PEER)?, port(PEER_PORT)?),
-    })
+    Some(SocketAddr::new(ip, u16::from_be_bytes(*body.get(port..)?.first_chunk()?)))
 }
 
 #[cfg(test)]
@@ -143,6 +172,13 @@ mod tests {
                 netlink.set_up("lo").await;
                 let listener = TcpListener::bind((ip, 0)).unwrap();
                 assert_eq!(connections().unwrap(), [], "of {ip} there is only a listener");
+                let open = listeners().unwrap();
+                assert!(open.len() == 1 && open[0].at == listener.local_addr().unwrap(), "{open:?}");
+                let mut files = std::fs::read_dir("/proc/thread-self/fd").unwrap().flatten();
+                let name = format!("socket:[{}]", open[0].inode);
+                assert!(files.any(|file| {
+                    std::fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == name.as_str())
+                }));
                 let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
                 let ends =
                     Connection { local: listener.local_addr().unwrap(), peer: client.local_addr().unwrap() };
@@ -160,12 +196,12 @@ mod tests {
     #[test]
     fn what_is_cut_short_is_no_connection() {
         let mut all = Vec::new();
-        assert!(read(&[1, 0, 0, 0], &mut all).is_ok_and(|done| !done));
+        assert!(read(&[1, 0, 0, 0], connection, &mut all).is_ok_and(|done| !done));
         let mut header = [0; HEADER];
         header[0] = 200;
-        read(&header, &mut all).unwrap_err();
+        read(&header, connection, &mut all).unwrap_err();
         header[0] = 4;
-        read(&header, &mut all).unwrap_err();
+        read(&header, connection, &mut all).unwrap_err();
         assert_eq!((connection(&[2; 20]), all.len()), (None, 0));
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use super::Error;
 
 /// Where `net/ipv4/conf/<interface>/<key>` is. The kernel shows each thread its own network namespace there.
-pub(super) fn ipv4_conf(interface: &str, key: &str) -> PathBuf {
+pub(crate) fn ipv4_conf(interface: &str, key: &str) -> PathBuf {
     ["/proc/sys/net/ipv4/conf", interface, key].iter().collect()
 }
 
@@ -18,7 +18,7 @@ pub(super) fn ipv6_conf(interface: &str, key: &str) -> PathBuf {
     ["/proc/sys/net/ipv6/conf", interface, key].iter().collect()
 }
 
-pub(super) fn read(path: &Path) -> Result<String, Error> {
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
     let text = fs::read_to_string(path)
         .map_err(|e| Error::refused(format!("read {}", path.display()), "CAP_NET_ADMIN", e))?;
     Ok(text.trim_end().into())

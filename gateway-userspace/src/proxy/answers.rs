@@ -1,10 +1,12 @@
-//! The answers that are our own: a status, no body, no name and no date of ours.
+//! The answers that are our own: a status, no body, no name and, but for probes, no date of ours.
 
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
 };
+
+use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 
 use super::body::ResponseBody;
 
@@ -17,6 +19,15 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PAT
 pub fn empty(status: StatusCode) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::Empty);
     *response.status_mut() = status;
+    response
+}
+
+/// With this host's time, by which `gateway doctor` on the balancer sees that clocks differ.
+pub fn dated<B>(mut response: Response<B>) -> Response<B> {
+    let now = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now());
+    if let Some(date) = now.ok().and_then(|now| HeaderValue::try_from(now).ok()) {
+        response.headers_mut().insert(DATE, date);
+    }
     response
 }
 

@@ -149,6 +149,11 @@ pub fn tunnel(model: &Model, instance: &Instance) -> Option<Tunnel> {
 }
 
 impl Tunnel {
+    /// What is put around a packet at most.
+    pub fn bytes(self) -> u32 {
+        self.bytes
+    }
+
     /// What fits where packets of `mtu` bytes do.
     pub fn inside(self, mtu: u32) -> Inside {
         Inside(mtu.saturating_sub(self.bytes))

@@ -89,7 +89,7 @@ impl Asker {
         }
         if self.door == Door::Probe {
             if state.routes.probed(request.method(), request.uri()) {
-                return notes.with(Outcome::Status, answers::empty(StatusCode::OK));
+                return notes.with(Outcome::Status, answers::dated(answers::empty(StatusCode::OK)));
             }
             return match Box::pin(probe::answer(state, &self.worker.port, self.peer, request)).await {
                 Some(answer) => notes.with(Outcome::Observed, answer),
