@@ -1,6 +1,9 @@
 //! R61: calls from the test console, in every way in which packets reach instances.
 
-use lab::{curl::Answer, mode::Mode};
+use std::time::Duration;
+
+use aya::programs::{SchedClassifier, TcAttachType};
+use lab::{curl::Answer, mode::Mode, wait};
 
 use crate::site::Site;
 
@@ -91,6 +94,47 @@ fn r61_a_call_reaches_the_service_in_gue() {
 #[test]
 fn r61_a_call_reaches_the_service_in_nat() {
     call_reaches_the_service(Mode::Nat);
+}
+
+#[test]
+fn r61_where_the_instance_is_on_the_same_host_a_call_goes_over_loopback_and_the_page_says_so() {
+    let site = Site::on_one_host();
+    for at in ["10.0.0.5:443", "[fd00:0:0:1::5]:443"] {
+        // The proxy has just begun, and its first probes may be still to come.
+        let done = || call(&site, &[("at", at)]).text();
+        let page =
+            wait::until(Duration::from_secs(30), || Some(done()).filter(|page| page.contains("200 OK")));
+        let page = page.unwrap_or_else(&done);
+        has(&page, r#""service":"orders""#);
+        has(
+            &page,
+            "gw-1 runs on this host, which has the VIP itself: over the loopback interface, and not through",
+        );
+    }
+}
+
+/// Programs of TC on the balancer's interface.
+fn programs(site: &Site) -> usize {
+    let count = |direction| SchedClassifier::query_tcx("eth0", direction).unwrap().1.len();
+    site.lab.hosts.balancer.enter(|| count(TcAttachType::Ingress) + count(TcAttachType::Egress))
+}
+
+#[test]
+fn r61_what_a_call_takes_is_attached_for_as_long_as_it_lasts() {
+    let site = Site::up(|_| {});
+    assert_eq!(programs(&site), 0);
+    let seen = std::thread::scope(|scope| {
+        let slow = scope.spawn(|| call(&site, &[("path", "/slow?ms=3000")]).text());
+        let seen = wait::eventually(Duration::from_secs(20), || programs(&site) == 2);
+        has(&slow.join().unwrap(), "200 OK");
+        seen
+    });
+    assert!(seen && wait::eventually(Duration::from_secs(10), || programs(&site) == 0), "{seen}");
+    let by_file = Site::up(|config| config.probe.availability = Some("1s".to_owned()));
+    let attached = || wait::eventually(Duration::from_secs(20), || programs(&by_file) == 2);
+    assert!(attached());
+    has(&call(&by_file, &[]).text(), "200 OK");
+    assert!(attached(), "the file asks for them");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A lab whose balancer has tokens, and somebody who looks at its page by curl.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -9,6 +10,7 @@ use std::{
 use lab::{
     config::Config,
     curl::{Answer, Curl},
+    gateway::{Gateway, gateway},
     host::Host,
     lab::{Lab, Running},
 };
@@ -37,18 +39,20 @@ pub(crate) struct Visitor<'s> {
 impl Site {
     /// With proxies on two instances, as the file is changed by `change`.
     pub(crate) fn up(change: impl FnOnce(&mut Config)) -> Self {
-        let lab = Lab::raise(2).unwrap();
-        let ((read, first), (write, second)) =
-            (token(&lab, "graphs", "read"), token(&lab, "deploy", "write"));
-        let tokens = lab.folder().join("tokens");
-        fs::write(&tokens, format!("{first}\n{second}\n")).unwrap();
-        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
-        let mut config = lab.config().probed();
-        config.balancer.admin = Some(AT.to_owned());
-        config.balancer.tokens = Some("tokens".into());
+        let (lab, mut config, [read, write]) = prepared(2);
         change(&mut config);
         let running = lab.start(&config).unwrap();
         Self { running, lab, read, write }
+    }
+
+    /// With balancer and instance on one host.
+    pub(crate) fn on_one_host() -> Self {
+        let (lab, mut config, [read, write]) = prepared(1);
+        config.instance[0].dip = std::mem::take(&mut config.balancer.address);
+        let mut command = gateway("run").unwrap();
+        command.arg("--config").arg(lab.write(&config).unwrap());
+        let balancer = Gateway::start(&lab.hosts.balancer, command, lab.folder()).unwrap();
+        Self { running: Running { balancer, proxies: BTreeMap::new() }, lab, read, write }
     }
 
     pub(crate) fn tokens(&self) -> PathBuf {
@@ -120,9 +124,22 @@ impl Visitor<'_> {
     }
 }
 
+/// A lab, its file with tokens, and these: for looking, and for changing.
+fn prepared(instances: u8) -> (Lab, Config, [String; 2]) {
+    let lab = Lab::raise(instances).unwrap();
+    let ((read, first), (write, second)) = (token(&lab, "graphs", "read"), token(&lab, "deploy", "write"));
+    let tokens = lab.folder().join("tokens");
+    fs::write(&tokens, format!("{first}\n{second}\n")).unwrap();
+    fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut config = lab.config().probed();
+    config.balancer.admin = Some(AT.to_owned());
+    config.balancer.tokens = Some("tokens".into());
+    (lab, config, [read, write])
+}
+
 /// A new token, and its line.
 fn token(lab: &Lab, name: &str, role: &str) -> (String, String) {
-    let mut command = lab::gateway::gateway("token").unwrap();
+    let mut command = gateway("token").unwrap();
     command.args([name, "--role", role]);
     let text = lab.hosts.balancer.run_command(command).unwrap().text();
     let word = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_owned();

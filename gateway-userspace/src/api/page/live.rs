@@ -10,7 +10,7 @@ use axum::{
         sse::{Event, KeepAlive},
     },
 };
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 
 use super::{door::Viewer, glance, message, status, view};
@@ -18,6 +18,11 @@ use crate::api::{access::Origin, handlers::Context};
 
 /// Between two looks.
 const PACE: Duration = Duration::from_secs(2);
+
+/// After that a stream ends, before the connection's own limit cuts it off; the browser asks for the next one.
+const LONGEST: Duration = Duration::from_secs(120);
+/// So soon.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A page that is kept up to date.
 struct Watcher {
@@ -46,6 +51,7 @@ pub(super) async fn stream(
         let event = event.unwrap_or_else(|| Event::default().event("ended").data(""));
         Some((Ok::<_, Infallible>(event), goes_on.then_some(watcher)))
     });
+    let events = events.take_until(Box::pin(sleep(LONGEST)));
     Sse::new(Box::pin(events)).keep_alive(KeepAlive::default()).into_response()
 }
 
@@ -61,7 +67,7 @@ impl Watcher {
             let html = view::live(&status, &glance(&self.context, &viewer)).0;
             if html != self.shown {
                 // A carriage return cannot be in an event.
-                let event = Event::default().event("overview").data(html.replace('\r', " "));
+                let event = Event::default().event("overview").retry(AGAIN).data(html.replace('\r', " "));
                 self.shown = html;
                 return Some(event);
             }

@@ -52,9 +52,11 @@
       feed.className = state[1];
     };
     let source;
+    let late;
     const connect = () => {
       source = new EventSource(live.dataset.source);
       source.addEventListener('overview', (event) => {
+        clearTimeout(late);
         const fresh = document.createElement('template');
         fresh.innerHTML = event.data;
         // What this script says stays, or a screen reader would read it each time.
@@ -67,9 +69,14 @@
       });
       source.addEventListener('ended', () => { source.close(); location.reload(); });
       source.addEventListener('error', () => {
-        say('Not live: no connection, tried again.', 'off');
-        // Refused rather than cut off: a browser does not try that again by itself.
-        if (source.readyState === EventSource.CLOSED) setTimeout(connect, 5000);
+        const lost = () => say('Not live: no connection, tried again.', 'off');
+        clearTimeout(late);
+        // A stream ends from time to time, and the browser asks for the next one; where it was refused it does not.
+        if (source.readyState !== EventSource.CLOSED) late = setTimeout(lost, 4000);
+        else {
+          lost();
+          setTimeout(connect, 5000);
+        }
       });
     };
     connect();
