@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod explain;
 mod file_watch;
 pub mod help;
+pub mod init;
 pub mod inside;
 pub mod maglev;
 pub mod metrics;
@@ -25,8 +26,10 @@ pub mod service_manager;
 pub mod snat;
 pub mod status;
 pub mod supervise;
+pub mod support;
 pub mod texts;
 mod trust;
+pub mod vip_test;
 pub mod watchdog;
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use gateway_userspace::{
-    balance, config, control, detach, help,
+    balance, config, control, detach, help, init,
     inside::{self, Packets, Replace, Serving},
     privileges, proxy,
     snat::Desk,
-    supervise, texts,
+    supervise, support, texts, vip_test,
 };
 
 const EXAMPLES: &str = "\
@@ -39,12 +39,20 @@ enum Command {
     Proxy(proxy::Args),
     /// Check a configuration file and say what is wrong with it
     Check(config::check::Args),
+    /// Write a first configuration file, from what this host's kernel knows
+    Init(init::Args),
+    /// What holds of a configuration file, defaults included
+    Config(config::show::Args),
     /// Show what a file would change on the running balancer
     Plan(control::PlanArgs),
     /// Move the running balancer to its file
     Apply(control::ApplyArgs),
     /// How the running balancer is
     Status(control::StatusArgs),
+    /// Make real connections through the VIPs, for every name
+    Test(vip_test::Args),
+    /// What is forwarded and dropped in a second, as it happens
+    Top(control::TopArgs),
     /// Why packets were dropped
     Drops(control::DropsArgs),
     /// What becomes of a packet, and of the request in it, step by step
@@ -59,6 +67,8 @@ enum Command {
     Detach(detach::Args),
     /// Make a token for the API over TCP
     Token(control::TokenArgs),
+    /// Write an archive for whoever helps, without names and addresses
+    Support(support::Args),
     /// Say more of a command, a fault's code, a key of the file or a reason for drops
     Help(help::Args),
     /// Write a shell's completions to standard output
@@ -84,9 +94,13 @@ fn main() -> ExitCode {
             inside::around(args.config.clone(), &args.instance, packets, replace, serve)
         }
         Command::Check(args) => config::check::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Config(args) => config::show::run(&args),
+        Command::Test(args) => vip_test::run(&args),
         Command::Plan(args) => control::plan(&args),
         Command::Apply(args) => control::apply(&args),
         Command::Status(args) => control::status(&args),
+        Command::Top(args) => control::top(&args),
         Command::Drops(args) => control::drops(&args),
         Command::Explain(args) => control::explain_packet(&args),
         Command::Doctor(args) => control::doctor(&args),
@@ -94,6 +108,7 @@ fn main() -> ExitCode {
         Command::Dns(args) => control::dns(&args),
         Command::Detach(args) => detach::run(&args),
         Command::Token(args) => control::token(&args),
+        Command::Support(args) => support::run(&args),
         Command::Help(args) => help::run(&args, Cli::command()),
         Command::Completions(args) => texts::completions(&args, Cli::command()),
         Command::Manual(args) => texts::manual(&args, Cli::command()),

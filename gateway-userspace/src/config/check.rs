@@ -2,16 +2,18 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
+use annotate_snippets::Renderer;
 use anyhow::Context;
 
 use super::{
-    Faults, Rendering, Severity, certificates,
+    Faults, Rendering, Report, Severity, certificates,
     fault::{count, renderer},
     rendering,
+    resolve::Resolved,
     summary::Summary,
 };
 
@@ -44,11 +46,7 @@ pub struct Args {
 /// # Errors
 /// [`Faults`]; warnings, where they are denied.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let (resolved, report) = super::read(&args.config);
-    let now = SystemTime::now();
-    let report = report.extend(certificates::check(&resolved.certificates, now));
-    let report = report.extend(certificates::check_upstreams(&resolved.upstream_tls, now));
-    let report = report.extend(certificates::check_clients(&resolved.authorities));
+    let (resolved, report) = read(&args.config);
     let mut out = io::stdout().lock();
     let rendering = if args.json {
         writeln!(out, "{:#}", report.json()).context("the report could not be written to stdout")?;
@@ -76,4 +74,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+fn read(path: &Path) -> (Resolved, Report) {
+    let (resolved, report) = super::read(path);
+    let now = SystemTime::now();
+    let report = report.extend(certificates::check(&resolved.certificates, now));
+    let report = report.extend(certificates::check_upstreams(&resolved.upstream_tls, now));
+    let report = report.extend(certificates::check_clients(&resolved.authorities));
+    (resolved, report)
+}
+
+/// All that is found in a file, and what it says where it has no faults: as text without colour.
+pub(crate) fn text(path: &Path) -> String {
+    let (resolved, report) = read(path);
+    let found = report.render(&Renderer::plain());
+    let model = resolved.model.filter(|_| report.of(Severity::Fault).next().is_none());
+    model.map_or_else(|| found.clone(), |model| format!("{found}\n{}", Summary(&model)))
 }

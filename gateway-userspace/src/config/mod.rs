@@ -4,6 +4,7 @@
 mod certificates;
 mod certified;
 mod code;
+mod effective;
 mod examples;
 mod fault;
 mod file;
@@ -16,12 +17,14 @@ mod value;
 pub mod check;
 pub mod keys;
 pub mod reference;
+pub mod show;
 
 #[cfg(test)]
 mod tests;
 
 pub use certified::{CertificateFault, Certified, certified};
 pub use code::{Code, Severity};
+pub use effective::{Effective, schema as effective_schema};
 pub use examples::Example;
 pub use fault::{Fault, Faults, Rendering, Report};
 pub use findings::{Finding, Findings, schema as findings_schema};

@@ -31,7 +31,7 @@ Examples:
       a full segment in the middle of a connection, from outside
   gateway explain --config new.toml --from 10.0.0.99:40000 --to 10.0.0.5:443
       by the tables that a file would make; no balancer is needed
-  gateway explain --from … --to … --json | jq -r .verdict
+  gateway explain --from 10.0.0.99:40000 --to 10.0.0.5:443 --json | jq -r .verdict
       for programs (docs/explain.schema.json)
 
 Exit code 0 whatever the verdict is, 1 if there is none.";

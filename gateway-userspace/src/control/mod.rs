@@ -9,9 +9,10 @@ mod explain;
 mod find;
 mod instance;
 mod plan;
-mod screen;
+pub(crate) mod screen;
 mod status;
 mod token;
+mod top;
 
 pub use self::{
     apply::{Args as ApplyArgs, run as apply},
@@ -25,7 +26,10 @@ pub use self::{
     plan::{Args as PlanArgs, run as plan},
     status::{Args as StatusArgs, run as status},
     token::{Args as TokenArgs, run as token},
+    top::{Args as TopArgs, run as top},
 };
+
+pub(crate) use self::plan::plan_path;
 
 use std::io::{self, Write};
 
@@ -40,13 +44,13 @@ use crate::api::client;
 pub struct Exit(pub u8);
 
 /// To stdout, as one document.
-fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(value).context("this cannot be written as JSON")?;
     print(&format!("{text}\n"))
 }
 
 /// To stdout. Whoever reads no further has seen enough.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout"),

@@ -45,7 +45,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     // All faults, drawn as `gateway check` draws them.
     let model = config::load(&file)?;
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let path = fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
     let client = args.target.client().with_context(|| {
         format!(
             "nothing to compare {} with: its {} instances would all be new",
@@ -53,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             model.instances.len()
         )
     })?;
-    let asked = client.ask(Method::POST, &format!("/v1/plan?path={}", encoded(&path)), text);
+    let asked = client.ask(Method::POST, &plan_path(&file), text);
     let difference: Difference = asked.map_err(|error| explain(error, args.json))?;
     if args.json {
         print_json(&difference)?;
@@ -118,6 +117,12 @@ fn line(change: &FileChange, colour: Colour) -> String {
         (None, None) => String::new(),
     };
     format!("{}\n", colour.paint(tone, &format!("{mark}{sign} {}{key}{values}", change.subject)))
+}
+
+/// What to ask for a plan of this file.
+pub(crate) fn plan_path(file: &Path) -> String {
+    let path = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    format!("/v1/plan?path={}", encoded(&path))
 }
 
 /// RFC 3986, 2.1; a path's `/` may stand in a query.

@@ -9,14 +9,14 @@ const GAP: usize = 2;
 
 /// Whether colours are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Colour {
+pub(crate) enum Colour {
     On,
     Off,
 }
 
 /// What a text is shown as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(crate) enum Tone {
     Good,
     Bad,
     Odd,
@@ -26,12 +26,12 @@ pub(super) enum Tone {
 
 impl Colour {
     /// For terminals, and those who did not decline them (no-color.org).
-    pub(super) fn of_stdout() -> Self {
+    pub(crate) fn of_stdout() -> Self {
         let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         if io::stdout().is_terminal() && !declined { Self::On } else { Self::Off }
     }
 
-    pub(super) fn paint(self, tone: Tone, text: &str) -> String {
+    pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
             Tone::Good => "32",
             Tone::Bad => "31;1",
@@ -48,22 +48,22 @@ impl Colour {
 
 /// A cell, and how it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cell {
+pub(crate) struct Cell {
     text: String,
     tone: Tone,
 }
 
-pub(super) fn cell(text: impl Into<String>) -> Cell {
+pub(crate) fn cell(text: impl Into<String>) -> Cell {
     Cell { text: text.into(), tone: Tone::Plain }
 }
 
-pub(super) fn toned(tone: Tone, text: impl Into<String>) -> Cell {
+pub(crate) fn toned(tone: Tone, text: impl Into<String>) -> Cell {
     Cell { text: text.into(), tone }
 }
 
 /// A table with a heading. The last column takes what is left of the width; what is too long there goes on below, in all
 /// others it is cut.
-pub(super) fn table(head: &[&str], rows: &[Vec<Cell>], colour: Colour) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<Cell>], colour: Colour) -> String {
     let mut widths: Vec<usize> = head.iter().map(|word| width(word)).collect();
     for row in rows {
         for (place, cell) in row.iter().enumerate() {
@@ -117,7 +117,7 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 /// Lines of at most so many characters, broken between words where that is possible.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let line = lines.last_mut().expect("there is always one");
@@ -133,7 +133,7 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// `1,234,567`
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
