@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /bytes/N` | N bytes of [`pattern`]; `?pause=MS` waits that long between chunks of 64 KiB, `?hold` before the last one until [`Services::release`] |
+//! | `GET /bytes/N` | N bytes of [`pattern`]; `?pause=MS` waits that long between chunks of 64 KiB, `?hold` before the last one, `?hold=first` behind the first one, until [`Services::release`] |
 //! | `POST /sink` | reads the body; [`Sunk`] as JSON |
 //! | `GET /slow?ms=MS` | [`Seen`] as JSON, that much later |
 //! | anything else | [`Seen`] as JSON |
@@ -211,9 +211,15 @@ async fn answer(
     };
     shared.log.lock().push(seen.clone());
     let path = request.uri().path().to_owned();
-    if let Some(count) = path.strip_prefix("/bytes/").and_then(|count| count.parse().ok()) {
-        let is_held = request.uri().query().is_some_and(|query| query.split('&').any(|word| word == "hold"));
-        return Ok(bytes(count, milliseconds(&request, "pause"), is_held.then_some(shared.released)));
+    if let Some(count) = path.strip_prefix("/bytes/").and_then(|count| count.parse::<u64>().ok()) {
+        let query = request.uri().query().unwrap_or_default();
+        let held_at = query.split('&').find_map(|word| match word {
+            "hold" => Some(count.saturating_sub(CHUNK)),
+            "hold=first" => Some(CHUNK),
+            _ => None,
+        });
+        let hold = held_at.map(|at| (at, shared.released));
+        return Ok(bytes(count, milliseconds(&request, "pause"), hold));
     }
     match path.as_str() {
         "/sink" => Ok(json(&sink(request.into_body()).await?)),
@@ -253,7 +259,10 @@ async fn sink(mut body: Incoming) -> Result<Sunk, hyper::Error> {
     Ok(Sunk { bytes, fingerprint: hash.0 })
 }
 
-fn bytes(count: u64, pause: Duration, hold: Option<watch::Receiver<bool>>) -> Response<Body> {
+/// Before which byte an answer waits, and for what.
+type Hold = (u64, watch::Receiver<bool>);
+
+fn bytes(count: u64, pause: Duration, hold: Option<Hold>) -> Response<Body> {
     let chunks = chunks(count, pause, hold);
     let mut response = Response::new(Either::Right(StreamBody::new(chunks).boxed_unsync()));
     response.headers_mut().insert(CONTENT_LENGTH, count.into());
@@ -263,13 +272,13 @@ fn bytes(count: u64, pause: Duration, hold: Option<watch::Receiver<bool>>) -> Re
 fn chunks(
     count: u64,
     pause: Duration,
-    hold: Option<watch::Receiver<bool>>,
+    hold: Option<Hold>,
 ) -> impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send {
     futures_util::stream::unfold((0, hold), move |(sent, mut hold)| async move {
         if sent >= count {
             return None;
         }
-        if let Some(released) = hold.as_mut().filter(|_| sent + CHUNK >= count) {
+        if let Some((_, released)) = hold.as_mut().filter(|(at, _)| sent >= *at) {
             // It fails only where the lab is gone.
             let _ = released.wait_for(|released| *released).await;
         }

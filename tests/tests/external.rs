@@ -29,8 +29,8 @@ use serde_json::Value;
 
 const VIPS: [IpAddr; 2] = [IpAddr::V4(PUBLIC), IpAddr::V6(PUBLIC6)];
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Of a download that is held before its last part.
-const SIZE: usize = 3 * 64 * 1024;
+/// Of a download that is held behind its first 64 KiB: the rest is more than TCP sends without an acknowledgement by then.
+const SIZE: usize = 8 * 64 * 1024;
 
 fn at(lab: &Lab, from: &Host, role: &str, vip: IpAddr, port: u16) -> Answer {
     let curl = Curl::new(lab, "https", &default_host(role), SocketAddr::new(vip, port), "/");
@@ -108,7 +108,7 @@ struct Held {
 impl Held {
     fn begin(lab: &Lab, from: &Host, role: &str, (vip, port): (IpAddr, u16)) -> Self {
         let body = lab.folder().join(format!("held-{}-{vip}-{port}", from.name()));
-        let path = format!("/bytes/{SIZE}?hold");
+        let path = format!("/bytes/{SIZE}?hold=first");
         let curl = Curl::new(lab, "https", &default_host(role), SocketAddr::new(vip, port), &path);
         let curl = curl.with(["--output", body.to_str().unwrap()]);
         let held = Self { curl: from.spawn(curl.command()).unwrap(), body };
