@@ -5,6 +5,8 @@ mod host;
 mod link;
 mod path;
 mod service;
+#[cfg(test)]
+mod tests;
 mod vip;
 
 use super::{
