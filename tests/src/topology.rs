@@ -85,6 +85,12 @@ impl Hosts {
         Ok(host)
     }
 
+    /// Takes the program off the other end of the balancer's cable: frames that it sends by XDP_TX get lost from now on.
+    pub fn deafen_switch(&mut self) {
+        // The first one, as in `lan`.
+        self.passes.remove(0);
+    }
+
     /// Takes the balancer's interface away, as when a machine's card is pulled out.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::Command,
     sync::{
@@ -371,6 +371,9 @@ fn r62_an_instance_names_what_keeps_its_answers_and_its_proxy() {
     let soon = SystemTime::now() + Duration::from_secs(5 * 24 * 3600 + 600);
     lab.authority.leaf_until("portal", &["contoso.portal.azure-api.net".to_owned()], soon).unwrap();
     names(on_instance(), "certificates", ("good for 5 days more", "renew it"));
+    let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
+    lab.authority.leaf_until("portal", &["contoso.portal.azure-api.net".to_owned()], yesterday).unwrap();
+    names(on_instance(), "certificates", ("expired on", "gateway check"));
 }
 
 #[test]
@@ -405,6 +408,38 @@ fn r62_the_running_balancers_own_troubles_are_named() {
     names(healthy.balancer("--as balancer"), "balancer", ("does not run here", "gateway balance --config"));
     let from_client = healthy.doctor(&healthy.lab.hosts.client, "");
     names(from_client, "vip-unique", ("nobody has the VIP 10.0.0.5", "start the balancer"));
+}
+
+#[test]
+fn r62_an_instance_that_stopped_and_a_vip_that_was_taken_away_are_named() {
+    let mut healthy = Healthy::up(|_| {});
+    let balancer = &healthy.lab.hosts.balancer;
+    // The balancer soon claims it again, and asks the link about it for a second before: that long it is away.
+    let mut told = None;
+    assert!(eventually(PATIENCE, || {
+        // Not there where the last claim goes on still.
+        let _gone = balancer.ip([format!("address del {PRIVATE}/32 dev eth0")]);
+        told = Some(healthy.balancer(""));
+        told.as_ref().is_some_and(|(_, report)| check(report, "vip-here")["state"] == "error")
+    }));
+    names(told.unwrap(), "vip-here", ("10.0.0.5 is not on its interface", "start the balancer again"));
+    assert!(eventually(PATIENCE, || check(&healthy.balancer("").1, "vip-here")["state"] == "fine"));
+
+    drop(healthy.running.as_mut().and_then(|running| running.proxies.remove("gw-1")));
+    let is_told = || check(&healthy.balancer("").1, "instances")["state"] == "warning";
+    assert!(eventually(PATIENCE, is_told));
+    names(healthy.balancer(""), "instances", ("gw-1", "gateway status"));
+}
+
+#[test]
+fn r62_frames_that_the_switch_does_not_take_are_named() {
+    let mut healthy = Healthy::up(|_| {});
+    healthy.lab.hosts.deafen_switch();
+    let vip = SocketAddr::from((PRIVATE, 443));
+    let opened =
+        healthy.lab.hosts.client.enter(|| TcpStream::connect_timeout(&vip, Duration::from_millis(200)));
+    assert!(opened.is_err(), "the switch takes frames still");
+    names(healthy.balancer(""), "lost-frames", ("the other end of the veth takes none", "gro on"));
 }
 
 #[test]
