@@ -108,7 +108,7 @@ fn r62_a_kernel_before_the_first_that_takes_the_programs_is_named() {
 fn r62_locked_memory_counts_on_kernels_that_count_maps_by_it() {
     let with = |kernel, limit| {
         move |facts: &mut Facts| {
-            (facts.host.kernel, facts.host.memlock) = (Seen::Seen(kernel), Seen::Seen(limit))
+            (facts.host.kernel, facts.host.memlock) = (Seen::Seen(kernel), Seen::Seen(limit));
         }
     };
     let few = found("memlock", with((5, 10), Some(65_536)));
