@@ -12,6 +12,7 @@ use hyper::{Method, Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::{net::UnixStream, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::wire::Failure;
 
@@ -134,13 +135,12 @@ impl Client {
             .header(header::CONNECTION, "close")
             .body(Body::from(body))
             .map_err(|error| Error::Broken { socket: socket(), source: io::Error::other(error) })?;
-        let connection = tokio::spawn(connection);
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         let body = to_bytes(Body::new(response.into_body()), LARGEST).await;
         let body =
             body.map_err(|error| Error::Broken { socket: socket(), source: io::Error::other(error) })?;
-        connection.abort();
         Ok((status, body))
     }
 }

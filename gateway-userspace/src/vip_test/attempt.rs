@@ -19,6 +19,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     report::{Check, State},
@@ -105,9 +106,8 @@ impl Attempts {
             .header(header::CONNECTION, "close")
             .body(Body::empty())
             .map_err(|error| (State::Failed, format!("{} cannot be asked for: {error}", self.path)))?;
-        let connection = tokio::spawn(connection);
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let response = self.step("no answer", sender.send_request(request)).await.map_err(failed)?;
-        connection.abort();
         check.answer_ms = Some(milliseconds(began));
         let status = response.status().as_u16();
         check.status = Some(status);

@@ -19,6 +19,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     ask::Ask,
@@ -215,7 +216,8 @@ where
     let line = format!("{} {} HTTP/1.1, Host: {}", ask.method, ask.path, ask.name);
     course.note("Request", Outcome::Done, vec![line, format!("{} bytes of a body", ask.body.len())], None);
     // Its error is the answer's too.
-    let _connection = Ending(tokio::spawn(async move { connection.await.unwrap_or_default() }));
+    let _connection =
+        AbortOnDropHandle::new(tokio::spawn(async move { connection.await.unwrap_or_default() }));
     let status = |answer: &Response<Incoming>| vec![format!("{:?} {}", answer.version(), answer.status())];
     let answer = course.step("Answer", ANSWERING, sender.send_request(request), status).await?;
     let (head, body) = answer.into_parts();
@@ -283,13 +285,4 @@ fn request(ask: &Ask) -> Result<Request<Full<Bytes>>, http::Error> {
     request.headers_mut().insert(header::HOST, HeaderValue::from_str(&host)?);
     request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     Ok(request)
-}
-
-/// A task that ends with this.
-struct Ending(tokio::task::JoinHandle<()>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
+pub(super) use crate::control::screen::grouped;
+
 /// How something is, beside its word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -49,19 +51,6 @@ pub(super) fn day(seconds: f64) -> String {
 /// `1 instance`, `2 instances`
 pub(super) fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// `65,537`
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `1.2 k`, in three digits.
