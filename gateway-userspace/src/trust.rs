@@ -8,11 +8,15 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, RootCertStore,
-    client::{WantsClientCert, WebPkiServerVerifier},
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WantsClientCert, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
 };
 use rustls_pki_types::{
-    CertificateDer, PrivateKeyDer,
+    CertificateDer, PrivateKeyDer, ServerName, UnixTime,
     pem::{self, PemObject},
 };
 
@@ -76,7 +80,7 @@ pub(crate) fn client_config(tls: Option<&UpstreamTls>) -> Result<Arc<ClientConfi
         Some(ca) => ca,
         None => system()?,
     };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(ca)?);
@@ -92,10 +96,86 @@ pub(crate) fn client_config(tls: Option<&UpstreamTls>) -> Result<Arc<ClientConfi
 /// # Errors
 /// See [`TrustError`].
 pub(crate) fn verifier() -> Result<Arc<WebPkiServerVerifier>, TrustError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let roots = Arc::new(roots(system()?)?);
     let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
     verifier.map_err(|error| TrustError::Tls(rustls::Error::General(error.to_string())))
+}
+
+/// What a server shows of itself.
+pub(crate) struct Shown<'a> {
+    pub(crate) leaf: &'a CertificateDer<'a>,
+    pub(crate) others: &'a [CertificateDer<'a>],
+    pub(crate) name: &'a ServerName<'a>,
+    /// Of OCSP.
+    pub(crate) response: &'a [u8],
+    pub(crate) now: UnixTime,
+}
+
+/// A client's side of TLS that takes every certificate, and has `look` see it; that the other side has its key is checked all the
+/// same.
+///
+/// # Errors
+/// The library refuses.
+pub(crate) fn without_verifying(
+    look: impl Fn(&Shown<'_>) + Send + Sync + 'static,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate { provider, look }))
+        .with_no_client_auth();
+    Ok(config)
+}
+
+struct AnyCertificate<L> {
+    provider: Arc<CryptoProvider>,
+    look: L,
+}
+
+impl<L> std::fmt::Debug for AnyCertificate<L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AnyCertificate").finish_non_exhaustive()
+    }
+}
+
+impl<L: Fn(&Shown<'_>) + Send + Sync> ServerCertVerifier for AnyCertificate<L> {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        (self.look)(&Shown { leaf, others, name, response, now });
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn system() -> Result<PathBuf, TrustError> {

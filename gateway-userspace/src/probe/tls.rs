@@ -2,15 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::{
-        Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, client::Resumption};
+use rustls_pki_types::ServerName;
 
 use super::{failure::Failure, http2};
 use crate::{
@@ -20,19 +13,10 @@ use crate::{
 
 /// The client's side of a probe's TLS: each handshake is a whole one.
 pub(super) fn config(probe: &Probe) -> Result<Arc<ClientConfig>, Failure> {
-    let own = |error: &dyn std::error::Error| Failure::Own(error.to_string());
-    let config = match probe.verify {
-        true => return config_for(None, probe.version),
-        false => {
-            let provider = Arc::new(aws_lc_rs::default_provider());
-            ClientConfig::builder_with_provider(Arc::clone(&provider))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| own(&error))?
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-                .with_no_client_auth()
-        }
-    };
+    if probe.verify {
+        return config_for(None, probe.version);
+    }
+    let config = trust::without_verifying(|_| {}).map_err(|error| Failure::Own(error.to_string()))?;
     Ok(for_probes(config, probe.version))
 }
 
@@ -59,44 +43,5 @@ pub(super) fn name(host: Option<&str>, address: SocketAddr) -> Result<ServerName
     match host {
         None => Ok(ServerName::IpAddress(address.ip().into())),
         Some(host) => ServerName::try_from(host.to_owned()).map_err(|error| Failure::Own(error.to_string())),
-    }
-}
-
-/// Takes every certificate; that the other side has its key is checked all the same.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
