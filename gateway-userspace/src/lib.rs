@@ -22,6 +22,7 @@ pub mod plan;
 pub mod privileges;
 pub mod probe;
 pub mod proxy;
+mod published;
 pub mod service_manager;
 pub mod snat;
 pub mod status;

@@ -96,9 +96,10 @@ fn id(route: &Route) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, env, fs, path::PathBuf};
+    use std::collections::BTreeSet;
 
     use super::*;
+    use crate::published;
 
     #[test]
     fn r92_every_route_is_in_the_document_and_every_reference_leads_somewhere() {
@@ -132,15 +133,7 @@ mod tests {
 
     #[test]
     fn r92_the_published_document_is_the_one_of_the_code() {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
-        let expected = format!("{:#}\n", document());
-        if env::var_os("GATEWAY_UPDATE_DOCS").is_some() {
-            fs::write(&path, &expected).unwrap();
-        }
-        assert!(
-            fs::read_to_string(&path).unwrap() == expected,
-            "docs/openapi.json is out of date: GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace openapi"
-        );
+        published::is_up_to_date("openapi.json", &format!("{:#}\n", document()), "openapi");
     }
 
     fn references(value: &Value) -> Vec<String> {

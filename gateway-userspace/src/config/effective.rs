@@ -4,7 +4,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::JsonSchema;
 use serde::Serialize;
 use toml::{
     Spanned, Value,
@@ -12,6 +12,7 @@ use toml::{
 };
 
 use super::keys::{self, Fallback, Key, Kind, Table};
+use crate::published;
 
 /// Of the document; grows when a field changes its meaning.
 const SCHEMA_VERSION: u32 = 1;
@@ -79,10 +80,7 @@ impl Effective {
 
 /// A JSON Schema (draft-07) of [`Effective`].
 pub fn schema() -> serde_json::Value {
-    let settings = SchemaSettings::draft07().for_serialize();
-    let mut schema = settings.into_generator().into_root_schema_for::<Effective>().to_value();
-    schema["title"] = "gateway config show".into();
-    schema
+    published::schema::<Effective>("gateway config show")
 }
 
 /// All tables of a file, in the order in which they are documented.

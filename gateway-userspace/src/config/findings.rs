@@ -1,6 +1,6 @@
 //! What `gateway check --json` prints, and its published schema, `docs/check.schema.json` (R92).
 
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -8,6 +8,7 @@ use super::{
     code::Severity,
     fault::{Fault, Report},
 };
+use crate::published;
 
 /// Of the document; grows when a field changes its meaning.
 const SCHEMA_VERSION: u32 = 1;
@@ -72,8 +73,5 @@ impl Report {
 
 /// A JSON Schema (draft-07) of [`Findings`].
 pub fn schema() -> Value {
-    let settings = SchemaSettings::draft07().for_serialize();
-    let mut schema = settings.into_generator().into_root_schema_for::<Findings>().to_value();
-    schema["title"] = "gateway check".into();
-    schema
+    published::schema::<Findings>("gateway check")
 }

@@ -6,10 +6,11 @@ use hickory_proto::{
     op::{Message, ResponseCode},
     rr::RData,
 };
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Serial;
+use crate::published;
 
 /// Of the document.
 const SCHEMA_VERSION: u32 = 1;
@@ -219,10 +220,7 @@ impl Report {
 
 /// A JSON Schema (draft-07) of [`Report`].
 pub fn schema() -> serde_json::Value {
-    let settings = SchemaSettings::draft07().for_serialize();
-    let mut schema = settings.into_generator().into_root_schema_for::<Report>().to_value();
-    schema["title"] = "gateway dns check".into();
-    schema
+    published::schema::<Report>("gateway dns check")
 }
 
 #[cfg(test)]
@@ -317,15 +315,6 @@ mod tests {
 
     #[test]
     fn r92_the_schema_is_the_one_of_the_code() {
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dns-check.schema.json");
-        let expected = format!("{:#}\n", schema());
-        if std::env::var_os("GATEWAY_UPDATE_DOCS").is_some() {
-            std::fs::write(&file, &expected).unwrap();
-        }
-        let found = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(
-            found == expected,
-            "docs/dns-check.schema.json is out of date: GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace dns"
-        );
+        published::is_up_to_date("dns-check.schema.json", &format!("{:#}\n", schema()), "dns");
     }
 }

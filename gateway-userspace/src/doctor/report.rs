@@ -1,7 +1,9 @@
 //! What was found, for programs: `gateway doctor --json` (R92), and what the text for people is made from.
 
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::published;
 
 /// Of [`Report`]; grows when a field changes its meaning.
 pub(super) const SCHEMA_VERSION: u32 = 1;
@@ -123,10 +125,7 @@ impl Report {
 
 /// A JSON Schema (draft-07) of [`Report`].
 pub fn schema() -> serde_json::Value {
-    let settings = SchemaSettings::draft07().for_serialize();
-    let mut schema = settings.into_generator().into_root_schema_for::<Report>().to_value();
-    schema["title"] = "gateway doctor".into();
-    schema
+    published::schema::<Report>("gateway doctor")
 }
 
 #[cfg(test)]
@@ -135,15 +134,6 @@ mod tests {
 
     #[test]
     fn r92_the_schema_is_the_one_of_the_code() {
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/doctor.schema.json");
-        let expected = format!("{:#}\n", schema());
-        if std::env::var_os("GATEWAY_UPDATE_DOCS").is_some() {
-            std::fs::write(&file, &expected).unwrap();
-        }
-        let found = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(
-            found == expected,
-            "docs/doctor.schema.json is out of date: GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace doctor"
-        );
+        published::is_up_to_date("doctor.schema.json", &format!("{:#}\n", schema()), "doctor");
     }
 }

@@ -1,9 +1,10 @@
 //! What is told, for programs: `gateway explain --json` (R92), and what the text for people is made from.
 
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Protocol;
+use crate::published;
 
 /// Of [`Explanation`]; grows when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -207,10 +208,7 @@ pub struct Times {
 
 /// A JSON Schema (draft-07) of [`Explanation`].
 pub fn schema() -> serde_json::Value {
-    let settings = SchemaSettings::draft07().for_serialize();
-    let mut schema = settings.into_generator().into_root_schema_for::<Explanation>().to_value();
-    schema["title"] = "gateway explain".into();
-    schema
+    published::schema::<Explanation>("gateway explain")
 }
 
 #[cfg(test)]
@@ -219,15 +217,6 @@ mod tests {
 
     #[test]
     fn r92_the_schema_is_the_one_of_the_code() {
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/explain.schema.json");
-        let expected = format!("{:#}\n", schema());
-        if std::env::var_os("GATEWAY_UPDATE_DOCS").is_some() {
-            std::fs::write(&file, &expected).unwrap();
-        }
-        let found = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(
-            found == expected,
-            "docs/explain.schema.json is out of date: GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace explain"
-        );
+        published::is_up_to_date("explain.schema.json", &format!("{:#}\n", schema()), "explain");
     }
 }

@@ -12,7 +12,10 @@ use std::{
 use gateway_ebpf::reason::Reason;
 
 use super::*;
-use crate::status::testing::{full, serving};
+use crate::{
+    published,
+    status::testing::{full, serving},
+};
 
 const DASHBOARD: &str = "grafana/gateway.json";
 const RULES: &str = "alerts/gateway.rules.yml";
@@ -101,15 +104,7 @@ fn metrics_md_has_every_metric() {
     let document = fs::read_to_string(document("metrics.md")).unwrap();
     let balancer = with_table(&document, "metrics", &text(&full()));
     let expected = with_table(&balancer, "metrics of the proxy", &crate::proxy::testing::metrics());
-    let path = self::document("metrics.md");
-    if env::var_os("GATEWAY_UPDATE_DOCS").is_some() {
-        fs::write(&path, &expected).unwrap();
-    } else {
-        assert!(
-            document == expected,
-            "docs/metrics.md: GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace metrics"
-        );
-    }
+    published::is_up_to_date("metrics.md", &expected, "metrics");
 }
 
 /// The document with a table of the metrics of `text` between the marks of that name.

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, env, fs, path::PathBuf};
 use serde_json::Value;
 
 use super::{Status, schema, testing};
+use crate::published;
 
 fn is_updated() -> bool {
     env::var_os("GATEWAY_UPDATE_DOCS").is_some()
@@ -17,16 +18,7 @@ fn path(name: &str) -> PathBuf {
 
 #[test]
 fn r92_the_schema_is_the_one_of_the_code() {
-    let file = path("../docs/status.schema.json");
-    let expected = format!("{:#}\n", schema());
-    if is_updated() {
-        fs::write(&file, &expected).unwrap();
-    }
-    let found = fs::read_to_string(&file).unwrap();
-    assert!(
-        found == expected,
-        "docs/status.schema.json is out of date: GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace status"
-    );
+    published::is_up_to_date("status.schema.json", &format!("{:#}\n", schema()), "status");
 }
 
 #[test]

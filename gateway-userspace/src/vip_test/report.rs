@@ -2,11 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::targets::Target;
-use crate::control::screen::{Colour, Tone, wrap};
+use crate::{
+    control::screen::{Colour, Tone, wrap},
+    published,
+};
 
 /// Of the document; grows when a field changes its meaning.
 const SCHEMA_VERSION: u32 = 1;
@@ -136,10 +139,7 @@ impl Check {
 
 /// A JSON Schema (draft-07) of [`Report`].
 pub fn schema() -> serde_json::Value {
-    let settings = SchemaSettings::draft07().for_serialize();
-    let mut schema = settings.into_generator().into_root_schema_for::<Report>().to_value();
-    schema["title"] = "gateway test".into();
-    schema
+    published::schema::<Report>("gateway test")
 }
 
 impl Report {
@@ -267,15 +267,6 @@ mod tests {
 
     #[test]
     fn r92_the_schema_is_the_one_of_the_code() {
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/test.schema.json");
-        let expected = format!("{:#}\n", schema());
-        if std::env::var_os("GATEWAY_UPDATE_DOCS").is_some() {
-            std::fs::write(&file, &expected).unwrap();
-        }
-        let found = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(
-            found == expected,
-            "docs/test.schema.json is out of date: GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace vip_test"
-        );
+        published::is_up_to_date("test.schema.json", &format!("{:#}\n", schema()), "vip_test");
     }
 }

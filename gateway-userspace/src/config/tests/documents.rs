@@ -1,26 +1,20 @@
 //! The documents that are made from the code's own tables. `GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace
 //! documents` writes them anew.
 
-use std::{env, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
-use crate::config::{effective_schema, findings_schema, keys, reference};
+use crate::{
+    config::{effective_schema, findings_schema, keys, reference},
+    published,
+};
 
 fn document(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
 }
 
-/// Compares a document with what it has to be; writes it where that is asked for.
 #[track_caller]
 fn is_up_to_date(name: &str, expected: &str) {
-    let path = document(name);
-    if env::var_os("GATEWAY_UPDATE_DOCS").is_some() {
-        fs::write(&path, expected).unwrap();
-    }
-    let found = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        found == expected,
-        "docs/{name} is out of date: GATEWAY_UPDATE_DOCS=1 cargo test -p gateway-userspace documents"
-    );
+    published::is_up_to_date(name, expected, "documents");
 }
 
 /// The text with what stands between the two marks of that name replaced.
