@@ -1,9 +1,8 @@
 //! `gateway explain`
 
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, time::Instant};
+use std::{fmt::Write as _, path::PathBuf, time::Instant};
 
 use anyhow::{Context, bail};
-use nix::net::if_::if_nameindex;
 
 use super::{
     Target, find, print, print_json,
@@ -85,13 +84,20 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let question = question(args)?;
     let begun = Instant::now();
-    let (mut known, file) = match &args.config {
-        Some(file) => (of_file(&config::load(file)?)?, Some(file.clone())),
-        None => of_balancer(args)?,
+    let (mut known, file, model, took) = match &args.config {
+        Some(file) => {
+            let model = config::load(file)?;
+            let known = of_file(&model)?;
+            (known, Some(file.clone()), Some(Ok(model)), begun.elapsed())
+        }
+        None => {
+            let (known, file) = of_balancer(args)?;
+            let took = begun.elapsed();
+            let model = file.as_ref().map(|file| config::load(file));
+            (known, file, model, took)
+        }
     };
-    let took = begun.elapsed();
     // By the live tables a packet can be explained without a file; a request cannot.
-    let model = file.as_ref().map(|file| config::load(file));
     let model = match (model, &args.host) {
         (Some(Ok(model)), _) => Some(model),
         (Some(Err(faults)), Some(_)) => return Err(faults.into()),
@@ -152,12 +158,8 @@ fn of_balancer(args: &Args) -> anyhow::Result<(Known, Option<PathBuf>)> {
             "no program of the service {service} is at work on this host; `--config FILE` decides by the tables that a file would make"
         )
     })?;
-    Ok((Known::of_program(live, interfaces()?), file))
-}
-
-fn interfaces() -> anyhow::Result<BTreeMap<u32, String>> {
-    let all = if_nameindex().context("cannot list the host's interfaces")?;
-    Ok(all.iter().map(|one| (one.index(), one.name().to_string_lossy().into_owned())).collect())
+    let interfaces = explain::interfaces().context("cannot list the host's interfaces")?;
+    Ok((Known::of_program(live, interfaces), file))
 }
 
 /// For people: a line for each decision, the verdict last.

@@ -22,7 +22,7 @@ pub use self::{
     document::{Explanation, schema},
     frame::build,
     question::{End, Flags, Protocol, Question},
-    tables::{Known, of_file},
+    tables::{Known, interfaces, of_file},
 };
 use crate::model::Model;
 

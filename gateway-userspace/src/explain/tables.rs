@@ -7,6 +7,7 @@ use std::{
 };
 
 use gateway_ebpf::{address::Address, host::HostTables, layout::Interface as Entry};
+use nix::net::if_::if_nameindex;
 
 use super::{Error, Question, document::Source};
 use crate::{
@@ -71,6 +72,15 @@ impl Known {
     pub(super) fn name(&self, index: u32) -> String {
         self.interfaces.get(&index).cloned().unwrap_or_else(|| format!("interface {index}"))
     }
+}
+
+/// This host's interfaces, by index.
+///
+/// # Errors
+/// The kernel does not list them.
+pub fn interfaces() -> nix::Result<BTreeMap<u32, String>> {
+    let all = if_nameindex()?;
+    Ok(all.iter().map(|one| (one.index(), one.name().to_string_lossy().into_owned())).collect())
 }
 
 /// The tables that a file would make, on a host where all is well.

@@ -7,8 +7,6 @@ use std::{
     time::Duration,
 };
 
-use nix::net::if_::if_nameindex;
-
 use super::Ask;
 use crate::{
     api::{self, client::Client},
@@ -54,6 +52,7 @@ pub(super) fn management(ask: &Ask, model: &Model, facts: &Facts) -> Vec<Door> {
     let is_within = |ip: &IpAddr| model.network.inside().any(|network| network.contains(ip));
     let is_inside = matches!(&facts.addresses, Seen::Seen(own) if own.iter().any(is_within));
     let served = model.vip.all().filter(|vip| model.ports(*vip).any(|port| port == MANAGEMENT_PORT));
+    let mut known = None;
     let mut doors = Vec::new();
     for vip in served {
         let is_private = model.vip.private.contains(&vip);
@@ -62,7 +61,8 @@ pub(super) fn management(ask: &Ask, model: &Model, facts: &Facts) -> Vec<Door> {
         let outside = ask.from.iter().copied().filter(|ip| !is_private && ip.is_ipv4() == vip.is_ipv4());
         let at = SocketAddr::new(vip, MANAGEMENT_PORT);
         if is_balancer {
-            doors.extend(inside.into_iter().chain(outside).map(|from| explained(model, at, from)));
+            let known = known.get_or_insert_with(|| tables(&model.service.name));
+            doors.extend(inside.into_iter().chain(outside).map(|from| explained(known, at, from)));
         } else if is_private == is_inside {
             doors.push(connected(at));
         }
@@ -78,7 +78,14 @@ fn connected(at: SocketAddr) -> Door {
     Door { at, from: "here".to_owned(), tried: Seen::Seen(tried) }
 }
 
-fn explained(model: &Model, at: SocketAddr, from: IpAddr) -> Door {
+/// Those that packets go by; or why there are none to be had.
+fn tables(service: &str) -> Result<Known, String> {
+    let live = live(service).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+    let live = live.ok_or("no program is at work")?;
+    Ok(Known::of_program(live, explain::interfaces().unwrap_or_default()))
+}
+
+fn explained(known: &mut Result<Known, String>, at: SocketAddr, from: IpAddr) -> Door {
     let question = Question {
         from: End { ip: from, port: Some(PORT) },
         to: End { ip: at.ip(), port: Some(at.port()) },
@@ -90,16 +97,11 @@ fn explained(model: &Model, at: SocketAddr, from: IpAddr) -> Door {
         sni: None,
         path: "/".to_owned(),
     };
-    let tried = match live(&model.service.name) {
-        Ok(Some(live)) => {
-            let all = if_nameindex().map(|all| {
-                all.iter().map(|one| (one.index(), one.name().to_string_lossy().into_owned())).collect()
-            });
-            let mut known = Known::of_program(live, all.unwrap_or_default());
-            explain::explain(&question, &mut known, None).map(|told| Tried::Explained(Box::new(told))).into()
+    let tried = match known {
+        Ok(known) => {
+            explain::explain(&question, known, None).map(|told| Tried::Explained(Box::new(told))).into()
         }
-        Ok(None) => Seen::Unseen("no program is at work".into()),
-        Err(error) => Seen::Unseen(format!("{:#}", anyhow::Error::from(error))),
+        Err(why) => Seen::Unseen(why.clone()),
     };
     Door { at, from: from.to_string(), tried }
 }
