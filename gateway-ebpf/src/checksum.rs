@@ -11,6 +11,13 @@ pub const fn fold(sum: u64) -> u16 {
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
+/// The checksum of bytes in which its own field is zero.
+#[cfg(not(target_arch = "bpf"))]
+pub fn of_bytes(bytes: &[u8]) -> u16 {
+    let word = |pair: &[u8]| u64::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u64::from(*low));
+    !fold(bytes.chunks(2).map(word).sum())
+}
+
 /// A checksum after one 16-bit word of what it covers has become another (RFC 1624, equation 3). A wrong one stays wrong.
 #[inline(always)]
 pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
@@ -58,6 +65,8 @@ mod tests {
         // RFC 1071 §3: 00 01 f2 03 f4 f5 f6 f7
         assert_eq!(fold(0x0001 + 0xf203 + 0xf4f5 + 0xf6f7), 0xddf2);
         assert_eq!(fold(0x0001_f203 + 0xf4f5_f6f7), 0xddf2);
+        assert_eq!(of_bytes(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+        assert_eq!(of_bytes(&[0x00, 0x01, 0xf2]), !0xf201, "an odd one has a zero behind it");
     }
 
     #[test]

@@ -422,6 +422,24 @@ impl fmt::Display for HostPattern {
     }
 }
 
+impl HostPattern {
+    /// The name itself; of a wildcard the one with this label, which it stands for.
+    pub fn with_label(&self, label: &str) -> String {
+        match self {
+            Self::Exact(name) => name.clone(),
+            Self::Wildcard(parent) => format!("{label}.{parent}"),
+        }
+    }
+}
+
+/// A host as requests name it: the port only where it is none of HTTP's own (RFC 9110, section 4.2.3).
+pub(crate) fn authority(host: &str, port: u16) -> String {
+    match port {
+        HTTP_PORT | HTTPS_PORT => host.to_owned(),
+        port => format!("{host}:{port}"),
+    }
+}
+
 /// PEM files; relative paths in the file are relative to the file's folder, here they are resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CertificateFiles {

@@ -16,7 +16,7 @@ use super::{
     client::{Failure, ask},
 };
 use crate::{
-    model::{DNS_PORT, HostPattern, Model},
+    model::{DNS_PORT, Model},
     near,
 };
 
@@ -77,11 +77,7 @@ fn listed(text: &str) -> Vec<SocketAddr> {
 }
 
 fn names(records: &Records, only: Option<&str>) -> anyhow::Result<Vec<String>> {
-    let asked = |host: &HostPattern| match host {
-        HostPattern::Exact(name) => name.clone(),
-        HostPattern::Wildcard(parent) => format!("{STAND_IN}.{parent}"),
-    };
-    let all: Vec<_> = records.names.iter().map(|named| asked(&named.host)).collect();
+    let all: Vec<_> = records.names.iter().map(|named| named.host.with_label(STAND_IN)).collect();
     match only.map(|name| name.trim_end_matches('.').to_ascii_lowercase()) {
         None => Ok(all),
         Some(name) if all.contains(&name) => Ok(vec![name]),

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use gateway_ebpf::checksum;
 use network_types::ip::IpProto;
 
 use super::{Error, Known, Protocol, Question, question::End};
@@ -38,7 +39,7 @@ pub fn build(question: &Question, known: &mut Known) -> Result<Vec<u8>, Error> {
             (header[8], header[9]) = (HOPS, protocol);
             header[12..16].copy_from_slice(&source.octets());
             header[16..].copy_from_slice(&destination.octets());
-            let checksum = checksum(&header);
+            let checksum = checksum::of_bytes(&header).to_be_bytes();
             header[10..12].copy_from_slice(&checksum);
             frame.extend(header);
         }
@@ -77,7 +78,7 @@ fn payload(question: &Question) -> Result<Vec<u8>, Error> {
         Protocol::Udp => bytes[4..6].copy_from_slice(&length.to_be_bytes()),
         Protocol::Icmp => {
             bytes[0] = ECHO[usize::from(question.from.ip.is_ipv6())];
-            let checksum = checksum(&bytes);
+            let checksum = checksum::of_bytes(&bytes).to_be_bytes();
             bytes[2..4].copy_from_slice(&checksum);
             return Ok(bytes);
         }
@@ -94,11 +95,4 @@ fn number(protocol: Protocol, ip: IpAddr) -> u8 {
         Protocol::Icmp if ip.is_ipv4() => IpProto::Icmp as u8,
         Protocol::Icmp => IpProto::Ipv6Icmp as u8,
     }
-}
-
-/// RFC 1071.
-fn checksum(bytes: &[u8]) -> [u8; 2] {
-    let words =
-        bytes.chunks(2).map(|word| u64::from(word[0]) << 8 | word.get(1).map_or(0, |low| u64::from(*low)));
-    (!gateway_ebpf::checksum::fold(words.sum())).to_be_bytes()
 }

@@ -8,7 +8,10 @@ use gateway_ebpf::{
     note::Settled,
 };
 
-use crate::{net::mac_text, plan::Plan};
+use crate::{
+    net::mac_text,
+    plan::{Mac, Plan},
+};
 
 pub(super) fn ip(address: Address) -> IpAddr {
     if address.hi == V4 {
@@ -51,10 +54,14 @@ pub(super) fn way(way: u16) -> &'static str {
 
 /// The next hop's, of finished Ethernet addresses.
 pub(super) fn next_mac(macs: [u32; 3]) -> String {
-    let mut mac = [0; 6];
-    mac[..4].copy_from_slice(&macs[0].to_ne_bytes());
-    mac[4..].copy_from_slice(&macs[1].to_ne_bytes()[..2]);
-    mac_text(mac)
+    let [e, f, ..] = macs[1].to_ne_bytes();
+    mac_text(mac(macs[0], u16::from_ne_bytes([e, f])))
+}
+
+/// As tables have it: the first four bytes, and the others.
+pub(super) fn mac(first: u32, rest: u16) -> Mac {
+    let ([a, b, c, d], [e, f]) = (first.to_ne_bytes(), rest.to_ne_bytes());
+    [a, b, c, d, e, f]
 }
 
 /// How a packet of a moved bucket was settled.

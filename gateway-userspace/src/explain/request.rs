@@ -10,9 +10,7 @@ use http::{Method, Uri};
 
 use super::{Explanation, Protocol, Question, document::Request};
 use crate::{
-    model::{
-        Action, HTTP_PORT, HTTPS_PORT, HostPattern, MANAGEMENT_PORT, Model, Passthrough, Role, Upstream,
-    },
+    model::{Action, HostPattern, MANAGEMENT_PORT, Model, Passthrough, Role, Upstream, authority},
     proxy::{
         bind,
         decide::{Asking, Goes, Rules},
@@ -239,12 +237,8 @@ fn curl(question: &Question, model: &Model, door: Door) -> Option<String> {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
-    let authority = match (scheme, port) {
-        ("https", HTTPS_PORT) | ("http", HTTP_PORT) => host.clone(),
-        _ => format!("{host}:{port}"),
-    };
     let local = question.from.port.map_or_else(String::new, |port| format!(" --local-port {port}"));
-    let url = quoted(&format!("{scheme}://{authority}{}", question.path));
+    let url = quoted(&format!("{scheme}://{}{}", authority(&host, port), question.path));
     Some(format!("curl --resolve {host}:{port}:{address}{local} {url}"))
 }
 

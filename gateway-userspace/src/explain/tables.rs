@@ -9,7 +9,7 @@ use std::{
 use gateway_ebpf::{address::Address, host::HostTables, layout::Interface as Entry};
 use nix::net::if_::if_nameindex;
 
-use super::{Error, Question, document::Source};
+use super::{Error, Question, document::Source, names};
 use crate::{
     dataplane::Live,
     model::Model,
@@ -45,10 +45,7 @@ impl Known {
     pub(super) fn enter(&mut self, question: &Question) -> Result<Mac, Error> {
         let entry = *self.entrance(question)?;
         self.tables.interface = entry.index;
-        let mut mac = Mac::default();
-        mac[..4].copy_from_slice(&entry.mac.to_ne_bytes());
-        mac[4..].copy_from_slice(&entry.mac_rest.to_ne_bytes());
-        Ok(mac)
+        Ok(names::mac(entry.mac, entry.mac_rest))
     }
 
     fn entrance(&self, question: &Question) -> Result<&Entry, Error> {

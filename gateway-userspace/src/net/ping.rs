@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gateway_ebpf::checksum;
 use socket2::{Domain, Protocol, Socket, Type};
 
 const HEADER: usize = 8;
@@ -33,10 +34,7 @@ pub fn is_answered(to: IpAddr, bytes: usize, patience: Duration) -> io::Result<b
         message[6..8].copy_from_slice(&n.to_be_bytes());
         if to.is_ipv4() {
             message[2..4].fill(0);
-            let words = message
-                .chunks(2)
-                .map(|word| u64::from(word[0]) << 8 | word.get(1).map_or(0, |low| u64::from(*low)));
-            let sum = !gateway_ebpf::checksum::fold(words.sum());
+            let sum = checksum::of_bytes(&message);
             message[2..4].copy_from_slice(&sum.to_be_bytes());
         }
         match socket.send(&message) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::failure::Failure;
-use crate::model::Probe;
+use crate::model::{Probe, authority};
 
 /// Bytes of a response that are read in search of its status; interim responses may come before it.
 pub(super) const MOST: usize = 8 * 1024;
@@ -24,10 +24,7 @@ pub(super) fn request(probe: &Probe, address: SocketAddr) -> Vec<u8> {
 
 /// Whom it asks for.
 pub(super) fn host(probe: &Probe, address: SocketAddr) -> String {
-    probe.host.clone().unwrap_or_else(|| match address.port() {
-        80 | 443 => bracketed(address),
-        port => format!("{}:{port}", bracketed(address)),
-    })
+    probe.host.clone().unwrap_or_else(|| authority(&bracketed(address), address.port()))
 }
 
 fn bracketed(address: SocketAddr) -> String {

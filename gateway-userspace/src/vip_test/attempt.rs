@@ -25,6 +25,7 @@ use super::{
     report::{Check, State},
     targets::{Expects, Target},
 };
+use crate::model::authority;
 
 const USER_AGENT: &str = concat!("gateway-test/", env!("CARGO_PKG_VERSION"));
 const DAY: u64 = 24 * 3_600;
@@ -101,7 +102,7 @@ impl Attempts {
         let (mut sender, connection) =
             self.step("no HTTP", http1::handshake(TokioIo::new(stream))).await.map_err(failed)?;
         let request = Request::get(self.path.as_str())
-            .header(header::HOST, host(target))
+            .header(header::HOST, authority(&target.host, target.at.port()))
             .header(header::USER_AGENT, USER_AGENT)
             .header(header::CONNECTION, "close")
             .body(Body::empty())
@@ -155,14 +156,6 @@ fn chain(error: &dyn Error) -> String {
 
 fn is_refused(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-/// As browsers write it: the port only where it is another than the scheme's.
-fn host(target: &Target) -> String {
-    match target.at.port() {
-        80 | 443 => target.host.clone(),
-        port => format!("{}:{port}", target.host),
-    }
 }
 
 fn milliseconds(since: Instant) -> f64 {

@@ -39,10 +39,7 @@ pub(super) fn all(model: &Model) -> Vec<Target> {
     let mut targets = Vec::new();
     let mut add = |role: Role, hosts: &[HostPattern], encrypted: Expects| {
         for host in hosts {
-            let asked = match host {
-                HostPattern::Exact(name) => name.clone(),
-                HostPattern::Wildcard(parent) => format!("{STAND_IN}.{parent}"),
-            };
+            let asked = host.with_label(STAND_IN);
             for vip in model.vip.all() {
                 for port in model.ports(vip) {
                     let expects = match port {

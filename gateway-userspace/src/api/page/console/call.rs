@@ -25,7 +25,7 @@ use super::{
     ask::Ask,
     certificate::{Judge, describe},
 };
-use crate::api::Lent;
+use crate::{api::Lent, model::authority};
 
 /// This host's resolver need not know anything.
 const RESOLVING: Duration = Duration::from_secs(2);
@@ -277,10 +277,7 @@ async fn read(mut body: Incoming) -> (Vec<u8>, End) {
 fn request(ask: &Ask) -> Result<Request<Full<Bytes>>, http::Error> {
     let body = Full::new(Bytes::from(ask.body.clone()));
     let mut request = Request::builder().method(&ask.method).uri(ask.path.clone()).body(body)?;
-    let host = match ask.at.port() {
-        80 | 443 => ask.name.clone(),
-        port => format!("{}:{port}", ask.name),
-    };
+    let host = authority(&ask.name, ask.at.port());
     *request.headers_mut() = ask.headers.clone();
     request.headers_mut().insert(header::HOST, HeaderValue::from_str(&host)?);
     request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
