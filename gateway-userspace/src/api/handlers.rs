@@ -18,6 +18,7 @@ use super::{
     access::{Guard, failure},
     audit::Audit,
     call::{Answer, Call, Plan, Refused, Who},
+    certificates,
     page::Page,
     server::Settings,
     wire::{Apply, SCHEMA, SetState},
@@ -99,7 +100,8 @@ pub(super) async fn status(State(context): State<Context>) -> Response {
 }
 
 impl IntoAnswer for Box<Status> {
-    fn respond(self) -> Response {
+    fn respond(mut self) -> Response {
+        certificates::read(&mut self.endpoints);
         Json(self).into_response()
     }
 }

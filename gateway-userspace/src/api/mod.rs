@@ -7,6 +7,7 @@
 mod access;
 pub mod audit;
 mod call;
+mod certificates;
 pub mod client;
 mod error;
 mod failures;

@@ -4,7 +4,6 @@
 //! file may change is `reload`.
 
 mod daemon;
-mod endpoints;
 mod evidence;
 mod leases;
 mod neighbours;

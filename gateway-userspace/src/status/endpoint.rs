@@ -1,9 +1,12 @@
 //! What clients ask for: names by role, and how long their certificates are good for.
 
+use std::path::Path;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Time;
+use crate::model::Model;
 
 /// A role's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,4 +30,23 @@ pub struct Certificate {
     /// Why it cannot be read here; a balancer has no need of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl Endpoint {
+    /// Of all roles; nothing is known of their certificates yet but where they are.
+    pub fn all(model: &Model) -> Vec<Self> {
+        let endpoint = |one: &crate::model::Endpoint| Self {
+            role: one.role.to_string(),
+            hosts: one.hosts.iter().map(ToString::to_string).collect(),
+            certificates: one.certificates.iter().map(|files| Certificate::of(&files.chain)).collect(),
+        };
+        model.endpoints.iter().map(endpoint).collect()
+    }
+}
+
+impl Certificate {
+    /// Not looked at.
+    pub fn of(chain: &Path) -> Self {
+        Self { file: chain.display().to_string(), expires: None, reason: None }
+    }
 }

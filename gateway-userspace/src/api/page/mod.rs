@@ -36,7 +36,7 @@ use self::{
     history::{History, PACE},
     session::Sessions,
 };
-use super::{access, call::Call, handlers::Context};
+use super::{access, call::Call, certificates, handlers::Context};
 use crate::status::Status;
 
 /// The longest body of a form.
@@ -122,7 +122,10 @@ fn glance<'v>(context: &Context, viewer: &'v Viewer) -> view::Glance<'v> {
 
 async fn status(context: &Context) -> Result<Box<Status>, Response> {
     match tokio::time::timeout(PATIENCE, context.ask(Call::Status)).await {
-        Ok(Some(status)) => Ok(status),
+        Ok(Some(mut status)) => {
+            certificates::read(&mut status.endpoints);
+            Ok(status)
+        }
         Ok(None) => Err(message(StatusCode::SERVICE_UNAVAILABLE, "The balancer is stopping.")),
         Err(_) => Err(message(StatusCode::SERVICE_UNAVAILABLE, "The balancer is busy. Try again.")),
     }

@@ -10,14 +10,13 @@ use gateway_ebpf::layout::BUCKETS;
 
 use super::{Daemon, Port, follow::Reach};
 use crate::{
-    balance::endpoints,
     model::InstanceName,
     net::mac_text,
     plan::{Plan, Scope},
     status::{
-        Apply, Configuration, Dip, Drain, Flows, Instance, Interface, Outcome, Override, SCHEMA_VERSION,
-        Snat, SnatDestination, SnatVip, State as Word, Status, Time, Vip, VipKind, WayWord, Windows,
-        address_table,
+        Apply, Configuration, Dip, Drain, Endpoint, Flows, Instance, Interface, Outcome, Override,
+        SCHEMA_VERSION, Snat, SnatDestination, SnatVip, State as Word, Status, Time, Vip, VipKind, WayWord,
+        Windows, address_table,
     },
 };
 
@@ -54,7 +53,7 @@ impl Daemon<'_> {
             // Once they are judged.
             public_ip_addresses: Vec::new(),
             private_ip_addresses: Vec::new(),
-            endpoints: endpoints::of(model),
+            endpoints: Endpoint::all(model),
             address_table: address_table(model),
             instances: self.instances(),
             windows: self.open_windows(),

@@ -1,5 +1,5 @@
-//! The names by role, and what the certificates' files say. They are read when asked for: there are few, and another program
-//! writes them.
+//! What the files of certificates say. They are read when asked for, since another program writes them; and here, for the owner task
+//! waits for no disk.
 
 use std::{
     path::Path,
@@ -8,27 +8,20 @@ use std::{
 
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
-use crate::{
-    model::Model,
-    status::{Certificate, Endpoint, Time},
-};
+use crate::status::{Certificate, Endpoint, Time};
 
-/// Of all roles.
-pub(super) fn of(model: &Model) -> Vec<Endpoint> {
-    let endpoint = |one: &crate::model::Endpoint| Endpoint {
-        role: one.role.to_string(),
-        hosts: one.hosts.iter().map(ToString::to_string).collect(),
-        certificates: one.certificates.iter().map(|files| certificate(&files.chain)).collect(),
-    };
-    model.endpoints.iter().map(endpoint).collect()
+/// Says of each when it ends, or why that is not known.
+pub(super) fn read(endpoints: &mut [Endpoint]) {
+    for certificate in endpoints.iter_mut().flat_map(|one| &mut one.certificates) {
+        look(certificate);
+    }
 }
 
-fn certificate(chain: &Path) -> Certificate {
-    let (expires, reason) = match expiry(chain) {
-        Ok(time) => (Some(time), None),
-        Err(reason) => (None, Some(reason)),
-    };
-    Certificate { file: chain.display().to_string(), expires, reason }
+fn look(certificate: &mut Certificate) {
+    match expiry(Path::new(&certificate.file)) {
+        Ok(time) => certificate.expires = Some(time),
+        Err(reason) => certificate.reason = Some(reason),
+    }
 }
 
 /// Of the first certificate, which is the leaf.
@@ -50,6 +43,11 @@ mod tests {
     fn the_leafs_end_is_told_or_why_it_is_not_known() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("chain.pem");
+        let certificate = |path: &Path| {
+            let mut certificate = Certificate::of(path);
+            look(&mut certificate);
+            certificate
+        };
         assert!(certificate(&path).reason.unwrap().contains("cannot be read"));
         std::fs::write(&path, "nothing").unwrap();
         assert!(certificate(&path).reason.unwrap().contains("not PEM"));
