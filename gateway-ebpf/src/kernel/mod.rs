@@ -5,6 +5,7 @@ pub mod maps;
 mod probe;
 mod route;
 mod sample;
+mod skb;
 pub mod snat;
 mod sockets;
 mod tables;

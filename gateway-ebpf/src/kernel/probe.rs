@@ -5,11 +5,14 @@ use aya_ebpf::{
         __sk_buff, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
         BPF_F_PSEUDO_HDR, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
     },
-    helpers::{bpf_csum_update, bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_pull_data},
+    helpers::{bpf_csum_update, bpf_l4_csum_replace, bpf_skb_adjust_room},
     programs::TcContext,
 };
 
-use super::maps::{PROBES, TABLES};
+use super::{
+    maps::{PROBES, TABLES},
+    skb::Skb,
+};
 use crate::{
     checksum,
     frame::{Frame, Pod},
@@ -70,11 +73,9 @@ impl Probes for KernelProbes {
     }
 }
 
-/// The part of a packet that lies in one piece, between `data` and `data_end`.
+/// A packet of a probe.
 struct SkbFrame {
-    skb: *mut __sk_buff,
-    data: usize,
-    data_end: usize,
+    skb: Skb,
     /// How the packet grows.
     room: u64,
 }
@@ -82,41 +83,23 @@ struct SkbFrame {
 impl SkbFrame {
     #[inline(always)]
     fn new(skb: *mut __sk_buff) -> Self {
-        let mut frame = Self { skb, data: 0, data_end: 0, room: 0 };
-        frame.refresh();
-        // A driver may leave headers in pages of their own.
-        let headers = if frame.length() < HEADERS { frame.length() } else { HEADERS };
-        if frame.data + headers > frame.data_end {
-            // SAFETY: the kernel's own context.
-            unsafe { bpf_skb_pull_data(skb, headers as u32) };
-            frame.refresh();
-        }
-        frame
-    }
-
-    /// All pointers are void after a helper that changes the packet.
-    #[inline(always)]
-    fn refresh(&mut self) {
-        // SAFETY: the kernel hands every program of TC a valid context.
-        unsafe {
-            self.data = (&raw const (*self.skb).data).read_volatile() as usize;
-            self.data_end = (&raw const (*self.skb).data_end).read_volatile() as usize;
-        }
+        let mut skb = Skb::new(skb);
+        skb.pull(HEADERS);
+        Self { skb, room: 0 }
     }
 
     /// As in [`super::frame::XdpFrame`].
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> Option<*mut T> {
-        let place = self.data + offset;
-        if place + size_of::<T>() > self.data_end { None } else { Some(place as *mut T) }
+        let place = self.skb.data + offset;
+        if place + size_of::<T>() > self.skb.data_end { None } else { Some(place as *mut T) }
     }
 }
 
 impl Frame for SkbFrame {
     #[inline(always)]
     fn length(&self) -> usize {
-        // SAFETY: the kernel hands every program of TC a valid context.
-        unsafe { (*self.skb).len as usize }
+        self.skb.length()
     }
 
     #[inline(always)]
@@ -138,8 +121,9 @@ impl Frame for SkbFrame {
     #[inline(always)]
     fn grow(&mut self, bytes: usize) -> Option<()> {
         // SAFETY: the kernel's own context.
-        let failed = unsafe { bpf_skb_adjust_room(self.skb, bytes as i32, BPF_ADJ_ROOM_MAC, self.room) };
-        self.refresh();
+        let failed =
+            unsafe { bpf_skb_adjust_room(self.skb.context, bytes as i32, BPF_ADJ_ROOM_MAC, self.room) };
+        self.skb.refresh();
         if failed == 0 { Some(()) } else { None }
     }
 }
@@ -151,15 +135,15 @@ impl StackFrame for SkbFrame {
         let change = u32::from(checksum::fold(change).to_be());
         // SAFETY: the kernel's own context.
         let failed = unsafe {
-            bpf_l4_csum_replace(self.skb, offset as u32, 0, change.into(), BPF_F_PSEUDO_HDR.into())
+            bpf_l4_csum_replace(self.skb.context, offset as u32, 0, change.into(), BPF_F_PSEUDO_HDR.into())
         };
         if !H::IS_V4 {
             // The helper takes the change away from the sum of the whole packet, where the card has computed one: right for IPv4, whose
             // header adds up to the same as before. With IPv6 address and checksum make up for each other. It refuses where there is no sum.
             // SAFETY: as above.
-            unsafe { bpf_csum_update(self.skb, change) };
+            unsafe { bpf_csum_update(self.skb.context, change) };
         }
-        self.refresh();
+        self.skb.refresh();
         if failed == 0 { Some(()) } else { None }
     }
 

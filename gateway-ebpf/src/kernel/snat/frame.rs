@@ -4,7 +4,7 @@ use core::arch::asm;
 
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
-    helpers::{bpf_csum_update, bpf_l4_csum_replace, bpf_skb_pull_data},
+    helpers::{bpf_csum_update, bpf_l4_csum_replace},
 };
 use network_types::ip::IpProto;
 
@@ -12,6 +12,7 @@ use crate::{
     checksum,
     frame::{Frame, Pod},
     headers::{Ethernet, Ipv4, Ipv6, Tcp},
+    kernel::skb::Skb,
     parse::{self, IpHeader},
     snat::map::Sums,
 };
@@ -23,25 +24,14 @@ const HEADERS_V6: usize = size_of::<Ethernet>() + size_of::<Ipv6>() + size_of::<
 /// Of anything else: extension headers, what an ICMP error quotes, options.
 const ALL_HEADERS: usize = 512;
 
-pub(super) struct SkbFrame {
-    skb: *mut __sk_buff,
-    data: usize,
-    data_end: usize,
-}
+pub(super) struct SkbFrame(Skb);
 
 impl SkbFrame {
     #[inline(always)]
     pub(super) fn new(skb: *mut __sk_buff) -> Self {
-        let mut frame = Self { skb, data: 0, data_end: 0 };
-        frame.refresh();
+        let mut frame = Self(Skb::new(skb));
         let wanted = frame.wanted();
-        let length = frame.length();
-        let headers = if length < wanted { length } else { wanted };
-        if frame.data + headers > frame.data_end {
-            // SAFETY: the kernel's own context.
-            unsafe { bpf_skb_pull_data(skb, headers as u32) };
-            frame.refresh();
-        }
+        frame.0.pull(wanted);
         frame
     }
 
@@ -67,26 +57,16 @@ impl SkbFrame {
         }
     }
 
-    /// All pointers are void after a helper that changes the packet.
-    #[inline(always)]
-    fn refresh(&mut self) {
-        // SAFETY: the kernel hands every program of TC a valid context.
-        unsafe {
-            self.data = (&raw const (*self.skb).data).read_volatile() as usize;
-            self.data_end = (&raw const (*self.skb).data_end).read_volatile() as usize;
-        }
-    }
-
     /// As in [`crate::kernel::frame::XdpFrame`], whose offsets vary too.
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> Option<*mut T> {
         let mut offset = offset;
         // SAFETY: a move to where it is.
         unsafe { asm!("{0} = {0}", inout(reg) offset, options(pure, nomem, preserves_flags, nostack)) };
-        let place = self.data + (offset & 0x3fff);
+        let place = self.0.data + (offset & 0x3fff);
         // With one byte it would be a comparison of which the verifier learns nothing. No packet has its last one read here.
         let size = if size_of::<T>() == 1 { 2 } else { size_of::<T>() };
-        if place + size > self.data_end { None } else { Some(place as *mut T) }
+        if place + size > self.0.data_end { None } else { Some(place as *mut T) }
     }
 
     /// Adds to a checksum by the helper that knows whether it is finished. A sum of other byte order is the sum in other byte order
@@ -95,7 +75,8 @@ impl SkbFrame {
     fn replace(&mut self, offset: usize, change: u64, flags: u32) -> Option<()> {
         let change = u32::from(checksum::fold(change).to_be());
         // SAFETY: the kernel's own context.
-        let failed = unsafe { bpf_l4_csum_replace(self.skb, offset as u32, 0, change.into(), flags.into()) };
+        let failed =
+            unsafe { bpf_l4_csum_replace(self.0.context, offset as u32, 0, change.into(), flags.into()) };
         if failed == 0 { Some(()) } else { None }
     }
 }
@@ -103,8 +84,7 @@ impl SkbFrame {
 impl Frame for SkbFrame {
     #[inline(always)]
     fn length(&self) -> usize {
-        // SAFETY: the kernel hands every program of TC a valid context.
-        unsafe { (*self.skb).len as usize }
+        self.0.length()
     }
 
     #[inline(always)]
@@ -131,7 +111,7 @@ impl Frame for SkbFrame {
 impl Sums for SkbFrame {
     #[inline(always)]
     fn forget(&mut self) {
-        self.refresh();
+        self.0.refresh();
     }
 
     #[inline(always)]
@@ -146,12 +126,12 @@ impl Sums for SkbFrame {
                 // whose header adds up to the same as before. With IPv6 address and checksum make up for each other. It refuses where
                 // there is no sum.
                 // SAFETY: the kernel's own context.
-                unsafe { bpf_csum_update(self.skb, u32::from(checksum::fold(pseudo).to_be())) };
+                unsafe { bpf_csum_update(self.0.context, u32::from(checksum::fold(pseudo).to_be())) };
             }
         }
         // Where a card finishes the sum, it has to be left alone: the helper knows.
         self.replace(offset, own, of_udp)?;
-        self.refresh();
+        self.0.refresh();
         Some(())
     }
 }
