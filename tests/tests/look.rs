@@ -13,15 +13,20 @@ use lab::{
 };
 use serde_json::Value;
 
+/// A request that is answered, and a drop, for there is nothing else on the public VIP. Has the name that was asked for.
+fn served_and_dropped(lab: &Lab) -> String {
+    let name = default_host("gateway");
+    assert_eq!(Curl::https(lab, &name, PRIVATE, "/").send(&lab.hosts.client).unwrap().status, 200);
+    let refused = Curl::https(lab, &name, PUBLIC, "/").with(["--max-time", "1"]);
+    assert_eq!(refused.send(&lab.hosts.outside).unwrap().status, 0);
+    name
+}
+
 #[test]
 fn r60_top_shows_what_is_forwarded_and_dropped_as_text_off_a_terminal() {
     let lab = Lab::raise(1).unwrap();
     let running = lab.start(&lab.config().probed()).unwrap();
-    let name = default_host("gateway");
-    assert_eq!(Curl::https(&lab, &name, PRIVATE, "/").send(&lab.hosts.client).unwrap().status, 200);
-    // A drop, for there is nothing else on the public VIP.
-    let refused = Curl::https(&lab, &name, PUBLIC, "/").with(["--max-time", "1"]);
-    assert_eq!(refused.send(&lab.hosts.outside).unwrap().status, 0);
+    served_and_dropped(&lab);
 
     let file = lab.folder().join("gateway.toml");
     let text = gateway(&lab.hosts.balancer, "top --once --interval 200ms", &file).unwrap();
@@ -76,10 +81,7 @@ fn telling(value: &toml::Value, into: &mut Vec<String>) {
 fn an_archive_for_those_who_help_has_no_name_and_no_address() {
     let lab = Lab::raise(2).unwrap();
     let running = lab.start(&lab.config().probed()).unwrap();
-    let name = default_host("gateway");
-    assert_eq!(Curl::https(&lab, &name, PRIVATE, "/").send(&lab.hosts.client).unwrap().status, 200);
-    let refused = Curl::https(&lab, &name, PUBLIC, "/").with(["--max-time", "1"]);
-    assert_eq!(refused.send(&lab.hosts.outside).unwrap().status, 0);
+    let name = served_and_dropped(&lab);
 
     let file = lab.folder().join("gateway.toml");
     let archive = |number: u8| {

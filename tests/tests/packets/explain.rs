@@ -136,14 +136,7 @@ impl Random {
     fn question(&mut self) -> Question {
         let is_v6 = self.below(2) == 0;
         let client = 1 + self.below(4);
-        let from = match (is_v6, self.below(8)) {
-            (false, 0) => format!("198.51.100.{client}"),
-            (false, 1) => "10.0.0.11".to_owned(),
-            (false, _) => format!("10.0.9.{client}"),
-            (true, 0) => format!("2001:db8::{client}"),
-            (true, 1) => "fd00:0:0:1::11".to_owned(),
-            (true, _) => format!("fd00:0:0:1::{client}"),
-        };
+        let from = self.sender(is_v6, client);
         let to = match (is_v6, self.below(6)) {
             (false, 0) => "10.0.0.9",
             (false, 1) => "203.0.113.5",

@@ -96,6 +96,18 @@ impl Random {
         choices[self.below(choices.len())]
     }
 
+    /// One of few: inside, outside, or an instance's own address.
+    pub(crate) fn sender(&mut self, is_v6: bool, client: usize) -> String {
+        match (is_v6, self.below(8)) {
+            (false, 0) => format!("198.51.100.{client}"),
+            (false, 1) => "10.0.0.11".to_owned(),
+            (false, _) => format!("10.0.9.{client}"),
+            (true, 0) => format!("2001:db8::{client}"),
+            (true, 1) => "fd00:0:0:1::11".to_owned(),
+            (true, _) => format!("fd00:0:0:1::{client}"),
+        }
+    }
+
     pub(crate) fn frame(&mut self) -> Vec<u8> {
         let mut frame = match self.below(20) {
             0 => self.noise(),
@@ -134,14 +146,7 @@ impl Random {
             (true, 0) => "fd00:0:0:1::9",
             (true, _) => "fd00:0:0:1::5",
         };
-        let source = match (is_v6, self.below(8)) {
-            (false, 0) => format!("198.51.100.{client}"),
-            (false, 1) => "10.0.0.11".to_owned(),
-            (false, _) => format!("10.0.9.{client}"),
-            (true, 0) => format!("2001:db8::{client}"),
-            (true, 1) => "fd00:0:0:1::11".to_owned(),
-            (true, _) => format!("fd00:0:0:1::{client}"),
-        };
+        let source = self.sender(is_v6, client);
         let icmp = if is_v6 { IpProto::Ipv6Icmp } else { IpProto::Icmp };
         let mut packet = match self.below(12) {
             0 => Packet::udp(source_port, port, b"data"),
