@@ -136,6 +136,17 @@ fn an_archive_for_those_who_help_has_no_name_and_no_address() {
     assert_eq!(plan["changes"], Value::Array(Vec::new()));
     assert!(read("counters.json").contains("no-service"), "{}", read("counters.json"));
     assert!(read("check.txt").contains("0 faults"), "{}", read("check.txt"));
+    let doctor: Value = serde_json::from_str(&read("doctor.json")).unwrap();
+    assert_eq!(
+        (&doctor["schema_version"], &doctor["place"][0]),
+        (&1.into(), &"balancer".into()),
+        "{doctor:#}"
+    );
+    let state = |id: &str| {
+        let checks = doctor["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["id"] == id).unwrap()["state"].clone()
+    };
+    assert_eq!(["file", "balancer", "vip-here"].map(state), ["fine"; 3], "{doctor:#}");
     let veiled = status["service"].as_str().unwrap();
     assert!(read("gateway.toml").contains(veiled), "the same name is the same word in all of them");
     let other = fs::read_to_string(archive(2).join("gateway.toml")).unwrap();
@@ -146,6 +157,9 @@ fn an_archive_for_those_who_help_has_no_name_and_no_address() {
     let folder = archive(3);
     let status = fs::read_to_string(folder.join("status.json")).unwrap();
     assert!(status.starts_with("not to be had: ") && !status.contains("contoso"), "{status}");
+    let doctor: Value =
+        serde_json::from_str(&fs::read_to_string(folder.join("doctor.json")).unwrap()).unwrap();
+    assert_eq!(doctor["root_cause"], "balancer", "{doctor:#}");
 }
 
 fn read_toml(text: &str) -> toml::Value {

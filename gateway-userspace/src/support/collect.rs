@@ -9,6 +9,7 @@ use crate::{
     api::client::Client,
     config,
     control::{Target, plan_path},
+    doctor::{self, ALL, Ask},
 };
 
 /// Of the log.
@@ -31,6 +32,7 @@ pub(super) fn meaning(name: &str) -> &'static str {
         "status.json" => "the running balancer's state",
         "counters.json" => "what it counted, drops and their last packets included",
         "plan.json" => "what the file would change",
+        "doctor.json" => "what is wrong on this host, as `gateway doctor` finds it",
         _ => "the log, from the journal",
     }
 }
@@ -49,8 +51,15 @@ pub(super) fn all(target: &Target, file: &Path, text: &str, since: Duration) -> 
         collected("status.json", asked("/v1/status")),
         collected("counters.json", asked("/v1/counters")),
         collected("plan.json", plan),
+        collected("doctor.json", findings(file).unwrap_or_else(|error| failed(&error))),
         collected("log.txt", log(since)),
     ]
+}
+
+/// As `gateway doctor --json` prints it, of the host as it looks and of nobody who was named.
+fn findings(file: &Path) -> anyhow::Result<String> {
+    let facts = doctor::gather(&Ask { file: file.to_owned(), ..Ask::default() })?;
+    Ok(serde_json::to_string_pretty(&doctor::examine(ALL, &facts))? + "\n")
 }
 
 fn answer<E: std::error::Error + Send + Sync + 'static>(

@@ -17,7 +17,7 @@ use crate::control::{Target, print};
 const EXAMPLES: &str = "\
 Examples:
   gateway support
-      write gateway-support.tar.gz: check, status, plan, counters, versions and the log of the last hour
+      write gateway-support.tar.gz: check, status, plan, doctor, counters, versions and the log of the last hour
   gateway support --output /tmp/case-17.tar.gz --since 1d
       the same there, with the log of a day
   gateway support --list
