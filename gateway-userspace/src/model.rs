@@ -50,6 +50,10 @@ pub const HTTP_PORT: u16 = 80;
 /// All ports on which clients are served, wherever they are.
 pub const PORTS: [u16; 3] = [HTTPS_PORT, HTTP_PORT, MANAGEMENT_PORT];
 
+/// Days before the end of a certificate from which it is told of: in the proxy's log, by `gateway doctor` and `gateway test`, on the page.
+/// ACME clients renew 30 days before it: one that has not by then has failed for more than a week.
+pub const CERTIFICATE_ENDS_SOON: u8 = 21;
+
 /// What separates a private VIP's port from its port on the instances, with `nat`.
 const PRIVATE_BACKEND: u32 = 10_000;
 /// The same for a public VIP.

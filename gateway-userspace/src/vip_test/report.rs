@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::targets::Target;
 use crate::{
     control::screen::{Colour, Tone, wrap},
+    model::CERTIFICATE_ENDS_SOON,
     published,
 };
 
@@ -17,8 +18,6 @@ const SCHEMA_VERSION: u32 = 1;
 const WIDTH: usize = 80;
 /// Where the notes begin.
 const INDENT: usize = 11;
-/// Certificates that end sooner are pointed out.
-const SOON: u64 = 14;
 
 /// What `gateway test --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -196,7 +195,7 @@ fn line(check: &Check, colour: Colour) -> String {
 }
 
 fn note(check: &Check) -> Option<String> {
-    let soon = check.certificate_days.filter(|days| *days < SOON);
+    let soon = check.certificate_days.filter(|days| *days < CERTIFICATE_ENDS_SOON.into());
     let soon = soon.map(|days| format!("its certificate ends in {days} days"));
     let notes: Vec<_> = soon.into_iter().chain(check.detail.clone()).collect();
     (!notes.is_empty()).then(|| notes.join("; "))
@@ -254,12 +253,14 @@ mod tests {
     #[test]
     fn r90_it_fits_80_columns_and_says_which_way_it_went() {
         let mut report = report(Leads::Here, &[State::Fine, State::Refused, State::Failed]);
-        report.checks[0].certificate_days = Some(3);
+        report.checks[0].certificate_days = Some(20);
+        report.checks[1].certificate_days = Some(21);
         let text = report.render(Colour::Off);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("do not pass the balancer's program"), "{text}");
         assert!(
-            text.contains("its certificate ends in 3 days")
+            text.contains("its certificate ends in 20 days")
+                && !text.contains("in 21 days")
                 && text.ends_with("\n1 fine, 1 failed, 1 unknown\n"),
             "{text}"
         );

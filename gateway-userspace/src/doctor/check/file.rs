@@ -1,14 +1,15 @@
 //! The file and what it names.
 
 use super::seen;
-use crate::doctor::{
-    facts::{Facts, Place, Seen},
-    graph::Outcome,
-    report::Finding,
+use crate::{
+    doctor::{
+        facts::{Facts, Place, Seen},
+        graph::Outcome,
+        report::Finding,
+    },
+    model::CERTIFICATE_ENDS_SOON,
 };
 
-/// Seconds before its end at which a certificate is told of.
-const SOON: i64 = 14 * DAY;
 const DAY: i64 = 24 * 3600;
 
 pub(super) fn file(facts: &Facts) -> Outcome {
@@ -42,9 +43,8 @@ pub(super) fn certificates(facts: &Facts) -> Outcome {
             Finding::error(&fault.message, format!("{} of {}", fault.code, file.path), remedy)
         })
         .collect();
-    for (chain, until) in
-        file.certified.ends.iter().filter(|(_, until)| (file.now..file.now + SOON).contains(until))
-    {
+    let soon = file.now + i64::from(CERTIFICATE_ENDS_SOON) * DAY;
+    for (chain, until) in file.certified.ends.iter().filter(|(_, until)| (file.now..soon).contains(until)) {
         let days = (until - file.now) / DAY;
         findings.push(Finding::warning(
             format!("the certificate {chain} is good for {days} days more"),

@@ -187,7 +187,7 @@ fn r62_troubles_of_instances_are_errors_once_nobody_is_served() {
 }
 
 #[test]
-fn r62_a_certificate_is_told_of_two_weeks_before_its_end_and_once_after_it() {
+fn r62_a_certificate_is_told_of_three_weeks_before_its_end_and_once_after_it() {
     let ends = |until| {
         move |facts: &mut Facts| {
             let Seen::Seen(file) = &mut facts.file else { panic!("no file") };
@@ -199,7 +199,9 @@ fn r62_a_certificate_is_told_of_two_weeks_before_its_end_and_once_after_it() {
         Severity::Warning,
         ("good for 5 days more", "renew it"),
     );
-    assert!(is_fine(&judged("certificates", ends(NOW + 14 * DAY))));
+    let last = found("certificates", ends(NOW + 21 * DAY - 1));
+    says(&last, Severity::Warning, ("good for 20 days more", "renew it"));
+    assert!(is_fine(&judged("certificates", ends(NOW + 21 * DAY))));
     // As `gateway check` says it; that it ends soon is not told besides.
     let expired = found("certificates", |facts| {
         ends(NOW - DAY)(facts);

@@ -16,12 +16,9 @@ use x509_parser::{
 
 use super::CertificateError;
 use crate::{
-    model::{CertificateFiles, Endpoint, HostPattern, Role},
+    model::{CERTIFICATE_ENDS_SOON, CertificateFiles, Endpoint, HostPattern, Role},
     proxy::names::Names,
 };
-
-/// Below this many days the operator is warned.
-const WARNING_DAYS: i64 = 14;
 
 /// One of an endpoint's certificates.
 #[derive(Debug)]
@@ -150,7 +147,7 @@ fn warn(endpoint: &Endpoint, chain: &Path, certificate: &X509Certificate<'_>, co
     let days = left.div_euclid(24 * 60 * 60);
     if left <= 0 {
         log::warn!("{path} has expired ({}): renew it", certificate.validity().not_after);
-    } else if days < WARNING_DAYS {
+    } else if days < CERTIFICATE_ENDS_SOON.into() {
         log::warn!("{path} expires in {days} days ({})", certificate.validity().not_after);
     }
 }

@@ -8,10 +8,11 @@ use super::{
     document::{cell, column, copy},
     text::{Tone, age, day, grouped},
 };
-use crate::status::{Certificate, SnatVip, Status, Time, Vip, VipKind};
+use crate::{
+    model::CERTIFICATE_ENDS_SOON,
+    status::{Certificate, SnatVip, Status, Time, Vip, VipKind},
+};
 
-/// Days before the end of a certificate at which it is no longer as it should be.
-const SOON: f64 = 21.0;
 /// Days beyond which nobody counts them.
 const LONG: f64 = 1_000.0;
 const DAY: f64 = 86_400.0;
@@ -84,8 +85,8 @@ fn validity(certificate: &Certificate, now: SystemTime) -> Markup {
     let days = ((expires.seconds() - Time::from(now).seconds()) / DAY).floor();
     let (tone, word) = match days {
         ..0.0 => (Tone::Bad, "expired".to_owned()),
-        0.0..SOON => (Tone::Odd, format!("{days} days left")),
-        SOON..LONG => (Tone::Good, format!("{days} days left")),
+        ..LONG if days < CERTIFICATE_ENDS_SOON.into() => (Tone::Odd, format!("{days} days left")),
+        ..LONG => (Tone::Good, format!("{days} days left")),
         _ => (Tone::Good, format!("{} years left", grouped((days / 365.25) as u64))),
     };
     html! { p.certificate { span.word.(tone.class()) { (word) } span.note { "until " (day(expires.seconds())) ", " (file) } } }

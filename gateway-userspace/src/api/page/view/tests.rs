@@ -67,6 +67,18 @@ fn r9_an_address_is_shown_once_it_is_ready_and_until_then_why_not() {
 }
 
 #[test]
+fn r45_a_certificate_looks_well_until_three_weeks_before_its_end() {
+    let mut status = full();
+    for (days, word) in [(22, "good\">22 days left"), (21, "good\">21 days left"), (20, "odd\">20 days left")]
+    {
+        let ends = now() + Duration::from_secs(days * 86_400 + 1);
+        status.endpoints[0].certificates[0].expires = Some(ends.into());
+        let text = rendered(&status);
+        assert!(text.contains(word), "{word} in\n{text}");
+    }
+}
+
+#[test]
 fn who_may_only_look_is_offered_no_change() {
     let text = rendered(&full());
     assert!(!text.contains("<form") && !text.contains("csrf"), "{text}");
