@@ -1,6 +1,6 @@
 //! `cargo xtask test --kernel PACKAGE`: the tests of single packets on another kernel.
 //!
-//! They are linked into one static executable, which an emulator boots beside the kernel and an init
+//! They are linked into static executables, each of which an emulator boots beside the kernel and an init
 //! (`tests/src/bin/guest-init.rs`): nothing else of a system is needed, and no privilege.
 
 use std::{
@@ -22,14 +22,15 @@ use super::{
 use crate::{console::seconds, exec, setup, workspace};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// The integration test of the lab that needs a kernel and nothing around it.
-const TESTS: &str = "packets";
+/// The integration tests of the lab that need a kernel and nothing around it.
+const TESTS: [&str; 2] = ["packets", "snat"];
 /// What those tests read.
 const INPUTS: [&str; 2] = ["docs/examples", "gateway-ebpf/fuzz/corpus"];
 /// An emulated processor is some thirty times slower, and the tables are what differs between kernels.
 const FRAMES: &str = "5000";
-/// Tests that take more than a loopback interface: the guest has no other, and no modules to make one with.
-const NEED_LINKS: [&str; 2] = ["what_comes_by_another_interface", "a_reply_leaves_by"];
+/// Tests that take more than a loopback interface: the guest has no other, and no modules to make one with. And one that takes
+/// more time than the guest has.
+const LEFT_OUT: [&str; 3] = ["what_comes_by_another_interface", "a_reply_leaves_by", "r34_sixty_thousand"];
 /// Random histories of steering: the host's code alone, which does not depend on the kernel.
 const HISTORIES: &str = "100";
 
@@ -55,23 +56,28 @@ pub(super) fn run(package: &str, arguments: &[String]) -> Result<()> {
     setup::ensure()?;
     let image = setup::kernel::bring(package)?;
     let built = build()?;
-    // Without a name: however this ends, it is gone.
-    let mut initramfs = tempfile::tempfile_in(workspace::kernels()).context("making the initramfs")?;
-    initramfs.write_all(&archive(&built)?).context("writing the initramfs")?;
     // What a test prints (the verifier's count) is worth seeing; whoever gives arguments says so themselves.
-    let skipped = NEED_LINKS.iter().flat_map(|test| ["--skip", *test]);
+    let skipped = LEFT_OUT.iter().flat_map(|test| ["--skip", *test]);
     let shown: Vec<String> = ["--show-output"].into_iter().chain(skipped).map(str::to_owned).collect();
     let arguments = if arguments.is_empty() {
-        eprintln!("left out, for a guest has neither links nor `ip`: {}", NEED_LINKS.join(", "));
+        eprintln!(
+            "left out, for a guest has neither links nor `ip`, and little time: {}",
+            LEFT_OUT.join(", ")
+        );
         &shown
     } else {
         arguments
     };
     let command_line = command_line(&environment(), arguments)?;
     let began = Instant::now();
-    let code = Machine::boot(&image, &path(&initramfs), &command_line)?.watch()?;
-    if code != 0 {
-        bail!("on the kernel of {package} the tests ended with exit code {code}");
+    for (name, tests) in TESTS.into_iter().zip(&built.tests) {
+        // Without a name: however this ends, it is gone.
+        let mut initramfs = tempfile::tempfile_in(workspace::kernels()).context("making the initramfs")?;
+        initramfs.write_all(&archive(&built.init, tests)?).context("writing the initramfs")?;
+        let code = Machine::boot(&image, &path(&initramfs), &command_line)?.watch()?;
+        if code != 0 {
+            bail!("on the kernel of {package} the tests of `{name}` ended with exit code {code}");
+        }
     }
     println!("on the kernel of {package} all is well ({} with booting)", seconds(began.elapsed()));
     Ok(())
@@ -102,7 +108,8 @@ fn environment() -> Vec<(String, String)> {
 #[derive(Debug)]
 struct Built {
     init: PathBuf,
-    tests: PathBuf,
+    /// In the order of [`TESTS`].
+    tests: Vec<PathBuf>,
 }
 
 /// Builds apart from everything else (`target/static`), since other flags would throw away what is built. With a target
@@ -110,7 +117,8 @@ struct Built {
 fn build() -> Result<Built> {
     let mut cargo = exec::cargo();
     cargo
-        .args(["test", "--package", "lab", "--test", TESTS, "--no-run", "--target", TARGET])
+        .args(["test", "--package", "lab", "--no-run", "--target", TARGET])
+        .args(TESTS.iter().flat_map(|test| ["--test", *test]))
         .args(["--target-dir", "target/static", "--message-format", "json-render-diagnostics"])
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
         // Tens of megabytes less to link, to write and to unpack.
@@ -121,7 +129,7 @@ fn build() -> Result<Built> {
     ensure!(output.status.success(), "`{}` failed ({})", exec::line(&cargo), output.status);
     let messages = String::from_utf8_lossy(&output.stdout);
     let find = |name| executable(&messages, name).ok_or_else(|| anyhow!("cargo built no {name}"));
-    Ok(Built { init: find("guest-init")?, tests: find(TESTS)? })
+    Ok(Built { init: find("guest-init")?, tests: TESTS.into_iter().map(find).collect::<Result<_>>()? })
 }
 
 /// Where cargo says that it put the executable of the target `name`.
@@ -131,15 +139,15 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     found.find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
-fn archive(built: &Built) -> Result<Vec<u8>> {
+fn archive(init: &Path, tests: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     let mut add = |place: &Path, file: &Path| {
         let content = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
         archive.add(place, &content);
         anyhow::Ok(())
     };
-    add(Path::new(guest::INIT), &built.init)?;
-    add(Path::new(guest::TESTS), &built.tests)?;
+    add(Path::new(guest::INIT), init)?;
+    add(Path::new(guest::TESTS), tests)?;
     for input in INPUTS {
         for file in files(&workspace::root().join(input))? {
             add(&file, &file)?;
