@@ -143,7 +143,10 @@ impl Door<'_> {
     #[inline(always)]
     fn is_leased(&self, port: u16) -> bool {
         let place = usize::from(self.vip).wrapping_sub(1) & (SNAT_VIPS - 1);
-        let block = (usize::from(port) / BLOCK_PORTS as usize) & (PORT_BLOCKS - 1);
+        // To the verifier of Linux 6.1 a number whose bytes were swapped has no bounds, to the compiler it has, and it leaves the mask
+        // out: so it is multiplied by what neither knows.
+        let port = u64::from(port) * self.table.one;
+        let block = (port as usize / BLOCK_PORTS as usize) & (PORT_BLOCKS - 1);
         self.vip == 0 || self.table.vips[place].states[block] != BLOCK_NONE
     }
 }
