@@ -183,7 +183,11 @@ impl Host {
         sched::setns(&self.namespace, CloneFlags::CLONE_NEWNET)
     }
 
-    fn on_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    /// Runs work on the thread that lives in the namespace.
+    pub(crate) fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> anyhow::Result<T> {
         let (answer, answered) = mpsc::channel();
         let job = Box::new(move || {
             // Nobody listens only where the caller is gone.

@@ -55,6 +55,7 @@ pub mod segments;
 pub mod service;
 pub mod snapshot;
 pub mod strace;
+pub mod terminal;
 pub mod tls;
 pub mod topology;
 pub mod transfer;

@@ -109,7 +109,8 @@ fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-fn cut(text: &str, width: usize) -> String {
+/// The text, or as much of it as there is room for.
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if self::width(text) <= width {
         return text.to_owned();
     }

@@ -1,12 +1,20 @@
-//! `gateway top`: what is forwarded and dropped in a second. [`samples`] makes rates of two looks, [`view`] is what is sorted, filtered
-//! and drawn, [`plain`] the same as text.
+//! `gateway top`: what is forwarded and dropped in a second. [`samples`] makes rates of two looks, [`view`] is what is sorted and
+//! filtered of them, [`draw`] the screen, [`plain`] the same as text.
 
+mod draw;
 mod plain;
 mod samples;
 mod view;
 
+#[cfg(test)]
+mod testing;
+
 use std::{
     io::{self, IsTerminal as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +24,7 @@ use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event},
 };
+use signal_hook::{consts::TERM_SIGNALS, flag};
 
 use self::{
     samples::Samples,
@@ -32,6 +41,9 @@ Examples:
       the instances whose names have that in them, the busiest first
   gateway top --once
       one look of a second, as text";
+
+/// A signal ends no wait for a key: so it is looked for in between.
+const ATTENTION: Duration = Duration::from_millis(100);
 
 /// What `gateway top` takes.
 #[derive(Debug, clap::Args)]
@@ -74,8 +86,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         samples.take(Instant::now(), ask(&client)?);
         return print(&plain::text(&samples, &view, colour));
     }
+    // Whoever ends it from elsewhere finds the terminal as it was, too.
+    let ended = Arc::new(AtomicBool::new(false));
+    for &signal in TERM_SIGNALS {
+        flag::register(signal, Arc::clone(&ended)).context("cannot listen to signals")?;
+    }
     let mut terminal = ratatui::try_init().context("this terminal cannot be drawn on; --once prints text")?;
-    let outcome = follow(&mut terminal, &client, args.interval, &mut samples, &mut view, colour);
+    let outcome = follow(&mut terminal, &ended, &client, args.interval, &mut samples, &mut view, colour);
     ratatui::try_restore().context("the terminal cannot be put back; `reset` does")?;
     outcome
 }
@@ -88,9 +105,10 @@ fn ask(client: &Client) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// Until a key ends it. A balancer that does not answer is asked again: it may be on its way back.
+/// Until a key ends it, or a signal. A balancer that does not answer is asked again: it may be on its way back.
 fn follow(
     terminal: &mut DefaultTerminal,
+    ended: &AtomicBool,
     client: &Client,
     interval: Duration,
     samples: &mut Samples,
@@ -98,15 +116,18 @@ fn follow(
     colour: Colour,
 ) -> anyhow::Result<()> {
     let mut next = Instant::now() + interval;
-    loop {
-        terminal.draw(|frame| view.draw(frame, samples, colour)).context("cannot draw")?;
+    while !ended.load(Ordering::Relaxed) {
+        terminal.draw(|frame| draw::draw(frame, view, samples, colour)).context("cannot draw")?;
         let rest = next.saturating_duration_since(Instant::now());
-        if event::poll(rest).context("cannot read the keyboard")? {
+        if event::poll(rest.min(ATTENTION)).context("cannot read the keyboard")? {
             if let Event::Key(key) = event::read().context("cannot read the keyboard")?
                 && view.takes(key).is_break()
             {
-                return Ok(());
+                break;
             }
+            continue;
+        }
+        if Instant::now() < next {
             continue;
         }
         next = Instant::now() + interval;
@@ -118,4 +139,5 @@ fn follow(
             Err(error) => view.trouble = Some(format!("{error:#}")),
         }
     }
+    Ok(())
 }

@@ -1,23 +1,14 @@
-//! What is shown of the samples, and how: order, filter, and the screen.
+//! What is shown of the samples: order and filter, as the keys have them.
 
 use std::{cmp::Ordering, ops::ControlFlow};
 
-use ratatui::{
-    Frame,
-    crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
-    layout::{Constraint, Layout, Rect},
-    style::{Color, Modifier, Style},
-    text::Line,
-    widgets::{Paragraph, Row, Table},
-};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::samples::{Course, Rate, Samples};
 use crate::{
-    control::screen::{Colour, Tone},
-    status::{HealthWord, Instance, State},
+    control::screen::Tone,
+    status::{HealthWord, Instance},
 };
-
-const KEYS: &str = "q quit   s sort   / filter   Esc no filter";
 
 /// By what lines are sorted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -160,33 +151,16 @@ impl View {
         entries
     }
 
-    /// The whole screen.
-    pub(super) fn draw(&self, frame: &mut Frame<'_>, samples: &Samples, colour: Colour) {
-        let (services, instances, drops) =
-            (self.services(samples), self.instances(samples), self.drops(samples));
-        let height =
-            |entries: &[Entry]| Constraint::Max(u16::try_from(entries.len() + 2).unwrap_or(u16::MAX));
-        let layout = Layout::vertical([
-            Constraint::Length(2),
-            height(&services),
-            height(&instances),
-            Constraint::Fill(1),
-            Constraint::Length(1),
-        ]);
-        let [top, one, two, three, bottom] = layout.areas(frame.area());
-        frame.render_widget(Paragraph::new(headline(samples, colour)), top);
-        draw_table(frame, one, ["SERVICE", "STATE", ""], &services, colour);
-        draw_table(frame, two, ["INSTANCE", "HEALTH", "FLOWS"], &instances, colour);
-        draw_table(frame, three, ["DROPPED FOR", "REASON", "PACKETS"], &drops, colour);
-        frame.render_widget(Line::from(self.footer()), bottom);
-    }
-
-    fn footer(&self) -> String {
+    /// The last line: keys and what was chosen by them, or what is wrong.
+    pub(super) fn footer(&self) -> String {
+        let filter = match &*self.filter {
+            "" => String::new(),
+            text => format!(" \"{text}\"   Esc none"),
+        };
         match (&self.trouble, self.is_typing) {
             (Some(trouble), _) => format!("no answer: {trouble}"),
             (None, true) => format!("filter: {}_", self.filter),
-            (None, false) if self.filter.is_empty() => format!("{KEYS}   by {}", self.sort.word()),
-            (None, false) => format!("{KEYS}   by {}, only \"{}\"", self.sort.word(), self.filter),
+            (None, false) => format!("q quit   s by {}   / filter{filter}", self.sort.word()),
         }
     }
 }
@@ -202,75 +176,6 @@ impl Entry {
             plot: course.map_or_else(String::new, plot),
         }
     }
-}
-
-fn headline<'l>(samples: &Samples, colour: Colour) -> Vec<Line<'l>> {
-    let Some(status) = samples.status() else { return Vec::new() };
-    let tone = match status.state {
-        State::Serving => Tone::Good,
-        State::Starting => Tone::Odd,
-        State::Degraded | State::NotServing => Tone::Bad,
-    };
-    let rate = samples.forwarded();
-    let all = format!(
-        "{} packets/s, {} bits/s, {} SYNs/s; {} dropped/s",
-        short(rate.packets),
-        short(rate.bits),
-        short(rate.syns),
-        short(samples.dropped())
-    );
-    vec![
-        Line::styled(
-            format!("{}  {}, generation {}", status.service, status.state.as_str(), status.generation),
-            style(tone, colour),
-        ),
-        Line::from(all),
-    ]
-}
-
-/// A table with a heading and as many lines as fit.
-fn draw_table(frame: &mut Frame<'_>, area: Rect, head: [&'static str; 3], entries: &[Entry], colour: Colour) {
-    let [name, state, number] = head;
-    let head = Row::new([name, state, "PACKETS/s", "BITS/s", "SYNs/s", number, "LAST LOOKS"]);
-    let row = |entry: &Entry| {
-        let numbers = [entry.rate.packets, entry.rate.bits, entry.rate.syns].map(short);
-        let [packets, bits, syns] = numbers;
-        let number = entry.number.map_or_else(String::new, |number| short(number as f64));
-        let name = Line::from(entry.name.clone());
-        let state = Line::styled(entry.state.clone(), style(entry.tone, colour));
-        let right = |text: String| Line::from(text).right_aligned();
-        Row::new([
-            name,
-            state,
-            right(packets),
-            right(bits),
-            right(syns),
-            right(number),
-            Line::from(entry.plot.clone()),
-        ])
-    };
-    let widths = [
-        Constraint::Fill(3),
-        Constraint::Length(15),
-        Constraint::Length(9),
-        Constraint::Length(7),
-        Constraint::Length(6),
-        Constraint::Length(7),
-        Constraint::Fill(1),
-    ];
-    let table = Table::new(entries.iter().map(row), widths).header(head.style(style(Tone::Head, colour)));
-    frame.render_widget(table, area);
-}
-
-fn style(tone: Tone, colour: Colour) -> Style {
-    let style = match tone {
-        Tone::Head => return Style::new().add_modifier(Modifier::BOLD),
-        Tone::Plain => Style::new(),
-        Tone::Good => Style::new().fg(Color::Green),
-        Tone::Bad => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
-        Tone::Odd => Style::new().fg(Color::Yellow),
-    };
-    if colour == Colour::On { style } else { Style::new() }
 }
 
 /// Eight heights, against the highest; the last look last.
@@ -299,31 +204,7 @@ pub(super) fn short(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
-    use ratatui::{Terminal, backend::TestBackend};
-
-    use super::*;
-    use crate::status::testing::full;
-
-    fn samples() -> Samples {
-        let (mut samples, began) = (Samples::default(), Instant::now());
-        samples.take(began, full());
-        let mut next = full();
-        let counters = next.counters.as_mut().unwrap();
-        for (number, one) in (1..).zip(counters.services.iter_mut().chain(&mut counters.instances)) {
-            (one.packets, one.bytes) = (one.packets + 1_200 * number, one.bytes + 90_000 * number);
-        }
-        counters.drops[0].packets += 3;
-        samples.take(began + Duration::from_secs(1), next);
-        samples
-    }
-
-    fn screen(view: &View, colour: Colour) -> Terminal<TestBackend> {
-        let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
-        terminal.draw(|frame| view.draw(frame, &samples(), colour)).unwrap();
-        terminal
-    }
+    use super::{super::testing::samples, *};
 
     fn names(entries: &[Entry]) -> Vec<&str> {
         entries.iter().map(|entry| entry.name.as_str()).collect()
@@ -334,36 +215,6 @@ mod tests {
             let code = if key == '\n' { KeyCode::Enter } else { KeyCode::Char(key) };
             assert!(view.takes(code.into()).is_continue());
         }
-    }
-
-    #[test]
-    fn the_screen_has_services_instances_drops_and_keys() {
-        let text = screen(&View::new(Sort::Name, String::new()), Colour::On).backend().to_string();
-        for part in [
-            "contoso  degraded, generation 7",
-            "7.2k packets/s, 4.3M bits/s, 0 SYNs/s; 3 dropped/s",
-            "10.0.0.5:443",
-            "203.0.113.5:3443",
-            "not ready",
-            "gw-4",
-            "drains",
-            "vlan-depth",
-            "1.2k",
-            "█",
-            "q quit   s sort   / filter",
-        ] {
-            assert!(text.contains(part), "{part} in\n{text}");
-        }
-    }
-
-    #[test]
-    fn r90_no_colour_where_it_is_declined_and_each_state_is_a_word() {
-        let coloured = |colour| {
-            let terminal = screen(&View::new(Sort::Name, String::new()), colour);
-            terminal.backend().buffer().content().iter().any(|cell| cell.fg != Color::Reset)
-        };
-        assert!(coloured(Colour::On));
-        assert!(!coloured(Colour::Off));
     }
 
     #[test]
@@ -378,20 +229,11 @@ mod tests {
         assert_eq!(names(&view.instances(&samples())), ["gw-1"]);
         assert!(view.services(&samples()).is_empty());
         press(&mut view, "\n");
-        assert!(view.footer().ends_with("by packets, only \"gw-1\""), "{}", view.footer());
+        assert_eq!(view.footer(), "q quit   s by packets   / filter \"gw-1\"   Esc none");
         assert!(view.takes(KeyCode::Esc.into()).is_continue());
         assert_eq!(view.instances(&samples()).len(), 4);
         assert!(view.takes(KeyCode::Char('q').into()).is_break());
         assert!(view.takes(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)).is_break());
-    }
-
-    #[test]
-    fn a_small_screen_is_drawn_too() {
-        for (width, height) in [(1, 1), (20, 3), (200, 60)] {
-            let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-            let view = View::new(Sort::Bits, String::new());
-            terminal.draw(|frame| view.draw(frame, &samples(), Colour::Off)).unwrap();
-        }
     }
 
     #[test]
