@@ -10,14 +10,15 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, TcpListener as StdListener, UdpSocket as StdSocket},
+    net::{IpAddr, SocketAddr, TcpListener as StdListener, TcpStream, UdpSocket as StdSocket},
     thread,
+    time::Duration,
 };
 
 use anyhow::Context;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{TcpListener, UdpSocket},
     sync::oneshot,
     task::LocalSet,
 };
@@ -66,6 +67,17 @@ impl Mirror {
     }
 }
 
+/// Connections from a host, in turn to each of these; a connection that does not come about within `limit` is an error.
+pub fn connections(
+    from: &Host,
+    to: &[SocketAddr],
+    count: usize,
+    limit: Duration,
+) -> Vec<io::Result<TcpStream>> {
+    let to = to.iter().cycle().take(count);
+    from.enter(|| to.map(|at| TcpStream::connect_timeout(at, limit)).collect())
+}
+
 async fn accept(listener: TcpListener) {
     while let Ok((stream, peer)) = listener.accept().await {
         // What goes wrong with it the client sees.
@@ -73,7 +85,7 @@ async fn accept(listener: TcpListener) {
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+async fn serve(stream: tokio::net::TcpStream, peer: SocketAddr) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     while stream.read_line(&mut line).await? > 0 {

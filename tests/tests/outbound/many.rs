@@ -11,7 +11,7 @@ use lab::{
     address::{OUTSIDE, PUBLIC},
     host::Host,
     lab::Lab,
-    mirror::Mirror,
+    mirror::{Mirror, connections},
     wait::eventually,
 };
 use nix::sys::signal::Signal;
@@ -24,15 +24,15 @@ const FLOWS: usize = 60_000;
 
 /// Connections from a host, in turn to each of the mirror's ports.
 fn connect(from: &Host, ports: u16, count: usize) -> Vec<std::io::Result<TcpStream>> {
-    from.enter(|| {
-        let to = |n: usize| SocketAddr::new(OUTSIDE.v4().into(), 9000 + (n % usize::from(ports)) as u16);
-        (0..count).map(|n| TcpStream::connect_timeout(&to(n), PATIENCE)).collect()
-    })
+    connections(from, &places(ports), count, PATIENCE)
+}
+
+fn places(ports: u16) -> Vec<SocketAddr> {
+    (9000..9000 + ports).map(|port| SocketAddr::new(OUTSIDE.v4().into(), port)).collect()
 }
 
 fn mirror(lab: &Lab, ports: u16) -> Mirror {
-    let at = |port| SocketAddr::new(OUTSIDE.v4().into(), port);
-    Mirror::start(&lab.hosts.outside, &(9000..9000 + ports).map(at).collect::<Vec<_>>()).unwrap()
+    Mirror::start(&lab.hosts.outside, &places(ports)).unwrap()
 }
 
 /// A line there and back, and as whom the mirror sees it.

@@ -26,7 +26,7 @@ fn pictures() -> PathBuf {
 }
 
 /// axe-core, out of the Python package that has it.
-fn axe() -> String {
+pub(crate) fn axe() -> String {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/python/lib");
     let versions = fs::read_dir(&tools).into_iter().flatten().flatten();
     let mut files = versions.map(|entry| entry.path().join("site-packages/axe_playwright_python/axe.min.js"));
@@ -34,7 +34,7 @@ fn axe() -> String {
     fs::read_to_string(file.expect("axe-core is not there: `cargo xtask setup` brings it")).unwrap()
 }
 
-fn logged_in<'s>(site: &'s Site, token: &str) -> Browser<'s> {
+pub(crate) fn logged_in<'s>(site: &'s Site, token: &str) -> Browser<'s> {
     let browser = Browser::start(&site.lab.hosts.client, site.lab.folder()).unwrap();
     browser.size(WIDE.0, WIDE.1).unwrap();
     browser.prefer(Scheme::Light).unwrap();
@@ -80,7 +80,7 @@ fn findings(browser: &Browser<'_>, axe: &str) -> Vec<String> {
 }
 
 /// In both looks and both widths; a picture of each.
-fn is_accessible(browser: &Browser<'_>, axe: &str, name: &str) {
+pub(crate) fn is_accessible(browser: &Browser<'_>, axe: &str, name: &str) {
     for (scheme, look) in [(Scheme::Light, "light"), (Scheme::Dark, "dark")] {
         browser.prefer(scheme).unwrap();
         for ((width, height), form) in [(WIDE, ""), (NARROW, "-narrow")] {
@@ -152,6 +152,18 @@ fn r61_the_test_console_shows_each_step_and_is_accessible() {
     }
     browser.shows("pre[aria-label=Body]", "/orders?from=browser").unwrap();
     is_accessible(&browser, &axe(), "console");
+
+    // What is shown is run as it is.
+    browser.enter("#path", "/orders?who='$(id)'").unwrap();
+    browser.click(".send button").unwrap();
+    let command = "pre[aria-label='gateway explain']";
+    browser.shows(command, "$(id)").unwrap();
+    let line = browser.text(command).unwrap();
+    let told = site.by_shell(&line);
+    for piece in ["10.0.0.99", "10.0.0.5:443", "contoso.developer.azure-api.net", "$(id)"] {
+        assert!(told.ok() && told.text().contains(piece), "{piece}: {line}: {told:?}");
+    }
+    assert!(!told.text().contains("uid="), "{told:?}");
     assert_eq!(browser.complaints().unwrap(), [""; 0]);
 }
 

@@ -46,6 +46,14 @@ fn has(page: &str, text: &str) {
     assert!(page.contains(&text), "{text} in {page}");
 }
 
+/// The page has a command for the balancer's shell, which tells this.
+#[track_caller]
+fn explains(site: &Site, page: &str, told: &str) {
+    let (_, rest) = page.split_once("aria-label=\"gateway explain\">").unwrap_or_else(|| panic!("{page}"));
+    let output = site.by_shell(rest.split('<').next().unwrap());
+    assert!(output.ok() && output.text().contains(told), "{told}: {output:?}");
+}
+
 fn call_reaches_the_service(mode: Mode) {
     let site = Site::up(|config| *config = config.clone().forwarding(mode));
     for (name, at, role) in [
@@ -144,8 +152,10 @@ fn r61_what_fails_is_the_step_that_failed_and_nothing_but_our_own_is_called() {
     assert!(elsewhere.status == 422 && elsewhere.text().contains("At: a VIP"), "{elsewhere:?}");
     let elsewhere = call(&site, &[("name", "evil.example")]);
     assert!(elsewhere.status == 422 && elsewhere.text().contains("Name: one of"), "{elsewhere:?}");
+    explains(&site, &elsewhere.text(), "evil.example");
     let refused = call(&site, &[("at", "203.0.113.5:3443")]).text();
     assert_eq!(steps(&refused).last().unwrap(), "TLS failed", "{refused}");
+    explains(&site, &refused, "unrecognized_name");
     assert!(
         refused.to_lowercase().contains("unrecognisedname") || refused.contains("UnrecognizedName"),
         "{refused}"

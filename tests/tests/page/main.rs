@@ -7,3 +7,4 @@ mod changes;
 mod console;
 mod door;
 mod site;
+mod snat;

@@ -5,14 +5,16 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use lab::{
     config::Config,
     curl::{Answer, Curl},
-    gateway::{Gateway, gateway},
+    gateway::{Gateway, binary, gateway},
     host::Host,
     lab::{Lab, Running},
+    process::Output,
 };
 
 /// Where the page is.
@@ -53,6 +55,17 @@ impl Site {
         command.arg("--config").arg(lab.write(&config).unwrap());
         let balancer = Gateway::start(&lab.hosts.balancer, command, lab.folder()).unwrap();
         Self { running: Running { balancer, proxies: BTreeMap::new() }, lab, read, write }
+    }
+
+    /// A line as somebody pastes it into a shell on the balancer.
+    pub(crate) fn by_shell(&self, line: &str) -> Output {
+        let folder = binary().unwrap().parent().unwrap().to_owned();
+        let path = std::env::join_paths(
+            std::iter::once(folder).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+        );
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).env("PATH", path.unwrap());
+        self.lab.hosts.balancer.run_command(shell).unwrap()
     }
 
     pub(crate) fn tokens(&self) -> PathBuf {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::CERTIFICATE_ENDS_SOON,
-    status::{Certificate, SnatVip, Status, Time, Vip, VipKind},
+    status::{Certificate, Status, Time, Vip, VipKind},
 };
 
 /// Days beyond which nobody counts them.
@@ -90,65 +90,6 @@ fn validity(certificate: &Certificate, now: SystemTime) -> Markup {
         _ => (Tone::Good, format!("{} years left", grouped((days / 365.25) as u64))),
     };
     html! { p.certificate { span.word.(tone.class()) { (word) } span.note { "until " (day(expires.seconds())) ", " (file) } } }
-}
-
-/// The use of SNAT ports.
-pub(super) fn outbound(status: &Status) -> Markup {
-    let has_snat = status.instances.iter().any(|one| one.snat.is_some());
-    html! {
-        section aria-labelledby="snat" {
-            h2 #snat { "SNAT" small { "by which ports instances' own flows leave" } }
-            @if has_snat {
-                table role="table" {
-                    thead role="rowgroup" {
-                        tr role="row" {
-                            (column("Instance")) (column("Public VIP")) (column("Ports used")) (column("Failed"))
-                            (column("Most flows to"))
-                        }
-                    }
-                    tbody role="rowgroup" {
-                        @for instance in &status.instances {
-                            @if let Some(snat) = &instance.snat {
-                                @for vip in &snat.vips {
-                                    @let failed = snat.failed.values().sum::<u64>();
-                                    tr role="row" {
-                                        th role="rowheader" scope="row" { (instance.name) }
-                                        (cell("Public VIP", &html! { span.mono { (vip.vip) } }))
-                                        (cell("Ports used", &usage(vip)))
-                                        (cell("Failed", &html! {
-                                            @if failed == 0 { span.quiet { "none" } }
-                                            @else { span.word.bad { (grouped(failed)) " failed" } }
-                                        }))
-                                        (cell("Most flows to", &html! {
-                                            @if let Some(top) = snat.top.first() {
-                                                span.mono { (top.protocol) " " (top.destination) } ", " (grouped(top.flows.into()))
-                                            } @else { span.quiet { "nowhere" } }
-                                        }))
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
-            } @else {
-                p.empty { "Not in use: instances' own flows leave with their own addresses." }
-            }
-        }
-    }
-}
-
-/// R34: 75 per cent is where a warning begins.
-fn usage(vip: &SnatVip) -> Markup {
-    let percent =
-        if vip.allocated == 0 { 0.0 } else { f64::from(vip.busiest) * 100.0 / f64::from(vip.allocated) };
-    let tone = if percent >= 75.0 { Tone::Odd } else { Tone::Good };
-    html! {
-        div.share {
-            (super::document::bar(percent, tone))
-            span { (grouped(vip.used.into())) " of " (grouped(vip.allocated.into())) }
-            @if tone == Tone::Odd { span.word.odd { "nearly used up" } }
-        }
-    }
 }
 
 pub(super) fn table(status: &Status) -> Markup {

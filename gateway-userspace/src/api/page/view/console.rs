@@ -1,6 +1,6 @@
 //! The test console: what is to be called, and what became of it.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use maud::{Markup, html};
 
@@ -9,12 +9,18 @@ use super::{
     text::Tone,
 };
 use crate::{
-    api::page::{
-        console::{Answer, Course, Form, METHODS, Outcome, Step, names, places},
-        door::Viewer,
+    api::{
+        call::Who,
+        page::{
+            console::{Answer, Course, Form, METHODS, Outcome, Step, names, places},
+            door::Viewer,
+        },
     },
     status::Status,
 };
+
+/// Of a client that nobody has seen yet.
+const CLIENT_PORT: u16 = 40_000;
 
 pub(in crate::api::page) fn console(
     status: &Status,
@@ -32,6 +38,7 @@ pub(in crate::api::page) fn console(
             div.notice.bad role="alert" #faults { ul { @for fault in faults { li { (fault) } } } }
         }
         @if let Some(course) = course { (outcome(course, form)) }
+        @if course.is_some() || !faults.is_empty() { (explained(form, &viewer.who)) }
         @match viewer.csrf().filter(|_| viewer.may_change()) {
             Some(csrf) => (fields(status, form, csrf)),
             None => p.empty { "A call reaches the services behind the VIP; it takes a token with role " code { "write" } "." },
@@ -97,6 +104,20 @@ fn outcome(course: &Course, form: &Form) -> Markup {
     }
 }
 
+/// By which command the balancer tells, step by step, what becomes of such a call of a client's.
+fn explained(form: &Form, who: &Who) -> Markup {
+    let command = explain(form, who);
+    html! {
+        @if let Some(command) = command {
+            section aria-labelledby="why" {
+                h2 #why { "Why" small { "on the balancer's host; decided by its tables and the file, and nothing is sent" } }
+                pre.command tabindex="0" aria-label="gateway explain" { (command) }
+                p { (copy_of(&command, "the command that explains it")) }
+            }
+        }
+    }
+}
+
 fn one(step: &Step) -> Markup {
     let (tone, word) = match step.outcome {
         Outcome::Done => (Tone::Good, "done"),
@@ -147,6 +168,22 @@ fn repeat(form: &Form) -> String {
     line + " " + &quoted(&format!("{scheme}://{name}:{port}{path}"))
 }
 
+/// The client is whoever looks at this page, or else a word to be replaced. None: there is no such place to explain.
+fn explain(form: &Form, who: &Who) -> Option<String> {
+    let to: SocketAddr = form.at.parse().ok()?;
+    let seen = match who {
+        Who::Token { from, .. } => Some(from.ip().to_canonical()),
+        _ => None,
+    };
+    let client = seen.filter(|ip| ip.is_ipv4() == to.is_ipv4() && !ip.is_loopback());
+    let client = client
+        .map_or_else(|| format!("CLIENT:{CLIENT_PORT}"), |ip| SocketAddr::new(ip, CLIENT_PORT).to_string());
+    let words =
+        [("from", client), ("to", to.to_string()), ("host", form.name.clone()), ("path", form.path.clone())];
+    let options = words.map(|(name, value)| format!(" --{name} {}", quoted(&value)));
+    Some(format!("gateway explain{}", options.concat()))
+}
+
 /// As one word of a shell's.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
@@ -155,6 +192,28 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn r63_the_client_of_an_explanation_is_whoever_looks_if_it_may_be_one() {
+        let form = Form {
+            name: "contoso.azure-api.net".into(),
+            at: "10.0.0.5:443".into(),
+            path: "/it's?b=$(c)".into(),
+            ..Form::default()
+        };
+        let from = |address: &str| Who::Token { name: "deploy".into(), from: address.parse().unwrap() };
+        let rest = r"--to '10.0.0.5:443' --host 'contoso.azure-api.net' --path '/it'\''s?b=$(c)'";
+        for (who, client) in [
+            (from("10.0.0.99:51000"), "10.0.0.99:40000"),
+            (from("[::ffff:10.0.0.99]:51000"), "10.0.0.99:40000"),
+            (from("[fd00::99]:51000"), "CLIENT:40000"),
+            (from("127.0.0.1:51000"), "CLIENT:40000"),
+            (Who::Local { uid: 0, pid: None }, "CLIENT:40000"),
+        ] {
+            assert_eq!(explain(&form, &who).unwrap(), format!("gateway explain --from '{client}' {rest}"));
+        }
+        assert_eq!(explain(&Form { at: "nowhere".into(), ..form }, &from("10.0.0.99:51000")), None);
+    }
 
     #[test]
     fn r61_a_call_can_be_repeated_elsewhere_and_a_shell_sees_words() {

@@ -7,6 +7,7 @@ mod drops;
 mod instances;
 mod plot;
 mod settings;
+mod snat;
 mod text;
 mod traffic;
 
@@ -57,7 +58,7 @@ pub(super) fn live(status: &Status, glance: &Glance<'_>) -> Markup {
         (instances::section(status, glance))
         (drops::section(status, &glance.rates))
         (addresses::roles(status, glance.now))
-        (addresses::outbound(status))
+        (snat::section(status))
         (addresses::table(status))
         (settings::section(status, glance))
     }
@@ -76,7 +77,7 @@ fn head(status: &Status, glance: &Glance<'_>) -> Markup {
         div.hero {
             h1 { (status.service) " is " span.state.(tone.class()) role="status" { (status.state.as_str()) } }
             p {
-                (up) " of " (text::counted(status.instances.len(), "instance")) " take new flows · "
+                (up) " of " (text::counted(status.instances.len() as u64, "instance")) " take new flows · "
                 (status.mode) " mode · " (status.forwarding) " · generation " (status.generation) " · up "
                 (text::age(status.since.age(glance.now)))
             }

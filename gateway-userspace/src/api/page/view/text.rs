@@ -48,9 +48,9 @@ pub(super) fn day(seconds: f64) -> String {
     time.map(|time| time.strftime("%Y-%m-%d").to_string()).unwrap_or_default()
 }
 
-/// `1 instance`, `2 instances`
-pub(super) fn counted(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+/// `1 instance`, `2,000 instances`
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// `1.2 k`, in three digits.
@@ -81,6 +81,6 @@ mod tests {
         assert_eq!(scales, ["0", "0.2", "7", "12.3", "999", "1.5 k", "2 M", "3.2 G"]);
         assert_eq!(day(1_800_000_000.0), "2027-01-15");
         assert_eq!(clock(SystemTime::UNIX_EPOCH + Duration::from_secs(3_661)), "01:01:01");
-        assert_eq!((counted(1, "role"), counted(3, "role")), ("1 role".into(), "3 roles".into()));
+        assert_eq!((counted(1, "role"), counted(3_000, "role")), ("1 role".into(), "3,000 roles".into()));
     }
 }
