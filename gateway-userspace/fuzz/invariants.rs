@@ -1,13 +1,14 @@
 //! What holds for every byte that a client may send, whatever it is. The fuzzer looks for some for which it does not; a test of the
 //! workspace replays the corpus.
 //!
-//! | first byte, modulo 5 | what reads the rest |
+//! | first byte, modulo 6 | what reads the rest |
 //! |---|---|
 //! | 0 | a TLS handshake up to the name |
 //! | 1 | Host, or the authority of a target |
 //! | 2 | the routes, as a request's target |
 //! | 3 | the PROXY protocol |
 //! | 4 | the gate in front of HTTP/1.1 |
+//! | 5 | HTTP/2, behind its preface |
 
 use std::{
     net::IpAddr,
@@ -23,6 +24,7 @@ use gateway_userspace::{
         gate::Gate,
         guard::Roles,
         host::{self, Asked},
+        http2::{Begun, Connection},
         limits::Limits,
         observe::Traffic,
         proxy_protocol::{self, Header},
@@ -44,12 +46,13 @@ const NAME: &str = "contoso.azure-api.net";
 /// Panics if an invariant does not hold.
 pub(crate) fn check(input: &[u8]) {
     let Some((&reader, bytes)) = input.split_first() else { return };
-    match reader % 5 {
+    match reader % 6 {
         0 => hello(bytes),
         1 => authority(bytes),
         2 => target(bytes),
         3 => proxy_header(bytes),
-        _ => gate(bytes),
+        4 => gate(bytes),
+        _ => frames(bytes),
     }
 }
 
@@ -378,4 +381,41 @@ fn passed(bytes: &[u8], piece: usize) -> Vec<u8> {
     // An error ends it like the end.
     let _ended = RUNTIME.with(|runtime| runtime.block_on(gate.read_to_end(&mut all)));
     all
+}
+
+/// What a client of HTTP/2 asks, and what it is told, do not depend on the pieces in which it comes; a request's head is one that can
+/// be read in one way; and the first thing that is said are the settings.
+fn frames(bytes: &[u8]) {
+    let bytes = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", bytes].concat();
+    let whole = conversation(&bytes, usize::MAX);
+    for piece in [1, 7] {
+        assert_eq!(conversation(&bytes, piece), whole, "in pieces of {piece}");
+    }
+    assert_eq!(whole.1[3..9], [4, 0, 0, 0, 0, 0], "SETTINGS");
+}
+
+/// The requests, and what was said while nobody answered.
+fn conversation(bytes: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
+    let (mut asked, mut kept, mut got) = (Vec::new(), Vec::new(), Vec::new());
+    let client = Told { client: Client::new(bytes, piece), got: &mut got };
+    let mut connection = Connection::new(client, Arc::new(Limits::default()));
+    let begin = |begun: Begun| {
+        let request = &begun.asked.request;
+        let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+        assert!(!request.uri().to_string().bytes().any(|byte| is_control(&byte)), "{request:?}");
+        assert!(
+            !request.headers().values().any(|value| value.as_bytes().iter().any(is_control)),
+            "{request:?}"
+        );
+        asked.push(format!("{request:?}"));
+        kept.push(begun);
+    };
+    let end = RUNTIME.with(|runtime| {
+        let mut begin = begin;
+        runtime.block_on(std::future::poll_fn(|context| connection.poll(context, &mut begin)))
+    });
+    assert!(end.is_ok(), "{end:?}");
+    drop(kept);
+    drop(connection);
+    (asked, got)
 }

@@ -52,7 +52,8 @@ pub struct Limits {
     /// From SIGTERM until requests in flight are cut.
     pub shutdown: Duration,
     /// What hyper holds of a connection in each direction: above [`Self::head_bytes`], for a whole head has to fit. Slow readers
-    /// cost this much each, so hyper's own 400 KiB are too many. An answer's head has to fit as well.
+    /// cost this much each, so hyper's own 400 KiB are too many. An answer's head has to fit as well. Over HTTP/2: what is held of all
+    /// answers before they wait.
     pub buffer_bytes: usize,
     /// A request's head, leading empty line included.
     pub head_bytes: usize,
@@ -66,7 +67,8 @@ pub struct Limits {
     pub stream_window: u32,
     /// … and of all bodies of its connection: one that an upstream does not take must leave room for another.
     pub connection_window: u32,
-    /// Streams of an HTTP/2 connection that were reset and are not forgotten yet; who makes more is sent away.
+    /// Requests of an HTTP/2 connection, more than [`Self::streams`], that were reset and on which work has not ended yet; who makes
+    /// more is sent away.
     pub reset_streams: usize,
     /// Chunk extensions of a body in all: nobody uses them but to hide things in.
     pub chunk_extension_bytes: usize,

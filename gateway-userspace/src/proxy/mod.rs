@@ -19,7 +19,7 @@ pub mod handover;
 pub mod headers;
 pub mod host;
 mod http1;
-mod http2;
+pub mod http2;
 pub mod limits;
 pub mod linger;
 pub mod listen;

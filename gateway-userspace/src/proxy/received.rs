@@ -3,17 +3,17 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use h2::RecvStream;
+use h2::Reason;
 use http::{HeaderMap, header::CONTENT_LENGTH};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 
-use super::body::UploadError;
+use super::{body::UploadError, http2};
 
 /// By the way it comes.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub enum Received {
 /// A stream of HTTP/2.
 #[derive(Debug)]
 pub struct Stream {
-    stream: RecvStream,
-    /// What is still to come, if it was announced. h2 sees to it that it does.
+    incoming: http2::Incoming,
+    /// What is still to come, if it was announced. The connection sees to it that it does.
     left: Option<u64>,
     /// Is told once something of it is wanted and nothing is there.
     waits: Option<Arc<Notify>>,
@@ -38,27 +38,25 @@ pub struct Stream {
 
 impl Stream {
     /// Below a head with these fields; `waits` is told that the client shall go on, if it waits for that.
-    pub(super) fn new(stream: RecvStream, headers: &HeaderMap, waits: Option<Arc<Notify>>) -> Self {
+    pub(super) fn new(incoming: http2::Incoming, headers: &HeaderMap, waits: Option<Arc<Notify>>) -> Self {
         let left = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { stream, left, waits }
+        Self { incoming, left, waits }
     }
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        match self.stream.poll_data(cx) {
+    fn poll_frame(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
+        match self.incoming.poll_data(cx) {
             Poll::Pending => {
                 if let Some(waits) = self.waits.take() {
                     waits.notify_one();
                 }
                 Poll::Pending
             }
-            Poll::Ready(Some(data)) => Poll::Ready(Some(data.and_then(|data| {
+            Poll::Ready(Some(data)) => Poll::Ready(Some(data.map(|data| {
                 self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
-                self.stream.flow_control().release_capacity(data.len())?;
-                Ok(Frame::data(data))
+                Frame::data(data)
             }))),
             Poll::Ready(None) => {
-                let trailers = ready!(self.stream.poll_trailers(cx)).transpose();
-                Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)))
+                Poll::Ready(self.incoming.trailers().map(|trailers| Ok(Frame::trailers(trailers))))
             }
         }
     }
@@ -78,7 +76,9 @@ impl Body for Received {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(UploadError::Client)))
             }
             Self::Stream(body) => {
-                body.poll_frame(cx).map(|frame| frame.map(|f| f.map_err(UploadError::Stream)))
+                // As an error of h2, by which an upstream of HTTP/2 is told the same.
+                body.poll_frame(cx)
+                    .map(|frame| frame.map(|f| f.map_err(|why| UploadError::Stream(why.into()))))
             }
         }
     }
@@ -87,7 +87,7 @@ impl Body for Received {
         match self {
             Self::Nothing => true,
             Self::Http1(body) => body.is_end_stream(),
-            Self::Stream(body) => body.stream.is_end_stream(),
+            Self::Stream(body) => body.incoming.is_end(),
         }
     }
 

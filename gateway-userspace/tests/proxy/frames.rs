@@ -285,7 +285,7 @@ async fn check(proxy: &Running, upstream: &Recorder, row: &Row, then: &[u8]) -> 
         _ => false,
     };
     let is_end = |got: &Got| match (expected, got) {
-        // A generic code may always stand for a more specific one (section 5.4), and h2 has few others.
+        // A generic code may always stand for a more specific one (section 5.4).
         (Stream(_, codes) | Connection(codes), Got::GoAway(code)) => {
             codes.contains(code) || *code == PROTOCOL_ERROR
         }

@@ -109,7 +109,7 @@ async fn what_is_not_let_in_gets_a_status_and_the_connection_goes_on() {
     let big = Request::get(URI).header("x", "a".repeat(33 * 1024)).body(()).unwrap();
     assert_eq!(client.status(big).await, 431);
     assert_eq!(upstream.requests(), 1);
-    assert_eq!(proxy.worker.counters().get(Outcome::Refused), 5);
+    assert_eq!(proxy.worker.counters().get(Outcome::Refused), 6);
 }
 
 #[tokio::test]
@@ -311,9 +311,9 @@ async fn floods_end_with_the_connection() {
         });
         let mut got = Vec::new();
         let _end = timeout(LONG, read.read_to_end(&mut got)).await.unwrap();
-        // GOAWAY is the last frame: PROTOCOL_ERROR.
+        // GOAWAY is the last frame: ENHANCE_YOUR_CALM.
         let goaway = got.windows(9).rposition(|w| w[3] == 7 && w[..2] == [0, 0] && w[4..] == [0; 5]).unwrap();
-        assert_eq!(got[goaway + 9 + 4..][..4], [0, 0, 0, 1], "{frame:?}");
+        assert_eq!(got[goaway + 9 + 4..][..4], [0, 0, 0, 11], "{frame:?}");
         timeout(LONG, sends).await.unwrap().unwrap();
     }
     // Requests that are reset as soon as they are sent.

@@ -1,7 +1,7 @@
-//! The strict gate of HTTP/2: what h2 leaves to be judged in a request's head. Pure.
+//! The strict gate of HTTP/2: what is to be judged in a head that is well formed. Pure.
 //!
-//! h2 itself resets streams whose fields are malformed: upper case, control characters, pseudo-fields that are missing, unknown,
-//! repeated or late, fields of a connection, TE but for `trailers`, a Content-Length that the data is not.
+//! Streams whose fields are malformed are [reset](crate::proxy::http2) before: upper case, control characters, pseudo-fields that are
+//! missing, unknown, repeated or late, fields of a connection, TE but for `trailers`, a Content-Length that the data is not.
 
 use h2::ext::Protocol;
 use http::{
@@ -74,7 +74,7 @@ fn check_host(uri: &Uri, headers: &HeaderMap) -> Option<()> {
     host.is_none_or(|host| host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())).then_some(())
 }
 
-/// One at most, in digits: h2 looks at the first only.
+/// One at most, in digits: what the data is compared with is the first only.
 fn check_length(headers: &HeaderMap) -> Option<()> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else { return Some(()) };

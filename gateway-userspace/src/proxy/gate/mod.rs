@@ -6,10 +6,8 @@
 
 mod chunked;
 pub(super) mod fields;
-mod frames;
 mod framing;
 mod head;
-mod http2;
 mod refusal;
 mod timer;
 
@@ -28,7 +26,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use self::framing::{Checked, Framing};
 use super::{limits::Limits, tunnel::Switch};
 
-pub use self::http2::Http2Gate;
 pub use self::refusal::Refusal;
 pub(crate) use self::timer::Timer;
 pub(super) use self::{chunked::Chunked, head::NO_UPGRADE};

@@ -7,35 +7,34 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use h2::{RecvStream, SendStream};
+use h2::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is sent at once.
-const MOST: usize = 16 * 1024;
+use super::handle::{Incoming, Outgoing};
 
 /// Both directions. Dropped before they have ended, the stream is reset.
 pub(super) struct Both {
-    send: SendStream<Bytes>,
-    receive: RecvStream,
+    outgoing: Outgoing,
+    incoming: Incoming,
     /// What has come and was not read yet.
     held: Bytes,
 }
 
 impl Both {
-    pub(super) fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
-        Self { send, receive, held: Bytes::new() }
+    pub(super) fn new(outgoing: Outgoing, incoming: Incoming) -> Self {
+        Self { outgoing, incoming, held: Bytes::new() }
     }
 }
 
-fn failed(error: h2::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, error)
+fn failed(reason: Reason) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, reason.description())
 }
 
 impl AsyncRead for Both {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { receive, held, .. } = self.get_mut();
+        let Self { incoming, held, .. } = self.get_mut();
         while held.is_empty() {
-            match ready!(receive.poll_data(cx)) {
+            match ready!(incoming.poll_data(cx)) {
                 Some(data) => *held = data.map_err(failed)?,
                 None => return Poll::Ready(Ok(())),
             }
@@ -43,23 +42,16 @@ impl AsyncRead for Both {
         let count = held.len().min(buf.remaining());
         buf.put_slice(&held[..count]);
         held.advance(count);
-        receive.flow_control().release_capacity(count).map_err(failed)?;
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Both {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { send, .. } = self.get_mut();
-        send.reserve_capacity(bytes.len().min(MOST));
-        while send.capacity() == 0 {
-            match ready!(send.poll_capacity(cx)) {
-                Some(capacity) => capacity.map_err(failed)?,
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            };
-        }
-        let count = send.capacity().min(bytes.len());
-        send.send_data(Bytes::copy_from_slice(&bytes[..count]), false).map_err(failed)?;
+        let Self { outgoing, .. } = self.get_mut();
+        let room = ready!(outgoing.poll_room(cx)).map_err(failed)?;
+        let count = room.min(bytes.len());
+        outgoing.data(Bytes::copy_from_slice(&bytes[..count]), false);
         Poll::Ready(Ok(count))
     }
 
@@ -68,6 +60,7 @@ impl AsyncWrite for Both {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.get_mut().send.send_data(Bytes::new(), true).map_err(failed))
+        self.get_mut().outgoing.data(Bytes::new(), true);
+        Poll::Ready(Ok(()))
     }
 }

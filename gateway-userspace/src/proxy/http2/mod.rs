@@ -1,35 +1,43 @@
 //! HTTP/2 with a client: the same requests and answers as over HTTP/1.1, many at once, each a task of its own.
 //!
-//! On h2 itself, for hyper's server sends no interim answers (RFC 9110, section 15.2) and takes a body that was reset for one that
-//! ended.
+//! Ours from its bytes on. `reader` makes frames of a client's bytes, of which `core` makes requests and pieces of bodies; what requests
+//! say is put into one `output`, which the connection's task, `connection`, writes. A connection that rests has no buffers.
 
 mod bytes;
-mod gathering;
+mod connection;
+mod core;
+mod credit;
+mod frame;
+mod handle;
+mod head;
+mod hpack;
+mod output;
+mod reader;
 mod stream;
 mod used;
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
-use ::bytes::Bytes;
-use h2::server::{Builder, Connection};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     select,
     time::Instant,
 };
 
-use self::{
-    gathering::{Gathering, Turn},
-    used::{Open, Use},
-};
+use self::used::{Open, Use};
 use super::{
     connection::{Told, over_and_known},
     course,
-    gate::Http2Gate,
     limits::Limits,
     linger::linger,
     request::Asker,
     routes::Door,
+};
+
+pub use self::{
+    connection::{Begun, Connection},
+    handle::{Incoming, Outgoing},
+    head::Asked,
 };
 
 /// What ALPN calls it (RFC 9113, section 3.1).
@@ -41,65 +49,48 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let limits = Arc::clone(&asker.worker.limits);
-    let turn = Arc::default();
-    let mut gate = Http2Gate::new(Gathering::new(stream, Arc::clone(&turn)), Arc::clone(&limits));
-    if let Err(error) = serve(asker, &mut gate, &turn, told).await {
+    let mut connection = Connection::new(stream, Arc::clone(&limits));
+    if let Err(error) = serve(asker, &mut connection, told).await {
         log::debug!("connection: {error}");
     }
-    if let Some(stream) = gate.into_unended() {
+    if let Some(stream) = connection.into_unended() {
         linger(stream, limits.linger).await;
     }
 }
 
-async fn serve<S>(
-    asker: Arc<Asker>,
-    gate: &mut Http2Gate<S>,
-    turn: &Turn,
-    told: Told,
-) -> Result<(), h2::Error>
+async fn serve<S>(asker: Arc<Asker>, connection: &mut Connection<S>, told: Told) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let (limits, used) = (&asker.worker.limits, Arc::new(Use::default()));
-    let mut leaves = Box::pin(leaves(told, asker.door, limits, &used));
-    let mut connection = select! {
-        biased;
-        begun = builder(limits).handshake(gate) => begun?,
-        _ = &mut leaves => return Ok(()),
-    };
+    let used = Arc::new(Use::default());
+    let mut leaves = Box::pin(leaves(told, asker.door, &asker.worker.limits, &used));
     let patience = select! {
         biased;
-        end = accept(&mut connection, turn, &asker, &used) => return end,
+        end = accept(connection, &asker, &used) => return end,
         patience = &mut leaves => patience,
     };
-    connection.graceful_shutdown();
+    connection.leave();
     // A client that does not say that it knows would keep it for ever.
     select! {
         biased;
-        end = accept(&mut connection, turn, &asker, &used) => end,
+        end = accept(connection, &asker, &used) => end,
         () = used.ends(patience) => Ok(()),
     }
 }
 
 /// Until the connection has ended.
-async fn accept<S>(
-    connection: &mut Connection<S, Bytes>,
-    turn: &Turn,
-    asker: &Arc<Asker>,
-    used: &Arc<Use>,
-) -> Result<(), h2::Error>
+async fn accept<S>(connection: &mut Connection<S>, asker: &Arc<Asker>, used: &Arc<Use>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    while let Some(accepted) = poll_fn(|cx| turn.poll(cx, |cx| connection.poll_accept(cx))).await {
-        let (request, respond) = accepted?;
+    let begin = |begun: Begun| {
         let (asker, open) = (Arc::clone(asker), Open::new(Arc::clone(used)));
         tokio::spawn(async move {
             let _open = open;
-            stream::serve(&asker, request, respond).await;
+            stream::serve(&asker, begun).await;
         });
-    }
-    Ok(())
+    };
+    poll_fn(|cx| connection.poll(cx, begin)).await
 }
 
 /// Waits until the connection shall end; then it may be unused for so long before it is ended for the client.
@@ -118,18 +109,4 @@ async fn last_answers(mut told: Told, door: Door, used: &Use) {
         _ => course::closes(&mut told.orders).await,
     }
     used.begins().await;
-}
-
-fn builder(limits: &Limits) -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .enable_connect_protocol()
-        .initial_window_size(limits.stream_window)
-        .initial_connection_window_size(limits.connection_window)
-        .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .max_send_buffer_size(limits.buffer_bytes)
-        .max_pending_accept_reset_streams(limits.reset_streams)
-        .max_local_error_reset_streams(Some(limits.reset_streams));
-    builder
 }

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use h2::{Reason, RecvStream, SendStream, server::SendResponse};
+use bytes::Bytes;
+use h2::Reason;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{CONTENT_LENGTH, EXPECT},
@@ -18,20 +18,22 @@ use http::{
 use http_body::{Body, Frame};
 use tokio::{select, sync::Notify};
 
-use super::bytes::Both;
+use super::{
+    bytes::Both,
+    connection::Begun,
+    handle::{Incoming, Outgoing},
+};
 use crate::proxy::{
     answers,
-    gate::{Timer, fields},
-    observe::{ObservedBody, trace::X_REQUEST_ID},
+    gate::{Refusal, Timer, fields},
+    observe::ObservedBody,
     received::{Received, Stream},
     request::Asker,
 };
 
-/// Why an answer does not come to its end; h2 resets its stream then, with CANCEL if nothing else was said.
+/// Why an answer does not come to its end; its stream is reset then, with CANCEL if nothing else was said.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error(transparent)]
-    Stream(#[from] h2::Error),
     #[error("the client has reset it or is gone")]
     Reset,
     #[error("the client takes nothing of it")]
@@ -41,44 +43,46 @@ enum Failed {
 }
 
 /// Answers.
-pub(super) async fn serve(asker: &Asker, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+pub(super) async fn serve(asker: &Asker, begun: Begun) {
     let limits = &asker.worker.limits;
+    let Begun { asked, incoming, mut outgoing } = begun;
+    let request = asked.request;
+    let judged = if asked.too_large { Err(Refusal::HeadTooLarge) } else { fields::check(&request, limits) };
     let mut tunnelled = None;
-    let answer = match fields::check(&request, limits) {
+    let answer = match judged {
         Err(refusal) => asker.refuse(&request, refusal.status()),
         Ok(()) => {
-            let expectation = expectation(&request);
-            let (head, stream) = request.into_parts();
-            let body = match head.method == Method::CONNECT {
-                true => {
-                    tunnelled = Some(stream);
-                    Received::Nothing
-                }
-                false => Received::Stream(Stream::new(stream, &head.headers, expectation.clone())),
+            let expectation = expectation(&request, &incoming);
+            let (head, ()) = request.into_parts();
+            let body = if head.method == Method::CONNECT {
+                tunnelled = Some(incoming);
+                Received::Nothing
+            } else {
+                Received::Stream(Stream::new(incoming, &head.headers, expectation.clone()))
             };
             // In a box: it is large, and would be moved with each future around it.
             let answer = Box::pin(asker.answer(Request::from_parts(head, body)));
-            match made(&mut respond, expectation, answer).await {
+            match made(&mut outgoing, expectation, answer).await {
                 Some(answer) => answer,
                 None => return,
             }
         }
     };
-    if let Err(error) = answered(answer, respond, tunnelled, asker).await {
+    if let Err(error) = answered(answer, outgoing, tunnelled, asker).await {
         log::debug!("an answer is not whole: {error}");
     }
 }
 
 /// What is told of a client that sends its body once it is told to, and not before (RFC 9110, section 10.1.1): that the body is
 /// wanted, and none of it is there.
-fn expectation(request: &Request<RecvStream>) -> Option<Arc<Notify>> {
-    let waits = request.headers().contains_key(EXPECT) && !request.body().is_end_stream();
+fn expectation(request: &Request<()>, incoming: &Incoming) -> Option<Arc<Notify>> {
+    let waits = request.headers().contains_key(EXPECT) && !incoming.is_end();
     waits.then(Arc::default)
 }
 
 /// `answer`, unless the client resets the stream before.
 async fn made<T>(
-    respond: &mut SendResponse<Bytes>,
+    outgoing: &mut Outgoing,
     mut expectation: Option<Arc<Notify>>,
     answer: impl Future<Output = T>,
 ) -> Option<T> {
@@ -92,26 +96,24 @@ async fn made<T>(
         };
         select! {
             biased;
+            // First: what is given up at once reaches no upstream.
+            () = poll_fn(|cx| outgoing.poll_reset(cx)) => return None,
             answer = &mut answer => return Some(answer),
             () = wanted => expectation = None,
-            _ = poll_fn(|cx| respond.poll_reset(cx)) => return None,
         }
-        let mut goes_on = Response::new(());
-        *goes_on.status_mut() = StatusCode::CONTINUE;
-        respond.send_informational(goes_on).ok()?;
+        outgoing.head(StatusCode::CONTINUE, &HeaderMap::new(), false);
     }
 }
 
 async fn answered(
     answer: Response<ObservedBody>,
-    mut respond: SendResponse<Bytes>,
-    tunnelled: Option<RecvStream>,
+    mut outgoing: Outgoing,
+    tunnelled: Option<Incoming>,
     asker: &Asker,
 ) -> Result<(), Failed> {
     let limits = &asker.worker.limits;
     let (mut head, mut body) = answers::without_connection(answer).into_parts();
     let tunnel = body.take_tunnel().zip(tunnelled);
-    detach(&mut head.headers);
     let is_all = tunnel.is_none() && body.is_end_stream();
     if !is_all
         && tunnel.is_none()
@@ -119,60 +121,42 @@ async fn answered(
     {
         head.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
-    let stream = respond
-        .send_response(Response::from_parts(head, ()), is_all)
-        .inspect_err(|_| respond.send_reset(Reason::INTERNAL_ERROR))?;
+    outgoing.head(head.status, &head.headers, is_all);
     match tunnel {
-        Some(((tunnel, seen), received)) => {
-            tunnel.run(seen, Both::new(stream, received), Vec::new(), limits).await;
+        Some(((tunnel, seen), incoming)) => {
+            tunnel.run(seen, Both::new(outgoing, incoming), Vec::new(), limits).await;
             Ok(())
         }
         None if is_all => Ok(()),
-        None => send(stream, body, limits.write_stall).await,
-    }
-}
-
-/// h2 remembers values for as long as the connection lives, by RFC 7541, up to 4 KiB of them: copied, they do not keep the buffer that
-/// they came in from their upstream. Of what is another one each time nothing is remembered.
-fn detach(headers: &mut HeaderMap) {
-    let mut all = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
-    headers.values().for_each(|value| all.extend_from_slice(value.as_bytes()));
-    let mut all = all.freeze();
-    for value in headers.values_mut() {
-        if let Ok(copy) = HeaderValue::from_maybe_shared(all.split_to(value.len())) {
-            *value = copy;
-        }
-    }
-    if let Some(id) = headers.get_mut(X_REQUEST_ID) {
-        id.set_sensitive(true);
+        None => send(outgoing, body, limits.write_stall).await,
     }
 }
 
 /// Sends a body as the client takes it.
-async fn send(mut stream: SendStream<Bytes>, body: ObservedBody, stall: Duration) -> Result<(), Failed> {
+async fn send(mut outgoing: Outgoing, body: ObservedBody, stall: Duration) -> Result<(), Failed> {
     let mut body = pin!(body);
     let mut stalled = Timer::default();
     loop {
-        match frame(&mut stream, body.as_mut()).await {
+        match frame(&mut outgoing, body.as_mut()).await {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     let is_last = body.is_end_stream();
-                    if !data.is_empty() {
-                        room(&mut stream, &mut stalled, stall).await?;
-                    }
-                    stream.send_data(data, is_last)?;
+                    piece(&mut outgoing, data, is_last, &mut stalled, stall).await?;
                     if is_last {
                         return Ok(());
                     }
                 }
                 Err(frame) => {
-                    stream.send_trailers(frame.into_trailers().unwrap_or_else(|_| HeaderMap::new()))?;
+                    outgoing.trailers(&frame.into_trailers().unwrap_or_else(|_| HeaderMap::new()));
                     return Ok(());
                 }
             },
-            None => return Ok(stream.send_data(Bytes::new(), true)?),
+            None => {
+                outgoing.data(Bytes::new(), true);
+                return Ok(());
+            }
             Some(Err(Failed::Answer(error))) => {
-                stream.send_reset(reason(&error));
+                outgoing.reset(reason(&error));
                 return Err(error.into());
             }
             Some(Err(error)) => return Err(error),
@@ -182,11 +166,11 @@ async fn send(mut stream: SendStream<Bytes>, body: ObservedBody, stall: Duration
 
 /// The next piece of an answer, for as long as the client wants it.
 async fn frame(
-    stream: &mut SendStream<Bytes>,
+    outgoing: &mut Outgoing,
     mut body: Pin<&mut ObservedBody>,
 ) -> Option<Result<Frame<Bytes>, Failed>> {
     poll_fn(|cx| {
-        if stream.poll_reset(cx).is_ready() {
+        if outgoing.poll_reset(cx).is_ready() {
             return Poll::Ready(Some(Err(Failed::Reset)));
         }
         body.as_mut().poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Failed::from)))
@@ -194,25 +178,35 @@ async fn frame(
     .await
 }
 
-/// Waits until a piece may be sent: what was sent before is taken then, but for what the buffer holds. One byte of the windows is
-/// asked for and not before there is a piece, so that no stream has room that another one needs; h2 asks for the rest.
-async fn room(stream: &mut SendStream<Bytes>, stalled: &mut Timer, stall: Duration) -> Result<(), Failed> {
-    stream.reserve_capacity(1);
+/// Sends a piece as there is room for it.
+async fn piece(
+    outgoing: &mut Outgoing,
+    mut data: Bytes,
+    is_last: bool,
+    stalled: &mut Timer,
+    stall: Duration,
+) -> Result<(), Failed> {
+    if data.is_empty() && is_last {
+        outgoing.data(data, true);
+        return Ok(());
+    }
+    while !data.is_empty() {
+        let room = room(outgoing, stalled, stall).await?;
+        let part = data.split_to(room.min(data.len()));
+        outgoing.data(part, is_last && data.is_empty());
+    }
+    Ok(())
+}
+
+async fn room(outgoing: &mut Outgoing, stalled: &mut Timer, stall: Duration) -> Result<usize, Failed> {
     poll_fn(|cx| {
-        if stream.poll_reset(cx).is_ready() {
-            return Poll::Ready(Err(Failed::Reset));
-        }
-        while stream.capacity() == 0 {
-            match stream.poll_capacity(cx) {
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),
-                Poll::Ready(None) => return Poll::Ready(Err(Failed::Reset)),
-                Poll::Pending if stalled.expired(cx, stall) => return Poll::Ready(Err(Failed::Stalled)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        let room = match outgoing.poll_room(cx) {
+            Poll::Ready(room) => room.map_err(|_| Failed::Reset),
+            Poll::Pending if stalled.expired(cx, stall) => Err(Failed::Stalled),
+            Poll::Pending => return Poll::Pending,
+        };
         stalled.disarm();
-        Poll::Ready(Ok(()))
+        Poll::Ready(room)
     })
     .await
 }
@@ -227,27 +221,4 @@ fn reason(error: &(dyn Error + 'static)) -> Reason {
         next = error.source();
     }
     Reason::INTERNAL_ERROR
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_remembered_is_no_part_of_an_answers_buffer() {
-        let buffer = Bytes::from(b"nginx, text/html, 4bf92f35".to_vec());
-        let mut headers = HeaderMap::new();
-        for (name, place) in
-            [("server", 0..5), ("content-type", 7..16), ("x-request-id", 18..26), ("empty", 0..0)]
-        {
-            headers.append(name, HeaderValue::from_maybe_shared(buffer.slice(place)).unwrap());
-        }
-        headers.append("server", HeaderValue::from_maybe_shared(buffer.slice(7..11)).unwrap());
-        let before = headers.clone();
-        detach(&mut headers);
-        assert_eq!(headers, before);
-        drop(before);
-        assert!(buffer.is_unique());
-        assert!(headers["x-request-id"].is_sensitive() && !headers["server"].is_sensitive());
-    }
 }
