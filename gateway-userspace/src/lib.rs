@@ -24,6 +24,7 @@ pub mod probe;
 pub mod proxy;
 mod published;
 pub mod service_manager;
+mod shell;
 pub mod snat;
 pub mod status;
 pub mod supervise;

@@ -19,9 +19,15 @@ use crate::model::{CertificateFiles, HostPattern};
 
 /// Reads the files of every endpoint and reports what does not fit, at its place in the configuration.
 pub(super) fn check(uses: &[CertificateUse], now: SystemTime) -> Vec<Fault> {
-    let now = seconds(now);
-    let check_one = |one: &CertificateUse| pair(&one.files, (&one.chain_at, &one.key_at), &one.hosts, now);
-    uses.iter().flat_map(check_one).collect()
+    uses.iter().flat_map(|one| check_one(one, now).0).collect()
+}
+
+/// The same of one, and its chain where that can be read.
+pub(super) fn check_one(
+    one: &CertificateUse,
+    now: SystemTime,
+) -> (Vec<Fault>, Option<Vec<CertificateDer<'static>>>) {
+    pair(&one.files, (&one.chain_at, &one.key_at), &one.hosts, seconds(now))
 }
 
 /// The same for TLS to upstreams.
@@ -33,7 +39,7 @@ pub(super) fn check_upstreams(uses: &[UpstreamTlsUse], now: SystemTime) -> Vec<F
             Some(problem.at(at.clone()))
         });
         let shown = one.certificate.as_ref();
-        let shown = shown.map(|(files, chain_at, key_at)| pair(files, (chain_at, key_at), &[], now));
+        let shown = shown.map(|(files, chain_at, key_at)| pair(files, (chain_at, key_at), &[], now).0);
         ca.into_iter().chain(shown.into_iter().flatten()).collect::<Vec<_>>()
     };
     uses.iter().flat_map(check_one).collect()
@@ -59,7 +65,7 @@ fn pair(
     (chain_at, key_at): (&Span, &Span),
     hosts: &[HostPattern],
     now: i64,
-) -> Vec<Fault> {
+) -> (Vec<Fault>, Option<Vec<CertificateDer<'static>>>) {
     let mut faults = Vec::new();
     let mut keep = |problem: Problem, span: &Span| faults.push(problem.at(span.clone()));
     let chain = file(&files.chain).and_then(|pem| chain(&pem)).map_err(|p| keep(p, chain_at)).ok();
@@ -69,12 +75,12 @@ fn pair(
         }
     }
     let key = file(&files.key).and_then(|pem| key(&pem)).map_err(|p| keep(p, key_at)).ok();
-    if let (Some(chain), Some(key)) = (chain, key)
-        && let Some(problem) = pair_problem(chain, &key)
+    if let (Some(chain), Some(key)) = (&chain, key)
+        && let Some(problem) = pair_problem(chain.clone(), &key)
     {
         keep(problem, key_at);
     }
-    faults
+    (faults, chain)
 }
 
 /// Certificates that can be trusted, at least one.
@@ -93,11 +99,6 @@ fn file(path: &Path) -> Result<Vec<u8>, Problem> {
             .label("expected a PEM file that can be read")
             .help("a relative path is relative to the folder of the configuration file")
     })
-}
-
-/// The same, where there is nothing to say of what cannot be read.
-pub(super) fn read_chain(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
-    chain(&file(path).ok()?).ok()
 }
 
 /// The certificates of a chain file, at least one.

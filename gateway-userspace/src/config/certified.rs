@@ -4,7 +4,7 @@ use std::{path::Path, time::SystemTime};
 
 use x509_parser::parse_x509_certificate;
 
-use super::{certificates, code::Code, resolve::CertificateUse};
+use super::{certificates, code::Code, fault::Fault, resolve::CertificateUse};
 
 /// Of the certificates that a file names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,24 +31,25 @@ pub struct CertificateFault {
 /// Reads the certificates that a file names. One that has faults itself names none.
 pub fn certified(path: &Path, now: SystemTime) -> Certified {
     let (resolved, _) = super::read(path);
-    let found = certificates::check(&resolved.certificates, now);
-    let mut faults: Vec<_> = found
-        .into_iter()
-        .map(|fault| CertificateFault {
-            code: fault.code().to_string(),
-            message: fault.message().to_owned(),
-            help: fault.help().map(ToOwned::to_owned),
-            is_unreadable: fault.code() == Code::CertificateUnreadable,
-        })
-        .collect();
-    let mut ends = Vec::new();
+    let (mut faults, mut ends) = (Vec::new(), Vec::new());
     for one in &resolved.certificates {
-        let Some(chain) = certificates::read_chain(&one.files.chain) else { continue };
+        let (found, chain) = certificates::check_one(one, now);
+        faults.extend(found.iter().map(fault));
+        let Some(chain) = chain else { continue };
         let Some(Ok((_, leaf))) = chain.first().map(|leaf| parse_x509_certificate(leaf)) else { continue };
         ends.push((one.files.chain.display().to_string(), leaf.validity().not_after.timestamp()));
         faults.extend(out_of_order(one, &chain));
     }
     Certified { faults, ends }
+}
+
+fn fault(found: &Fault) -> CertificateFault {
+    CertificateFault {
+        code: found.code().to_string(),
+        message: found.message().to_owned(),
+        help: found.help().map(ToOwned::to_owned),
+        is_unreadable: found.code() == Code::CertificateUnreadable,
+    }
 }
 
 /// RFC 8446 §4.4.2: each one certifies the one before. Clients put other chains in order if they feel like it.

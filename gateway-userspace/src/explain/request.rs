@@ -22,6 +22,7 @@ use crate::{
         tls::{Certificates, Served, Tickets},
         upstream::Upstreams,
     },
+    shell::quoted,
 };
 
 /// What the proxy would do, and the same by curl.
@@ -248,23 +249,4 @@ fn default_host(model: &Model, port: u16) -> Option<String> {
         HostPattern::Exact(name) if port != MANAGEMENT_PORT || role == Role::Management => Some(name.clone()),
         _ => None,
     })
-}
-
-/// For a shell.
-fn quoted(text: &str) -> String {
-    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":/.-_~%+,@=".contains(&byte)) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_shell_would_take_for_its_own_is_quoted() {
-        assert_eq!(quoted("https://api.contoso.com/a-b"), "https://api.contoso.com/a-b");
-        assert_eq!(quoted("http://a/?x=1&y='2'"), r"'http://a/?x=1&y='\''2'\'''");
-    }
 }

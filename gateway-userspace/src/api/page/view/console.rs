@@ -16,6 +16,7 @@ use crate::{
             door::Viewer,
         },
     },
+    shell::quoted,
     status::Status,
 };
 
@@ -184,11 +185,6 @@ fn explain(form: &Form, who: &Who) -> Option<String> {
     Some(format!("gateway explain{}", options.concat()))
 }
 
-/// As one word of a shell's.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,7 +198,7 @@ mod tests {
             ..Form::default()
         };
         let from = |address: &str| Who::Token { name: "deploy".into(), from: address.parse().unwrap() };
-        let rest = r"--to '10.0.0.5:443' --host 'contoso.azure-api.net' --path '/it'\''s?b=$(c)'";
+        let rest = r"--to 10.0.0.5:443 --host contoso.azure-api.net --path '/it'\''s?b=$(c)'";
         for (who, client) in [
             (from("10.0.0.99:51000"), "10.0.0.99:40000"),
             (from("[::ffff:10.0.0.99]:51000"), "10.0.0.99:40000"),
@@ -210,7 +206,7 @@ mod tests {
             (from("127.0.0.1:51000"), "CLIENT:40000"),
             (Who::Local { uid: 0, pid: None }, "CLIENT:40000"),
         ] {
-            assert_eq!(explain(&form, &who).unwrap(), format!("gateway explain --from '{client}' {rest}"));
+            assert_eq!(explain(&form, &who).unwrap(), format!("gateway explain --from {client} {rest}"));
         }
         assert_eq!(explain(&Form { at: "nowhere".into(), ..form }, &from("10.0.0.99:51000")), None);
     }
