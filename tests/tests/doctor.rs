@@ -1,4 +1,7 @@
 //! R62: `gateway doctor` finds nothing in a healthy lab, and names what one thing that is broken.
+//!
+//! An old kernel and interpreted programs are the machine's and no lab's: doctor reads of them in files that are put in the place of the
+//! kernel's, in a mount namespace of its own. Native programs that a card's driver does not take have unit tests only.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -13,7 +16,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use lab::{
@@ -137,12 +140,11 @@ fn is_fine((code, report): (i32, Value), looked: &[&str]) {
     }
 }
 
-const ON_THE_BALANCER: [&str; 17] = [
+const ON_THE_BALANCER: [&str; 16] = [
     "file",
     "kernel",
     "privileges",
     "bpffs",
-    "memlock",
     "descriptors",
     "interface",
     "foreign-xdp",
@@ -164,10 +166,14 @@ fn r62_a_healthy_lab_has_nothing_wrong_from_any_side() {
     is_fine(healthy.balancer(&format!("--from {}", OUTSIDE.v4())), &ON_THE_BALANCER);
     is_fine(
         healthy.doctor(&hosts.instances[0], ""),
-        &["certificates", "listeners", "ways-back", "vip-unique", "names"],
+        &["certificates", "listeners", "ways-back", "vip-unique", "checksums", "names"],
     );
-    is_fine(healthy.doctor(&hosts.client, ""), &["certificates", "vip-unique", "management", "names"]);
-    is_fine(healthy.doctor(&hosts.outside, ""), &["file", "management"]);
+    is_fine(
+        healthy.doctor(&hosts.client, ""),
+        &["certificates", "vip-unique", "checksums", "management", "names"],
+    );
+    // Its veth leaves checksums to a card, and the router's link fills them in.
+    is_fine(healthy.doctor(&hosts.outside, ""), &["file", "checksums", "management"]);
     let line = format!("doctor --all --server {}", ROUTED.v4());
     let text = gateway(&hosts.balancer, &line, &healthy.file).unwrap();
     assert!(text.ok() && text.text().contains("nothing is wrong"), "{text:?}");
@@ -205,6 +211,14 @@ fn r62_a_file_with_faults_is_the_cause_and_all_else_is_skipped_because_of_it() {
     names((output.status.code().unwrap(), report), "file", ("cannot be used", "gateway check"));
 }
 
+/// Of the balancer, its instance and the switch between; the programs at the switch take frames in pieces.
+fn all_links(lab: &Lab, mtu: u16) {
+    let [switch, first] = [&lab.hosts.switch, &lab.hosts.instances[0]];
+    let set = |name: &str| format!("link set {name} mtu {mtu}");
+    switch.ip(["br0", "balancer", "gw-1"].map(set)).unwrap();
+    [&lab.hosts.balancer, first].into_iter().for_each(|host| host.ip([set("eth0")]).unwrap());
+}
+
 #[test]
 fn r62_preflight_names_what_would_stop_the_first_start() {
     let lab = Lab::raise(1).unwrap();
@@ -217,31 +231,32 @@ fn r62_preflight_names_what_would_stop_the_first_start() {
     let pass = Pass::attach(host, "eth0").unwrap();
     names(preflight(), "foreign-xdp", ("eth0 carries XDP program", "xdp-loader unload eth0 --all"));
     drop(pass);
-    let all_links = |mtu: u16| {
-        let [switch, first] = [&lab.hosts.switch, &lab.hosts.instances[0]];
-        let set = |name: &str| format!("link set {name} mtu {mtu}");
-        switch.ip(["br0", "balancer", "gw-1"].map(set)).unwrap();
-        [host, first].into_iter().for_each(|host| host.ip([set("eth0")]).unwrap());
-    };
-    // The programs at the other ends take frames in pieces.
-    all_links(4000);
+    all_links(&lab, 4000);
     names(preflight(), "xdp-mode", ("would run in generic mode", "mtu 3506"));
-    all_links(1500);
+    all_links(&lab, 1500);
 
     // In a mount namespace of its own, where something else is mounted.
-    let line = format!(
-        "mount -t tmpfs none /sys/fs/bpf && exec {} doctor --preflight --json --config {}",
-        binary().unwrap().display(),
-        file.display()
-    );
-    let mut unshare = Command::new("unshare");
-    unshare.args(["--mount", "sh", "-c", &line]);
-    let output = host.run_command(unshare).unwrap();
-    names(
-        (output.status.code().unwrap(), document(&output)),
-        "bpffs",
-        ("no bpffs", "mount -t bpf bpf /sys/fs/bpf"),
-    );
+    let with_mounted = |mount: &str| {
+        let line = format!(
+            "{mount} && exec {} doctor --preflight --json --config {}",
+            binary().unwrap().display(),
+            file.display()
+        );
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "sh", "-c", &line]);
+        let output = host.run_command(unshare).unwrap();
+        (output.status.code().unwrap(), document(&output))
+    };
+    let other = with_mounted("mount -t tmpfs none /sys/fs/bpf");
+    names(other, "bpffs", ("no bpffs", "mount -t bpf bpf /sys/fs/bpf"));
+    // Of the host's own network namespace alone, where the kernel shows it.
+    let slow =
+        with_mounted("mount -t tmpfs none /proc/sys/net/core && echo 0 > /proc/sys/net/core/bpf_jit_enable");
+    names(slow, "jit", ("interpreted", "sysctl -w net.core.bpf_jit_enable=1"));
+    let release = lab.folder().join("osrelease");
+    fs::write(&release, "5.15.0-204-generic\n").unwrap();
+    let old = with_mounted(&format!("mount --bind {} /proc/sys/kernel/osrelease", release.display()));
+    names(old, "kernel", ("Linux 5.15 is too old", "install 6.1"));
     let with = |program: &str, options: &[&str]| {
         let mut command = Command::new(program);
         command
@@ -341,6 +356,11 @@ fn r62_an_instance_names_what_keeps_its_answers_and_its_proxy() {
     ])
     .unwrap();
     names(on_instance(), "ways-back", ("answers leave by eth1", "a route to 10.8.0.0/16 by eth0"));
+    // What it names as its evidence shows just that.
+    let evidence = check(&on_instance().1, "ways-back")["findings"][0]["evidence"].clone();
+    let command = evidence.as_str().unwrap().split('`').nth(1).unwrap().to_owned();
+    let shown = host.must(&command).unwrap();
+    assert!(shown.contains("dev eth1"), "{evidence}: {shown}");
     host.sysctl("net/ipv4/conf/eth0/rp_filter", "1").unwrap();
     names(on_instance(), "ways-back", ("so the kernel drops them", "rp_filter=2"));
     host.ip(["link del eth1"]).unwrap();
@@ -422,7 +442,7 @@ fn r62_an_instance_that_stopped_and_a_vip_that_was_taken_away_are_named() {
         told = Some(healthy.balancer(""));
         told.as_ref().is_some_and(|(_, report)| check(report, "vip-here")["state"] == "error")
     }));
-    names(told.unwrap(), "vip-here", ("10.0.0.5 is not on its interface", "start the balancer again"));
+    names(told.unwrap(), "vip-here", ("10.0.0.5 is not on eth0", "start the balancer again"));
     assert!(eventually(PATIENCE, || check(&healthy.balancer("").1, "vip-here")["state"] == "fine"));
 
     drop(healthy.running.as_mut().and_then(|running| running.proxies.remove("gw-1")));
@@ -432,14 +452,69 @@ fn r62_an_instance_that_stopped_and_a_vip_that_was_taken_away_are_named() {
 }
 
 #[test]
-fn r62_frames_that_the_switch_does_not_take_are_named() {
+fn r62_a_program_that_runs_in_generic_mode_is_named_with_what_kept_the_driver_from_it() {
+    let lab = Lab::raise(1).unwrap();
+    all_links(&lab, 4000);
+    let _running = lab.start(&lab.config()).unwrap();
+    let file = lab.folder().join("gateway.toml");
+    let doctor = || {
+        let output = gateway(&lab.hosts.balancer, "doctor --json", &file).unwrap();
+        (output.status.code().unwrap(), document(&output))
+    };
+    let mut told = None;
+    assert!(eventually(PATIENCE, || {
+        told = Some(doctor().1);
+        told.as_ref().is_some_and(|report| check(report, "xdp-mode")["state"] == "warning")
+    }));
+    let report = told.unwrap();
+    let finding = &check(&report, "xdp-mode")["findings"][0];
+    let has = |key: &str, word: &str| finding[key].as_str().is_some_and(|text| text.contains(word));
+    assert!(has("cause", "veth takes none above an MTU of 3506, and it has 4000"), "{finding:#}");
+    assert!(has("remedy", "ip link set dev eth0 mtu 1500"), "{finding:#}");
+}
+
+#[test]
+fn r62_frames_that_the_switch_does_not_take_are_named_while_they_get_lost() {
     let mut healthy = Healthy::up(|_| {});
     healthy.lab.hosts.deafen_switch();
     let vip = SocketAddr::from((PRIVATE, 443));
-    let opened =
-        healthy.lab.hosts.client.enter(|| TcpStream::connect_timeout(&vip, Duration::from_millis(200)));
-    assert!(opened.is_err(), "the switch takes frames still");
-    names(healthy.balancer(""), "lost-frames", ("the other end of the veth takes none", "gro on"));
+    let client = &healthy.lab.hosts.client;
+    let over = AtomicBool::new(false);
+    let told = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Not for ever, where the other thread panics.
+            let began = Instant::now();
+            while !over.load(Ordering::Relaxed) && began.elapsed() < PATIENCE {
+                let opened = client.enter(|| TcpStream::connect_timeout(&vip, Duration::from_millis(100)));
+                assert!(opened.is_err(), "the switch takes frames still");
+            }
+        });
+        let told = healthy.balancer("");
+        over.store(true, Ordering::Relaxed);
+        told
+    });
+    names(told, "lost-frames", ("the other end of the veth takes none", "gro on"));
+    // What was lost before is no fault for ever.
+    let (_, report) = healthy.balancer("");
+    let found = check(&report, "lost-frames");
+    assert_eq!(found["state"], "unknown", "{report:#}");
+    assert!(found["evidence"].as_str().unwrap().contains("were lost before"), "{report:#}");
+}
+
+#[test]
+fn r62_a_veth_whose_checksums_nobody_fills_in_is_named_by_its_client() {
+    let healthy = Healthy::up(|_| {});
+    let client = &healthy.lab.hosts.client;
+    client.must("ethtool -K eth0 tx on").unwrap();
+    let told = healthy.doctor(client, "");
+    assert_eq!(check(&told.1, "management")["state"], "skipped", "{:#}", told.1);
+    names(told, "checksums", ("eth0 leaves checksums to a card", "ethtool -K eth0 tx off"));
+    client.must("ethtool -K eth0 tx off").unwrap();
+    is_fine(healthy.doctor(client, ""), &["checksums", "management"]);
+    // The same port closed by a firewall is none of theirs.
+    client.ip(["rule add ipproto tcp dport 3443 prohibit"]).unwrap();
+    let (_, report) = healthy.doctor(client, "");
+    assert_eq!(check(&report, "checksums")["state"], "fine", "{report:#}");
 }
 
 #[test]

@@ -73,8 +73,10 @@ pub struct Facts {
     pub other_ways_in: Seen<Vec<String>>,
     /// The running balancer; none: no process.
     pub status: Seen<Option<Status>>,
-    /// Addresses of this host.
-    pub addresses: Seen<BTreeSet<IpAddr>>,
+    /// Addresses of this host, and the interfaces that have them.
+    pub addresses: Seen<BTreeMap<IpAddr, BTreeSet<String>>>,
+    /// Veths by which packets to the VIPs leave, or answers to the balancer, with checksums that are left to a card.
+    pub unfinished: BTreeSet<String>,
     /// VIPs and DIPs that are on a link of this host: who else claims them there.
     pub claimed: Seen<BTreeMap<IpAddr, Claim>>,
     /// What resolvers say.
@@ -117,8 +119,6 @@ pub struct Host {
     pub has_jit: Seen<bool>,
     /// The most descriptors that a process may be given.
     pub descriptors: Seen<u64>,
-    /// The most memory that may be locked; none: no limit.
-    pub memlock: Seen<Option<u64>>,
 }
 
 /// An interface of the balancer.
@@ -132,8 +132,19 @@ pub struct Interface {
     pub driver: Seen<String>,
     /// Programs of XDP on it that are not ours: number and name.
     pub foreign: Vec<String>,
-    /// Frames that the program has sent out of it and that got lost, of a veth.
-    pub lost: Option<u64>,
+    /// What became of frames that the program sent out of it; only veth counts them.
+    pub sent: Option<Sent>,
+}
+
+/// Frames that a program sent back out of the interface by which they came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Taken by the other end while it was looked at.
+    pub taken: u64,
+    /// Lost while it was looked at.
+    pub lost: u64,
+    /// Lost before, since the interface is there.
+    pub lost_before: u64,
 }
 
 /// Who answers for an address on a link.
@@ -165,8 +176,10 @@ pub enum Tried {
     Explained(Box<Explanation>),
     /// By a connection.
     Connected,
-    /// By a connection that was refused or came to nothing.
+    /// By a connection that was refused, here or elsewhere.
     Failed(String),
+    /// By a connection that nobody answered.
+    Silent,
 }
 
 /// The way back to clients of a network.
@@ -174,6 +187,8 @@ pub enum Tried {
 pub struct WayBack {
     /// Whose clients.
     pub network: IpNet,
+    /// The one of them that was asked for.
+    pub sample: IpAddr,
     /// By which interface their packets come.
     pub comes_by: String,
     /// By which one answers leave; none: there is no route.

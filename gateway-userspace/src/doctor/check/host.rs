@@ -7,9 +7,8 @@ use crate::doctor::{
     report::Finding,
 };
 
-/// The first kernel that the programs load on, and the first whose BPF maps count as the control group's memory.
+/// The first kernel that the programs load on. BPF maps count as the control group's memory since 5.11: no limit of locked memory matters.
 const FIRST: (u32, u32) = (6, 1);
-const COUNTED: (u32, u32) = (5, 11);
 /// The first with TCX, by which probes go through the data path.
 const TCX: (u32, u32) = (6, 6);
 /// Two for a connection, and those that are no client's: below this a few hundred clients are all.
@@ -75,27 +74,6 @@ pub(super) fn jit(facts: &Facts) -> Outcome {
         )],
     };
     Outcome::of(findings, "programs are compiled")
-}
-
-pub(super) fn memlock(facts: &Facts) -> Outcome {
-    if let Some(elsewhere) = unless_balancer(facts) {
-        return elsewhere;
-    }
-    let (kernel, limit) = (seen!(facts.host.kernel), seen!(facts.host.memlock));
-    let findings = match limit {
-        Some(bytes) if *kernel < COUNTED => vec![Finding::error(
-            format!("{bytes} bytes may be locked, and the tables need 20 million"),
-            "`ulimit -l`, which this kernel counts BPF maps by",
-            "`LimitMEMLOCK=infinity` in the unit, or a kernel from 5.11 on",
-        )],
-        _ => Vec::new(),
-    };
-    let seen = if *kernel < COUNTED {
-        "no limit"
-    } else {
-        "this kernel counts it by control group, without a limit of locked memory"
-    };
-    Outcome::of(findings, seen)
 }
 
 pub(super) fn descriptors(facts: &Facts) -> Outcome {

@@ -4,10 +4,11 @@ use super::{list, seen, unless_balancer};
 use crate::{
     dataplane::XdpMode,
     doctor::{
-        facts::{Facts, Interface, Seen},
+        facts::{Facts, Interface, Place, Seen, Sent, Tried},
         graph::Outcome,
         report::Finding,
     },
+    model::Forwarding,
 };
 
 /// The largest packet of a veth with a program that takes frames in one piece.
@@ -113,23 +114,74 @@ pub(super) fn mode(facts: &Facts) -> Outcome {
     Outcome::of(findings, format!("{}; whether it takes a program is told at the start", list(drivers)))
 }
 
+/// Of now: what was lost long ago, while a switch was set up perhaps, is no fault any more.
 pub(super) fn lost(facts: &Facts) -> Outcome {
     if let Some(elsewhere) = unless_balancer(facts) {
         return elsewhere;
     }
     let all = seen!(facts.interfaces);
-    if all.iter().all(|one| one.lost.is_none()) {
+    let counted: Vec<_> = all.iter().filter_map(|one| Some((&one.name, one.sent?))).collect();
+    if counted.is_empty() {
         return Outcome::Elsewhere("its driver does not count them".into());
     }
-    let findings = all.iter().filter(|one| one.lost.is_some_and(|lost| lost > 0)).map(|one| {
-        let (name, lost) = (&one.name, one.lost.unwrap_or_default());
+    let finding = |(name, sent): &(&String, Sent)| {
+        let Sent { taken, lost, .. } = sent;
+        let cause = format!(
+            "{lost} of {} frames that the program just sent out of {name} were lost: the other end of the veth takes none",
+            taken + lost
+        );
         Finding::error(
-            format!("{lost} frames that the program sent out of {name} were lost: the other end of the veth takes none"),
+            cause,
             format!("`ethtool -S {name}` counts them as xdp_tx_errors"),
             "at the other end an XDP program that passes everything, or `ethtool -K PEER gro on`; see that frames fit its MTU",
         )
+    };
+    let findings: Vec<_> = counted.iter().filter(|(_, sent)| sent.lost > 0).map(finding).collect();
+    let before = counted.iter().map(|(_, sent)| sent.lost_before).sum::<u64>();
+    let taken = counted.iter().map(|(_, sent)| sent.taken).sum::<u64>();
+    match before {
+        0 => Outcome::of(findings, "none was lost"),
+        // As it was then, or mended since.
+        _ if taken == 0 && findings.is_empty() => {
+            Outcome::Unknown(format!("none was sent just now, and {before} were lost before"))
+        }
+        _ => Outcome::of(findings, format!("none of {taken} was lost just now; {before} were before")),
+    }
+}
+
+/// A veth leaves checksums to a card, and a program that sends a frame on forgets that they are missing. Only where no connection comes
+/// about: behind a real card, or a link that fills them in, all is well.
+pub(super) fn checksums(facts: &Facts) -> Outcome {
+    if facts.place.contains(&Place::Balancer) {
+        return Outcome::Elsewhere("what the balancer's host sends does not pass its program".into());
+    }
+    let file = seen!(facts.file);
+    let names = list(&facts.unfinished);
+    let Some(first) = facts.unfinished.first() else {
+        return Outcome::Fine("they are filled in, or left to a card that does it".into());
+    };
+    let remedy = format!("ethtool -K {first} tx off");
+    if facts.place.contains(&Place::Instance) {
+        return match file.model.balancer.forwarding {
+            Forwarding::Nat => Outcome::Unknown(format!(
+                "answers go through the balancer, and {names} leaves their checksums to a card: where the balancer is on a veth too, `{remedy}`"
+            )),
+            _ => Outcome::Fine("answers do not go through the balancer".into()),
+        };
+    }
+    let is = |wanted: fn(&Tried) -> bool| {
+        facts.management.iter().any(|door| matches!(&door.tried, Seen::Seen(tried) if wanted(tried)))
+    };
+    let is_silent =
+        is(|tried| matches!(tried, Tried::Silent)) && !is(|tried| matches!(tried, Tried::Connected));
+    let findings = is_silent.then(|| {
+        Finding::error(
+            format!("{names} leaves checksums to a card, and no connection to a VIP is answered: instances drop what comes to them so"),
+            format!("`ethtool -k {first}` says tx-checksumming: on; a balancer on a veth sends packets on as they are"),
+            format!("{remedy}, or the same at the link that leads into the balancer's; if that changes nothing, a firewall on the way"),
+        )
     });
-    Outcome::of(findings.collect(), "none was lost")
+    Outcome::of(findings.into_iter().collect(), "nothing says that they are not filled in on the way")
 }
 
 pub(super) fn others(facts: &Facts) -> Outcome {

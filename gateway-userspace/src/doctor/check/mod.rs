@@ -22,7 +22,6 @@ pub const ALL: &[Check] = &[
     Check { id: "privileges", title: "what this process may do", needs: &[], judge: host::privileges },
     Check { id: "bpffs", title: "the place where programs are kept", needs: &[], judge: host::bpffs },
     Check { id: "jit", title: "the compiler of programs", needs: &[], judge: host::jit },
-    Check { id: "memlock", title: "memory for programs", needs: &["kernel"], judge: host::memlock },
     Check { id: "descriptors", title: "descriptors for connections", needs: &[], judge: host::descriptors },
     Check { id: "interface", title: "the balancer's interfaces", needs: &["file"], judge: link::interface },
     Check { id: "foreign-xdp", title: "other XDP programs", needs: &["interface"], judge: link::foreign },
@@ -53,6 +52,12 @@ pub const ALL: &[Check] = &[
         needs: &["file"],
         judge: vip::dips,
     },
+    Check {
+        id: "checksums",
+        title: "checksums of what this host sends",
+        needs: &["file", "vip-unique"],
+        judge: link::checksums,
+    },
     Check { id: "mtu", title: "the size of packets to instances", needs: &["interface"], judge: path::mtu },
     Check { id: "clock", title: "the instances' clocks", needs: &["file"], judge: host::clock },
     Check {
@@ -66,7 +71,7 @@ pub const ALL: &[Check] = &[
     Check {
         id: "management",
         title: "port 3443",
-        needs: &["balancer", "vip-unique"],
+        needs: &["balancer", "vip-unique", "checksums"],
         judge: service::management,
     },
     Check { id: "names", title: "the names in the DNS", needs: &["file"], judge: service::names },
@@ -80,7 +85,6 @@ pub const PREFLIGHT: &[&str] = &[
     "privileges",
     "bpffs",
     "jit",
-    "memlock",
     "descriptors",
     "interface",
     "foreign-xdp",

@@ -74,8 +74,7 @@ pub(super) fn ways_back(facts: &Facts) -> Outcome {
 }
 
 fn back(way: &WayBack) -> Option<Finding> {
-    let WayBack { network, comes_by, leaves_by, is_strict } = way;
-    let sample = network.network();
+    let WayBack { network, sample, comes_by, leaves_by, is_strict } = way;
     let Some(leaves_by) = leaves_by else {
         return Some(Finding::error(
             format!("there is no route back to clients in {network}: they get no answer"),

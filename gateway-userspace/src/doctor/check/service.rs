@@ -60,21 +60,29 @@ pub(super) fn management(facts: &Facts) -> Outcome {
             Seen::Seen(tried) => tried,
             Seen::Unseen(why) => return Outcome::Unknown(why.clone()),
         };
-        match tried {
-            Tried::Connected => open.push(format!("{at} from {from}")),
-            Tried::Failed(why) => findings.push(Finding::error(
+        let closed = |why: &str| {
+            Finding::error(
                 format!("{at} is closed from {from}: {why}"),
                 format!("a connection from here (`curl -vk https://{at}/`)"),
                 format!(
                     "on the balancer: `gateway doctor`, and `gateway explain --to {at}` with this host's address as `--from`; \
                      between: firewalls and routes"
                 ),
-            )),
-            Tried::Explained(told) if told.verdict == Verdict::Forward => open.push(format!("{at} from {from}")),
+            )
+        };
+        match tried {
+            Tried::Connected => open.push(format!("{at} from {from}")),
+            Tried::Failed(why) => findings.push(closed(why)),
+            Tried::Silent => findings.push(closed("nobody answers")),
+            Tried::Explained(told) if told.verdict == Verdict::Forward => {
+                open.push(format!("{at} from {from}"));
+            }
             Tried::Explained(told) => findings.push(Finding::error(
                 format!("{at} is closed from {from}: {}", told.summary),
                 format!("`gateway explain --from {from}:40000 --to {at}`"),
-                told.reason.as_ref().map_or_else(|| "see `gateway status`".to_owned(), |reason| reason.remedy.clone()),
+                told.reason
+                    .as_ref()
+                    .map_or_else(|| "see `gateway status`".to_owned(), |reason| reason.remedy.clone()),
             )),
         }
     }

@@ -1,13 +1,16 @@
-//! Checks over facts that no lab has: old kernels, drivers without XDP, interpreted programs.
+//! Checks over facts that no lab has: old kernels, drivers without XDP.
+
+use std::collections::BTreeSet;
 
 use super::*;
 use crate::{
     config::{CertificateFault, Certified},
     dataplane::XdpMode,
     doctor::{
-        facts::{Configured, Interface, Seen},
+        facts::{Configured, Door, Interface, Seen, Sent, Tried, WayBack},
         report::{Finding, Severity},
     },
+    model::{Forwarding, Interfaces},
     net::link::Link,
     status::{
         Status,
@@ -18,6 +21,10 @@ use crate::{
 
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 24 * 3600;
+
+fn on(interfaces: &[&str]) -> BTreeSet<String> {
+    interfaces.iter().map(ToString::to_string).collect()
+}
 
 /// A balancer that is up, with all as it should be.
 fn facts() -> Facts {
@@ -44,14 +51,13 @@ fn facts() -> Facts {
             link: Some(link),
             driver: Seen::Seen("veth".into()),
             foreign: vec![],
-            lost: Some(0),
+            sent: Some(Sent::default()),
         }]),
         status: Seen::Seen(Some(serving())),
-        addresses: Seen::Seen(model(&[]).vip.all().collect()),
+        addresses: Seen::Seen(model(&[]).vip.all().map(|vip| (vip, on(&["eth0"]))).collect()),
         ..Facts::default()
     };
     facts.host.kernel = Seen::Seen((6, 1));
-    facts.host.memlock = Seen::Seen(Some(65_536));
     facts.host.has_jit = Seen::Seen(true);
     facts
 }
@@ -105,21 +111,6 @@ fn r62_a_kernel_before_the_first_that_takes_the_programs_is_named() {
 }
 
 #[test]
-fn r62_locked_memory_counts_on_kernels_that_count_maps_by_it() {
-    let with = |kernel, limit| {
-        move |facts: &mut Facts| {
-            (facts.host.kernel, facts.host.memlock) = (Seen::Seen(kernel), Seen::Seen(limit));
-        }
-    };
-    let few = found("memlock", with((5, 10), Some(65_536)));
-    says(&few, Severity::Error, ("65536 bytes may be locked", "LimitMEMLOCK=infinity"));
-    for (kernel, limit) in [((5, 10), None), ((5, 11), Some(65_536))] {
-        let outcome = judged("memlock", with(kernel, limit));
-        assert!(is_fine(&outcome), "{outcome:?}");
-    }
-}
-
-#[test]
 fn r62_programs_that_are_interpreted_are_named_on_a_balancer_alone() {
     let interpreted = |facts: &mut Facts| facts.host.has_jit = Seen::Seen(false);
     says(&found("jit", interpreted), Severity::Warning, ("interpreted", "bpf_jit_enable=1"));
@@ -152,21 +143,126 @@ fn r62_a_running_program_in_generic_mode_is_named_with_what_kept_the_driver_from
 }
 
 #[test]
-fn r62_frames_that_got_lost_are_counted_where_the_driver_counts_them() {
-    let lost = |count| move |facts: &mut Facts| interface(facts).lost = count;
-    says(&found("lost-frames", lost(Some(3))), Severity::Error, ("3 frames", "ethtool -K PEER gro on"));
-    assert!(is_fine(&judged("lost-frames", lost(Some(0)))));
-    assert!(matches!(judged("lost-frames", lost(None)), Outcome::Elsewhere(_)));
+fn r62_frames_that_get_lost_are_named_and_those_that_were_lost_long_ago_are_not() {
+    let sent = |taken, lost, lost_before| {
+        move |facts: &mut Facts| interface(facts).sent = Some(Sent { taken, lost, lost_before })
+    };
+    let lost = found("lost-frames", sent(4, 3, 0));
+    says(&lost, Severity::Error, ("3 of 7 frames that the program just sent", "ethtool -K PEER gro on"));
+    assert!(is_fine(&judged("lost-frames", sent(0, 0, 0))));
+    let mended = Outcome::Fine("none of 4 was lost just now; 3 were before".into());
+    assert_eq!(judged("lost-frames", sent(4, 0, 3)), mended);
+    // Nothing was sent: as lost as it was then, or not.
+    let quiet = Outcome::Unknown("none was sent just now, and 3 were lost before".into());
+    assert_eq!(judged("lost-frames", sent(0, 0, 3)), quiet);
+    let uncounted = judged("lost-frames", |facts| interface(facts).sent = None);
+    assert!(matches!(uncounted, Outcome::Elsewhere(_)), "{uncounted:?}");
 }
 
 #[test]
 fn r62_a_vip_that_the_balancer_has_lost_is_named() {
-    let lost = found("vip-here", |facts| {
-        facts.addresses = Seen::Seen(["203.0.113.5".parse().expect("an address")].into());
-    });
-    says(&lost, Severity::Error, ("10.0.0.5 is not on its interface", "start the balancer again"));
+    let [private, public] = ["10.0.0.5", "203.0.113.5"].map(|ip| ip.parse().expect("an address"));
+    let with = |private_on: &'static [&'static str]| {
+        move |facts: &mut Facts| {
+            facts.addresses = Seen::Seen([(private, on(private_on)), (public, on(&["eth0"]))].into());
+        }
+    };
+    let lost = found("vip-here", |facts| facts.addresses = Seen::Seen([(public, on(&["eth0"]))].into()));
+    says(&lost, Severity::Error, ("10.0.0.5 is not on eth0: nobody", "start the balancer again"));
     assert!(!lost.cause.contains("203.0.113.5"), "{lost:?}");
-    assert!(is_fine(&judged("vip-here", |_| {})));
+    // Of the link nobody hears of those.
+    for elsewhere in [&["lo"][..], &["eth1"]] {
+        let word = format!("10.0.0.5 is not on eth0, but on {}", elsewhere[0]);
+        says(&found("vip-here", with(elsewhere)), Severity::Error, (&word, "start the balancer again"));
+    }
+    // With an instance on the balancer's host it is on both.
+    assert!(is_fine(&judged("vip-here", with(&["eth0", "lo"]))));
+    let on_instance = judged("vip-here", |facts| {
+        with(&["lo"])(facts);
+        facts.place = [Place::Instance].into();
+    });
+    assert!(matches!(on_instance, Outcome::Elsewhere(_)), "{on_instance:?}");
+}
+
+#[test]
+fn r62_each_side_of_the_balancer_has_the_vips_of_its_own() {
+    let [private, public] = ["10.0.0.5", "203.0.113.5"].map(|ip| ip.parse().expect("an address"));
+    let with = |inside: &'static str, outside: &'static str| {
+        move |facts: &mut Facts| {
+            let Seen::Seen(file) = &mut facts.file else { panic!("no file") };
+            file.model.balancer.interfaces =
+                Interfaces::Two { inside: "eth0".into(), outside: "eth1".into() };
+            facts.addresses = Seen::Seen([(private, on(&[inside])), (public, on(&[outside]))].into());
+        }
+    };
+    assert!(is_fine(&judged("vip-here", with("eth0", "eth1"))));
+    let wrong = found("vip-here", with("eth0", "eth0"));
+    says(&wrong, Severity::Error, ("203.0.113.5 is not on eth1, but on eth0", "start the balancer again"));
+}
+
+/// Doors, as they were tried.
+type Doors = &'static [fn() -> Tried];
+
+#[test]
+fn r62_checksums_that_nobody_fills_in_are_named_where_no_connection_is_answered() {
+    const SILENT: Doors = &[|| Tried::Silent];
+    const BOTH: Doors = &[|| Tried::Silent, || Tried::Connected];
+    const REFUSED: Doors = &[|| Tried::Failed("refused".into())];
+    let tried = |doors: Doors, unfinished: &'static [&'static str]| {
+        move |facts: &mut Facts| {
+            facts.place = [Place::Client].into();
+            facts.unfinished = on(unfinished);
+            let door = |tried: &fn() -> Tried| Door {
+                at: "10.0.0.5:3443".parse().expect("an address"),
+                from: "here".into(),
+                tried: Seen::Seen(tried()),
+            };
+            facts.management = doors.iter().map(door).collect();
+        }
+    };
+    let trap = found("checksums", tried(SILENT, &["eth0"]));
+    says(&trap, Severity::Error, ("eth0 leaves checksums to a card", "ethtool -K eth0 tx off"));
+    for (doors, unfinished) in [(SILENT, &[][..]), (BOTH, &["eth0"]), (REFUSED, &["eth0"]), (&[], &["eth0"])]
+    {
+        let outcome = judged("checksums", tried(doors, unfinished));
+        assert!(is_fine(&outcome), "{outcome:?}");
+    }
+    // From an instance nothing can be tried.
+    for (forwarding, is_known) in [(Forwarding::L2, true), (Forwarding::Nat, false)] {
+        let outcome = judged("checksums", |facts| {
+            tried(&[], &["eth0"])(facts);
+            facts.place = [Place::Instance].into();
+            let Seen::Seen(file) = &mut facts.file else { panic!("no file") };
+            file.model.balancer.forwarding = forwarding;
+        });
+        assert!(
+            is_known == is_fine(&outcome) && is_known != matches!(outcome, Outcome::Unknown(_)),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn r62_the_way_back_that_is_shown_is_the_one_that_was_asked_for() {
+    let way = WayBack {
+        network: "10.8.0.0/16".parse().expect("a network"),
+        sample: "10.8.255.254".parse().expect("an address"),
+        comes_by: "eth0".into(),
+        leaves_by: Some("eth1".into()),
+        is_strict: false,
+    };
+    let without = WayBack { leaves_by: None, ..way.clone() };
+    let strict = WayBack { is_strict: true, ..way.clone() };
+    for (way, severity) in [(way, Severity::Warning), (without, Severity::Error), (strict, Severity::Error)] {
+        let told = found("ways-back", |facts| {
+            facts.place = [Place::Instance].into();
+            facts.ways_back = Seen::Seen(vec![way]);
+        });
+        assert!(
+            told.severity == severity && told.evidence.contains("`ip route get 10.8.255.254`"),
+            "{told:?}"
+        );
+    }
 }
 
 #[test]

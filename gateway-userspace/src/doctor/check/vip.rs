@@ -9,27 +9,34 @@ use crate::{
         graph::Outcome,
         report::Finding,
     },
+    model::Model,
     net::mac_text,
 };
 
+/// Each on the interface of its side: on lo, where an instance has it, or on another one nobody on that link hears of it.
 pub(super) fn here(facts: &Facts) -> Outcome {
     if let Some(elsewhere) = unless_balancer(facts) {
         return elsewhere;
     }
     let (file, own) = (seen!(facts.file), seen!(facts.addresses));
-    let absent: Vec<_> = file.model.vip.all().filter(|vip| !own.contains(vip)).collect();
-    let findings = match absent.is_empty() {
-        true => Vec::new(),
-        false => vec![Finding::error(
+    let Model { vip, balancer, .. } = &file.model;
+    let finding = |(interface, vip): (&str, IpAddr)| {
+        let has = own.get(&vip);
+        if has.is_some_and(|interfaces| interfaces.contains(interface)) {
+            return None;
+        }
+        let but = has.map_or_else(String::new, |interfaces| format!(", but on {}", list(interfaces)));
+        Some(Finding::error(
             format!(
-                "the balancer runs, but {} is not on its interface: nobody answers for it on the link",
-                list(&absent)
+                "the balancer runs, and {vip} is not on {interface}{but}: nobody answers for it on the link"
             ),
-            "`ip address show`",
+            format!("`ip address show to {vip}`"),
             "start the balancer again: it claims the VIPs anew, and says who else has one",
-        )],
+        ))
     };
-    Outcome::of(findings, list(file.model.vip.all()))
+    let sides = balancer.interfaces.sides().into_iter();
+    let wanted = sides.flat_map(|(side, name)| vip.on(side).into_iter().map(move |vip| (name, vip)));
+    Outcome::of(wanted.filter_map(finding).collect(), list(vip.all()))
 }
 
 pub(super) fn unique(facts: &Facts) -> Outcome {

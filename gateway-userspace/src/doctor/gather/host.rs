@@ -12,7 +12,7 @@ use std::{
 use aya::util::KernelVersion;
 use caps::{CapSet, Capability};
 use nix::sys::{
-    resource::{RLIM_INFINITY, Resource, getrlimit},
+    resource::{Resource, getrlimit},
     statfs::{BPF_FS_MAGIC, statfs},
 };
 
@@ -38,9 +38,6 @@ pub(super) fn look() -> Host {
         has_bpffs: Seen::Seen(statfs("/sys/fs/bpf").is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC)),
         has_jit: has_jit(),
         descriptors: getrlimit(Resource::RLIMIT_NOFILE).map(|(_, hard)| hard).into(),
-        memlock: getrlimit(Resource::RLIMIT_MEMLOCK)
-            .map(|(_, hard)| (hard != RLIM_INFINITY).then_some(hard))
-            .into(),
     }
 }
 

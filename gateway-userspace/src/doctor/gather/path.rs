@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
+use super::Here;
 use crate::{
     doctor::facts::{Path, Seen, WayBack},
     model::{Instance, Model},
@@ -20,8 +21,8 @@ pub(super) const AT_ONCE: usize = 64;
 const STRICT: u8 = 1;
 
 /// Each instance by the first of its addresses that there is a route to.
-pub(super) async fn to_instances(netlink: &Netlink, model: &Model) -> Seen<Vec<Path>> {
-    let mut paths = match ways(netlink, model).await {
+pub(super) async fn to_instances(netlink: &Netlink, here: &Here, model: &Model) -> Seen<Vec<Path>> {
+    let mut paths = match ways(netlink, here, model).await {
         Ok(paths) => paths,
         Err(error) => return Seen::Unseen(error.to_string()),
     };
@@ -35,13 +36,12 @@ pub(super) async fn to_instances(netlink: &Netlink, model: &Model) -> Seen<Vec<P
     Seen::Seen(paths)
 }
 
-async fn ways(netlink: &Netlink, model: &Model) -> Result<Vec<Path>, net::Error> {
-    let links = netlink.links().await?;
+async fn ways(netlink: &Netlink, here: &Here, model: &Model) -> Result<Vec<Path>, net::Error> {
     let mut paths = Vec::new();
     for instance in &model.instances {
         for dip in &instance.dip {
             let Way::Out(route) = netlink.way_to(*dip).await? else { continue };
-            let Some(link) = links.iter().find(|link| link.index == route.link) else { continue };
+            let Some(link) = here.link(route.link) else { continue };
             let by_this = Instance { dip: vec![*dip], ..instance.clone() };
             paths.push(Path {
                 instance: instance.name.to_string(),
@@ -63,27 +63,27 @@ fn pings(dip: IpAddr, mtu: usize) -> Seen<[bool; 2]> {
 }
 
 /// From this instance's own address.
-pub(super) async fn back(netlink: &Netlink, model: &Model) -> Seen<Vec<WayBack>> {
-    ways_back(netlink, model).await.into()
+pub(super) async fn back(netlink: &Netlink, here: &Here, model: &Model) -> Seen<Vec<WayBack>> {
+    ways_back(netlink, here, model).await.into()
 }
 
-async fn ways_back(netlink: &Netlink, model: &Model) -> Result<Vec<WayBack>, net::Error> {
-    let (links, present) = (netlink.links().await?, netlink.addresses().await?);
-    let name = |index: u32| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
+async fn ways_back(netlink: &Netlink, here: &Here, model: &Model) -> Result<Vec<WayBack>, net::Error> {
+    let name = |index: u32| here.link(index).map(|link| link.name.clone());
     let is_dip = |ip: IpAddr| model.instances.iter().any(|one| one.dip.contains(&ip));
     let mut ways = Vec::new();
     for is_v4 in [true, false] {
-        let own = present.iter().find(|one| one.ip.is_ipv4() == is_v4 && is_dip(one.ip));
+        let own = here.addresses.iter().find(|one| one.ip.is_ipv4() == is_v4 && is_dip(one.ip));
         let Some(comes_by) = own.and_then(|own| name(own.link)) else { continue };
         let is_strict = is_v4 && strict(&comes_by);
         let inside = model.network.inside().chain(model.balancer.management_sources.iter().copied());
         for network in inside.filter(|network| network.addr().is_ipv4() == is_v4) {
-            let leaves_by = match netlink.way_to(sample(network)).await? {
+            let sample = sample(network);
+            let leaves_by = match netlink.way_to(sample).await? {
                 Way::Out(route) => name(route.link),
                 Way::Local => Some(comes_by.clone()),
                 Way::None => None,
             };
-            ways.push(WayBack { network, comes_by: comes_by.clone(), leaves_by, is_strict });
+            ways.push(WayBack { network, sample, comes_by: comes_by.clone(), leaves_by, is_strict });
         }
     }
     Ok(ways)

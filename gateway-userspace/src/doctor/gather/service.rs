@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     net::{IpAddr, SocketAddr, TcpStream},
     time::Duration,
 };
 
-use super::Ask;
+use super::{Ask, Here};
 use crate::{
     api::{self, client::Client},
     dataplane::live,
@@ -43,14 +43,14 @@ pub(super) fn status(model: &Model) -> Seen<Option<Status>> {
 
 /// Port 3443: of the private VIPs from inside, of the public ones from outside. On the balancer by its tables, since its own packets
 /// do not come by the link, and from those outside that were named; elsewhere by a connection.
-pub(super) fn management(ask: &Ask, model: &Model, facts: &Facts) -> Vec<Door> {
+pub(super) fn management(ask: &Ask, here: &Here, model: &Model, facts: &Facts) -> Vec<Door> {
     let is_balancer = facts.place.contains(&Place::Balancer);
     // An instance has the VIPs itself: a connection would not leave it.
     if !is_balancer && facts.place.contains(&Place::Instance) {
         return Vec::new();
     }
     let is_within = |ip: &IpAddr| model.network.inside().any(|network| network.contains(ip));
-    let is_inside = matches!(&facts.addresses, Seen::Seen(own) if own.iter().any(is_within));
+    let is_inside = matches!(&facts.addresses, Seen::Seen(own) if own.keys().any(is_within));
     let served = model.vip.all().filter(|vip| model.ports(*vip).any(|port| port == MANAGEMENT_PORT));
     let mut known = None;
     let mut doors = Vec::new();
@@ -61,7 +61,7 @@ pub(super) fn management(ask: &Ask, model: &Model, facts: &Facts) -> Vec<Door> {
         let outside = ask.from.iter().copied().filter(|ip| !is_private && ip.is_ipv4() == vip.is_ipv4());
         let at = SocketAddr::new(vip, MANAGEMENT_PORT);
         if is_balancer {
-            let known = known.get_or_insert_with(|| tables(&model.service.name));
+            let known = known.get_or_insert_with(|| tables(&model.service.name, here));
             doors.extend(inside.into_iter().chain(outside).map(|from| explained(known, at, from)));
         } else if is_private == is_inside {
             doors.push(connected(at));
@@ -73,16 +73,18 @@ pub(super) fn management(ask: &Ask, model: &Model, facts: &Facts) -> Vec<Door> {
 fn connected(at: SocketAddr) -> Door {
     let tried = match TcpStream::connect_timeout(&at, PATIENCE) {
         Ok(_) => Tried::Connected,
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Tried::Silent,
         Err(error) => Tried::Failed(error.to_string()),
     };
     Door { at, from: "here".to_owned(), tried: Seen::Seen(tried) }
 }
 
 /// Those that packets go by; or why there are none to be had.
-fn tables(service: &str) -> Result<Known, String> {
+fn tables(service: &str, here: &Here) -> Result<Known, String> {
     let live = live(service).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
     let live = live.ok_or("no program is at work")?;
-    Ok(Known::of_program(live, explain::interfaces().unwrap_or_default()))
+    let names = here.links.iter().map(|link| (link.index, link.name.clone()));
+    Ok(Known::of_program(live, names.collect()))
 }
 
 fn explained(known: &mut Result<Known, String>, at: SocketAddr, from: IpAddr) -> Door {
