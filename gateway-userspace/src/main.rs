@@ -10,7 +10,6 @@ use gateway_userspace::{
     snat::Desk,
     supervise, support, texts, vip_test,
 };
-use mimalloc::MiMalloc;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,10 +19,6 @@ Examples:
       balancer and one instance on this host
   gateway help C018
       what a fault means; `gateway help balancer.drain` has a key of the file, `gateway help status` a command";
-
-/// A request's maps and buffers are of sizes for which the C library's allocator has to search.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The self-hosted gateway of an API management service: a load-balanced private VIP, host-name routing, and a
 /// public VIP that lets in the management endpoint only, unless the mode is external.

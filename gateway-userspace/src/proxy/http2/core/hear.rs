@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::Reason;
 use http::HeaderMap;
 
@@ -11,6 +11,24 @@ use crate::proxy::http2::{
     frame::{self, Said, WIDEST},
     head::{Asked, Fields, length},
 };
+
+/// What is allocated at least for what has come: many small pieces take no more than they are.
+const LITTLE: usize = 1024;
+
+impl Stream {
+    /// Until it is taken.
+    fn keep(&mut self, bytes: &[u8]) {
+        let last = self.come.back_mut().filter(|last| last.capacity() - last.len() >= bytes.len());
+        match last {
+            Some(last) => last.extend_from_slice(bytes),
+            None => {
+                let mut come = BytesMut::with_capacity(bytes.len().max(LITTLE));
+                come.extend_from_slice(bytes);
+                self.come.push_back(come);
+            }
+        }
+    }
+}
 
 impl Core {
     /// What is neither fields nor of no concern.
@@ -109,7 +127,7 @@ impl Core {
         stream.asked = ends;
         let unheard = stream.unheard;
         if !unheard && count > 0 {
-            stream.come.push_back(Bytes::copy_from_slice(bytes));
+            stream.keep(bytes);
         }
         stream.hears.take().into_iter().for_each(Waker::wake);
         self.release(if unheard { count + unused } else { unused });
@@ -201,7 +219,7 @@ impl Core {
             self.wake();
         }
         self.release(count);
-        Poll::Ready(Some(Ok(bytes)))
+        Poll::Ready(Some(Ok(bytes.freeze())))
     }
 
     /// Behind the last piece.

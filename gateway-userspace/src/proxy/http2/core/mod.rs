@@ -10,7 +10,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use h2::Reason;
 use http::HeaderMap;
 
@@ -83,7 +83,7 @@ struct Stream {
     allowed: i64,
     read: u32,
     /// What has come, and was not taken yet.
-    come: VecDeque<Bytes>,
+    come: VecDeque<BytesMut>,
     trailers: Option<HeaderMap>,
     /// What of the body is still to come, if it was announced.
     length: Option<u64>,

@@ -161,6 +161,23 @@ fn the_client_is_told_what_was_read_and_what_nobody_wants() {
 }
 
 #[test]
+fn a_body_in_the_smallest_pieces_takes_no_more_than_it_is() {
+    let mut core = core();
+    ask(&mut core, 1, false);
+    for _ in 0..100_000 {
+        core.hear(&Said::Data { stream: 1, flow: 1, unused: 0, bytes: b"x", ends: false }).unwrap();
+    }
+    core.hear(&Said::Data { stream: 1, flow: 0, unused: 0, bytes: b"", ends: true }).unwrap();
+    let held = |core: &mut Core| core.stream(1).unwrap().come.iter().map(BytesMut::capacity).sum::<usize>();
+    assert!((100_000..110_000).contains(&held(&mut core)), "{}", held(&mut core));
+    let (mut got, cx) = (0, Context::from_waker(Waker::noop()));
+    while let Poll::Ready(Some(piece)) = core.poll_come(1, &cx) {
+        got += piece.unwrap().len();
+    }
+    assert_eq!((got, core.is_heard(1)), (100_000, true));
+}
+
+#[test]
 fn an_answer_that_does_not_wait_for_the_request_ends_it_without_an_error() {
     let mut core = core();
     ask(&mut core, 1, false);
