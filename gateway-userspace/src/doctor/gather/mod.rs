@@ -89,7 +89,10 @@ pub fn gather(ask: &Ask) -> anyhow::Result<Facts> {
             facts.other_ways_in = Seen::Seen(link::other_ways_in(&here, &model));
             facts.paths = path::to_instances(&netlink, &here, &model).await;
             facts.clocks = host::clocks(&model);
-            link::sent(&mut interfaces, &counted);
+            // It may have to wait, and before the first start nothing was sent.
+            if !ask.is_first {
+                link::sent(&mut interfaces, &counted);
+            }
             facts.interfaces = Seen::Seen(interfaces);
         } else {
             facts.unfinished = link::unfinished(&netlink, &here, &model).await;
