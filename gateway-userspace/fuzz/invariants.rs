@@ -399,7 +399,7 @@ fn conversation(bytes: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
     let (mut asked, mut kept, mut got) = (Vec::new(), Vec::new(), Vec::new());
     let client = Told { client: Client::new(bytes, piece), got: &mut got };
     let mut connection = Connection::new(client, Arc::new(Limits::default()));
-    let begin = |begun: Begun| {
+    let mut begin = |begun: Begun| {
         let request = &begun.asked.request;
         let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
         assert!(!request.uri().to_string().bytes().any(|byte| is_control(&byte)), "{request:?}");
@@ -411,7 +411,6 @@ fn conversation(bytes: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
         kept.push(begun);
     };
     let end = RUNTIME.with(|runtime| {
-        let mut begin = begin;
         runtime.block_on(std::future::poll_fn(|context| connection.poll(context, &mut begin)))
     });
     assert!(end.is_ok(), "{end:?}");

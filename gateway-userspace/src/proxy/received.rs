@@ -8,7 +8,6 @@ use std::{
 
 use bytes::Bytes;
 use h2::Reason;
-use http::{HeaderMap, header::CONTENT_LENGTH};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
@@ -30,17 +29,14 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Stream {
     incoming: http2::Incoming,
-    /// What is still to come, if it was announced. The connection sees to it that it does.
-    left: Option<u64>,
     /// Is told once something of it is wanted and nothing is there.
     waits: Option<Arc<Notify>>,
 }
 
 impl Stream {
-    /// Below a head with these fields; `waits` is told that the client shall go on, if it waits for that.
-    pub(super) fn new(incoming: http2::Incoming, headers: &HeaderMap, waits: Option<Arc<Notify>>) -> Self {
-        let left = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { incoming, left, waits }
+    /// `waits` is told that the client shall go on, if it waits for that.
+    pub(super) fn new(incoming: http2::Incoming, waits: Option<Arc<Notify>>) -> Self {
+        Self { incoming, waits }
     }
 
     fn poll_frame(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reason>>> {
@@ -51,10 +47,7 @@ impl Stream {
                 }
                 Poll::Pending
             }
-            Poll::Ready(Some(data)) => Poll::Ready(Some(data.map(|data| {
-                self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
-                Frame::data(data)
-            }))),
+            Poll::Ready(Some(data)) => Poll::Ready(Some(data.map(Frame::data))),
             Poll::Ready(None) => {
                 Poll::Ready(self.incoming.trailers().map(|trailers| Ok(Frame::trailers(trailers))))
             }
@@ -95,7 +88,7 @@ impl Body for Received {
         match self {
             Self::Nothing => SizeHint::with_exact(0),
             Self::Http1(body) => body.size_hint(),
-            Self::Stream(body) => body.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Stream(body) => body.incoming.left().map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }

@@ -86,7 +86,7 @@ impl<S> Connection<S> {
             timer: Timer::default(),
             ended: false,
         };
-        let shared = Ends(Shared::new(Core::new(&limits)));
+        let shared = Ends(Shared::new(Core::new(Arc::clone(&limits))));
         Self { stream, input, shared, writing: Timer::default(), flushed: true, limits }
     }
 
@@ -167,9 +167,9 @@ impl Input {
     ) -> Poll<io::Result<()>> {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
-            let Poll::Ready(read) = Pin::new(stream).poll_read(cx, &mut buffer)? else {
+            if Pin::new(stream).poll_read(cx, &mut buffer)?.is_pending() {
                 return self.wait(cx, core, limits);
-            };
+            }
             self.ended = buffer.filled().is_empty();
             if self.ended {
                 core.end(None);
@@ -183,7 +183,7 @@ impl Input {
                     self.timer.disarm();
                 }
             }
-            Poll::Ready(Ok(read))
+            Poll::Ready(Ok(()))
         })
     }
 

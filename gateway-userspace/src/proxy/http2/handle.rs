@@ -48,6 +48,11 @@ impl Incoming {
         self.shared.lock().trailers(self.id)
     }
 
+    /// What is still to be taken, if it was announced.
+    pub fn left(&self) -> Option<u64> {
+        self.shared.lock().left_of(self.id)
+    }
+
     /// Whether nothing more comes.
     pub fn is_end(&self) -> bool {
         self.shared.lock().is_heard(self.id)

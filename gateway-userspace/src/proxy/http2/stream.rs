@@ -58,7 +58,7 @@ pub(super) async fn serve(asker: &Asker, begun: Begun) {
                 tunnelled = Some(incoming);
                 Received::Nothing
             } else {
-                Received::Stream(Stream::new(incoming, &head.headers, expectation.clone()))
+                Received::Stream(Stream::new(incoming, expectation.clone()))
             };
             // In a box: it is large, and would be moved with each future around it.
             let answer = Box::pin(asker.answer(Request::from_parts(head, body)));

@@ -150,10 +150,11 @@ impl Core {
         }
         self.last = id;
         let open = self.streams.iter().filter(|stream| !stream.is_closed()).count();
-        if self.streams.len() >= self.bounds.streams + self.bounds.reset_streams {
+        let most = self.limits.streams as usize;
+        if self.streams.len() >= most + self.limits.reset_streams {
             return Err(Reason::ENHANCE_YOUR_CALM);
         }
-        if open >= self.bounds.streams || self.stage == Stage::Left {
+        if open >= most || self.stage == Stage::Left {
             self.reset(id, Reason::REFUSED_STREAM);
             return Ok(None);
         }
@@ -161,7 +162,7 @@ impl Core {
         let length = asked.as_ref().and_then(|asked| length(asked.request.headers()));
         match asked {
             Some(asked) if !ends || length.is_none_or(|length| length == 0) => {
-                let allowed = self.bounds.stream_window;
+                let allowed = self.limits.stream_window;
                 self.streams.push(Stream::new(id, self.first_window, allowed, length, ends));
                 Ok(Some(asked))
             }
@@ -198,7 +199,7 @@ impl Core {
         id: u32,
         cx: &Context<'_>,
     ) -> Poll<Option<Result<Bytes, Reason>>> {
-        let window = self.bounds.stream_window;
+        let window = self.limits.stream_window;
         let Some(stream) = self.stream(id) else { return Poll::Ready(None) };
         if let Some(reason) = stream.reset {
             return Poll::Ready(Some(Err(reason)));
@@ -225,6 +226,12 @@ impl Core {
     /// Behind the last piece.
     pub(in super::super) fn trailers(&mut self, id: u32) -> Option<HeaderMap> {
         self.stream(id)?.trailers.take()
+    }
+
+    /// What of a body is still to be taken, if it was announced.
+    pub(in super::super) fn left_of(&mut self, id: u32) -> Option<u64> {
+        let stream = self.stream(id)?;
+        Some(stream.length? + stream.come.iter().map(|bytes| bytes.len() as u64).sum::<u64>())
     }
 
     /// Whether nothing more comes.

@@ -7,6 +7,7 @@ mod tests;
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     task::{Context, Waker},
 };
 
@@ -59,18 +60,7 @@ pub(super) struct Core {
     queue: VecDeque<u32>,
     /// The connection's, while it waits.
     waker: Option<Waker>,
-    bounds: Bounds,
-}
-
-/// See [`Limits`].
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    streams: usize,
-    reset_streams: usize,
-    stream_window: u32,
-    connection_window: u32,
-    /// What is held of answers that the client does not take, before they wait.
-    backlog: usize,
+    limits: Arc<Limits>,
 }
 
 /// A request and its answer.
@@ -137,7 +127,7 @@ fn keep(place: &mut Option<Waker>, cx: &Context<'_>) {
 
 impl Core {
     /// With our settings to be sent first.
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: Arc<Limits>) -> Self {
         let mut output = Output::default();
         let settings = [
             (3, limits.streams),
@@ -147,9 +137,9 @@ impl Core {
             (8, 1),
         ];
         frame::settings(&settings, output.frames());
-        let more = limits.connection_window.saturating_sub(WINDOW);
-        if more > 0 {
-            frame::window(0, more, output.frames());
+        let window = limits.connection_window.max(WINDOW);
+        if window > WINDOW {
+            frame::window(0, window - WINDOW, output.frames());
         }
         Self {
             streams: Vec::new(),
@@ -157,7 +147,7 @@ impl Core {
             forgotten: VecDeque::new(),
             window: WINDOW.into(),
             first_window: WINDOW.into(),
-            allowed: limits.connection_window.max(WINDOW).into(),
+            allowed: window.into(),
             read: 0,
             unsettled: true,
             nothing_is_remembered: false,
@@ -165,13 +155,7 @@ impl Core {
             stage: Stage::Open,
             queue: VecDeque::new(),
             waker: None,
-            bounds: Bounds {
-                streams: limits.streams as usize,
-                reset_streams: limits.reset_streams,
-                stream_window: limits.stream_window,
-                connection_window: limits.connection_window.max(WINDOW),
-                backlog: limits.buffer_bytes,
-            },
+            limits,
         }
     }
 
@@ -207,7 +191,7 @@ impl Core {
 
     /// Whether the client is to be read from: not while it does not take what it gets.
     pub(super) fn reads(&self) -> bool {
-        self.stage != Stage::Over && self.output.len() < 2 * self.bounds.backlog
+        self.stage != Stage::Over && self.output.len() < 2 * self.limits.buffer_bytes
     }
 
     /// Whether nothing is left to be done but to send what was said.
@@ -253,7 +237,7 @@ impl Core {
     /// What was read of the client's is no more held for it.
     fn release(&mut self, count: u32) {
         self.read += count;
-        if self.stage != Stage::Over && self.read >= self.bounds.connection_window / 2 {
+        if self.stage != Stage::Over && self.read >= self.limits.connection_window.max(WINDOW) / 2 {
             frame::window(0, self.read, self.output.frames());
             self.allowed += i64::from(std::mem::take(&mut self.read));
             self.wake();
@@ -275,7 +259,7 @@ impl Core {
     }
 
     fn forget(&mut self, id: u32) {
-        if self.forgotten.len() >= self.bounds.reset_streams {
+        if self.forgotten.len() >= self.limits.reset_streams {
             self.forgotten.pop_front();
         }
         self.forgotten.push_back(id);

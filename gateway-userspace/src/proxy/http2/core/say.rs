@@ -6,7 +6,7 @@ use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, StatusCode};
 
-use super::{Core, Stage, keep};
+use super::{Core, Stage, Stream, keep};
 use crate::proxy::http2::{
     frame::{self, LONGEST},
     hpack,
@@ -15,7 +15,7 @@ use crate::proxy::http2::{
 impl Core {
     /// The head of an answer, or of one that tells how it is going.
     pub(in super::super) fn say_head(&mut self, id: u32, status: StatusCode, fields: &HeaderMap, ends: bool) {
-        if self.sayable(id) {
+        if self.unanswered(id).is_some() {
             let is_first = !std::mem::replace(&mut self.nothing_is_remembered, true);
             frame::fields(id, ends, self.output.frames(), |block| {
                 if is_first {
@@ -29,7 +29,7 @@ impl Core {
 
     /// The end of an answer.
     pub(in super::super) fn say_trailers(&mut self, id: u32, fields: &HeaderMap) {
-        if self.sayable(id) {
+        if self.unanswered(id).is_some() {
             frame::fields(id, true, self.output.frames(), |block| hpack::trailers(fields, block));
             self.said(id, true);
         }
@@ -38,7 +38,7 @@ impl Core {
     /// A piece of an answer, for which there is [room](Self::poll_room).
     pub(in super::super) fn say(&mut self, id: u32, data: Bytes, ends: bool) {
         let count = data.len() as i64;
-        let Some(stream) = self.live(id).filter(|stream| !stream.answered) else { return };
+        let Some(stream) = self.unanswered(id) else { return };
         stream.window -= count;
         self.window -= count;
         self.output.data(id, data, ends);
@@ -46,8 +46,8 @@ impl Core {
         self.next_in_turn();
     }
 
-    fn sayable(&mut self, id: u32) -> bool {
-        self.live(id).is_some_and(|stream| !stream.answered)
+    fn unanswered(&mut self, id: u32) -> Option<&mut Stream> {
+        self.live(id).filter(|stream| !stream.answered)
     }
 
     fn said(&mut self, id: u32, ends: bool) {
@@ -63,7 +63,7 @@ impl Core {
     /// How much of a piece may be said now, a frame at most. An error: the stream is reset.
     pub(in super::super) fn poll_room(&mut self, id: u32, cx: &Context<'_>) -> Poll<Result<usize, Reason>> {
         let shared = self.window.min(LONGEST as i64);
-        let is_full = shared <= 0 || self.output.len() >= self.bounds.backlog;
+        let is_full = shared <= 0 || self.output.len() >= self.limits.buffer_bytes;
         let in_turn = self.queue.front().is_none_or(|first| *first == id);
         let waits = self.queue.contains(&id);
         let Some(stream) = self.stream(id) else { return Poll::Ready(Err(Reason::CANCEL)) };
@@ -92,7 +92,7 @@ impl Core {
 
     /// Lets the next one have a frame's room, if there is some.
     pub(in super::super) fn next_in_turn(&mut self) {
-        if self.window <= 0 || self.output.len() >= self.bounds.backlog {
+        if self.window <= 0 || self.output.len() >= self.limits.buffer_bytes {
             return;
         }
         let first = self.queue.front().copied();
@@ -119,7 +119,7 @@ impl Core {
 
     /// The answer breaks off.
     pub(in super::super) fn break_off(&mut self, id: u32, reason: Reason) {
-        if self.sayable(id) {
+        if self.unanswered(id).is_some() {
             self.reset(id, reason);
         }
     }

@@ -32,7 +32,7 @@ fn task() -> (Arc<Woken>, Waker) {
 
 /// A connection that has said what is said in the beginning.
 fn core() -> Core {
-    let mut core = Core::new(&Limits::default());
+    let mut core = Core::new(Arc::new(Limits::default()));
     said(&mut core);
     core
 }
