@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    endpoint::{Certificate, Endpoint},
+    endpoint::{Certificate, Endpoint, FirstEnd},
     instance::{
         DataPath, Dip, Drain, Flows, Health, HealthWord, Instance, Override, ProbeResult, SlowStart, VipPath,
         WayWord,

@@ -1,10 +1,7 @@
 //! What the files of certificates say. They are read when asked for, since another program writes them; and here, for the owner task
 //! waits for no disk.
 
-use std::{
-    path::Path,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::path::Path;
 
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
@@ -29,13 +26,12 @@ fn expiry(chain: &Path) -> Result<Time, String> {
     let pem = std::fs::read(chain).map_err(|error| format!("it cannot be read on this host: {error}"))?;
     let leaf = CertificateDer::from_pem_slice(&pem).map_err(|error| format!("it is not PEM: {error}"))?;
     let (_, leaf) = x509_parser::parse_x509_certificate(&leaf).map_err(|error| error.to_string())?;
-    let seconds = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or(0);
-    Ok((UNIX_EPOCH + Duration::from_secs(seconds)).into())
+    Ok(Time::of_unix(leaf.validity().not_after.timestamp()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 

@@ -7,9 +7,12 @@ use super::{
     screen::{Cell, Colour, Tone, cell, grouped, table, toned, wrap},
 };
 use crate::{
-    model::AdminState,
-    status::{HealthWord, Instance, Outcome, SnatVip, State, Status, Vip},
+    model::{AdminState, CERTIFICATE_ENDS_SOON},
+    status::{Endpoint, HealthWord, Instance, Outcome, SnatVip, State, Status, Vip},
 };
+
+/// Seconds.
+const DAY: f64 = 86_400.0;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,6 +58,7 @@ pub(super) fn render(status: &Status, now: SystemTime, colour: Colour) -> String
     let head = ["INSTANCE", "ADMIN", "HEALTH", "WEIGHT", "SHARE", "BUCKETS", "FLOWS", "NOTE"];
     text += &table(&head, &instances, colour);
     text += &snat(status, colour);
+    text += &certificates(status, now, colour);
     if status.windows.buckets > 0 || status.windows.affinity_switch {
         let switch = if status.windows.affinity_switch { ", and the affinity is being switched" } else { "" };
         let _ = write!(
@@ -166,18 +170,23 @@ fn snat(status: &Status, colour: Colour) -> String {
             || "-".to_owned(),
             |top| format!("{} {}, {}", top.protocol, top.destination, grouped(top.flows.into())),
         );
-        let row = |vip: &SnatVip| {
+        // What failed is known by instance, not by VIP: once.
+        let row = |(place, vip): (usize, &SnatVip)| {
             let is_high = u64::from(vip.busiest) * 4 >= u64::from(vip.allocated) * 3 && vip.allocated > 0;
             vec![
                 cell(&one.name),
                 cell(vip.vip.to_string()),
                 toned(if is_high { Tone::Odd } else { Tone::Plain }, grouped(vip.used.into())),
                 cell(grouped(vip.allocated.into())),
-                toned(if failed > 0 { Tone::Bad } else { Tone::Plain }, grouped(failed)),
-                cell(&top),
+                match (place, failed) {
+                    (0, 0) => cell("0"),
+                    (0, _) => toned(Tone::Bad, grouped(failed)),
+                    _ => cell(""),
+                },
+                cell(if place == 0 { &top } else { "" }),
             ]
         };
-        snat.vips.iter().map(row).collect()
+        snat.vips.iter().enumerate().map(row).collect()
     };
     let rows: Vec<_> = status.instances.iter().flat_map(of).collect();
     if rows.is_empty() {
@@ -185,6 +194,27 @@ fn snat(status: &Status, colour: Colour) -> String {
     }
     let head = ["SNAT", "VIP", "USED", "ALLOCATED", "FAILED", "MOST TO"];
     format!("\n{}", table(&head, &rows, colour))
+}
+
+/// By role, the first end among those that instances show.
+fn certificates(status: &Status, now: SystemTime, colour: Colour) -> String {
+    let row = |one: &Endpoint| {
+        let first = one.first_end.as_ref()?;
+        let days = ((first.expires.seconds() - seconds(now)) / DAY).floor();
+        let (tone, left) = match days {
+            ..0.0 => (Tone::Bad, "expired".to_owned()),
+            _ if days < CERTIFICATE_ENDS_SOON.into() => (Tone::Odd, format!("{days} days left")),
+            _ => (Tone::Good, format!("{days} days left")),
+        };
+        let end = first.expires.to_string();
+        let day = end.split('T').next().unwrap_or_default();
+        Some(vec![cell(&one.role), toned(tone, left), cell(day), cell(&first.instance)])
+    };
+    let rows: Vec<_> = status.endpoints.iter().filter_map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table(&["CERTIFICATE", "GOOD FOR", "UNTIL", "SHOWN BY"], &rows, colour))
 }
 
 pub(super) fn word(state: AdminState) -> &'static str {
@@ -218,6 +248,7 @@ mod tests {
             "override; the",
             "drains for",
             "! gw-2 is down",
+            "SHOWN BY",
             "gw-1  203.0.113.5  700   1,024      7       tcp 198.51.100.7:443, 600",
         ] {
             assert!(text.contains(word), "{word} in\n{text}");

@@ -17,6 +17,18 @@ pub struct Endpoint {
     pub hosts: Vec<String>,
     /// What its clients are shown.
     pub certificates: Vec<Certificate>,
+    /// The first end of the certificates that instances show for it, as they say themselves. Absent: none has said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_end: Option<FirstEnd>,
+}
+
+/// When a certificate that is shown to clients is good no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FirstEnd {
+    /// When.
+    pub expires: Time,
+    /// The instance that shows it: `gw-1`.
+    pub instance: String,
 }
 
 /// A certificate, as its file on the balancer's host says. Instances read their own copies.
@@ -33,12 +45,13 @@ pub struct Certificate {
 }
 
 impl Endpoint {
-    /// Of all roles; nothing is known of their certificates yet but where they are.
+    /// Of all roles; nothing is known of their certificates yet but where their files are.
     pub fn all(model: &Model) -> Vec<Self> {
         let endpoint = |one: &crate::model::Endpoint| Self {
             role: one.role.to_string(),
             hosts: one.hosts.iter().map(ToString::to_string).collect(),
             certificates: one.certificates.iter().map(|files| Certificate::of(&files.chain)).collect(),
+            first_end: None,
         };
         model.endpoints.iter().map(endpoint).collect()
     }

@@ -106,6 +106,7 @@ pub(crate) fn full() -> Status {
                     reason: Some("it cannot be read on this host".into()),
                 },
             ],
+            first_end: Some(FirstEnd { expires: time(777_600), instance: "gw-2".into() }),
         }],
         address_table: vec![Seen {
             connection: "a client inside → private VIP 10.0.0.5".into(),

@@ -22,6 +22,13 @@ impl Time {
         SystemTime::now().into()
     }
 
+    /// From Unix seconds; what lies before 1970 is taken for its first moment.
+    pub fn of_unix(seconds: i64) -> Self {
+        // Beyond the year 9999 RFC 3339 has no way to write it.
+        const LAST: u64 = 253_402_300_799;
+        Self { since_1970: Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST)) }
+    }
+
     /// Unix seconds.
     pub fn seconds(self) -> f64 {
         self.since_1970.as_secs_f64()

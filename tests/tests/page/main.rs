@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod browser;
+mod certificates;
 mod changes;
 mod console;
 mod door;

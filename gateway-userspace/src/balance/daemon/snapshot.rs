@@ -14,7 +14,7 @@ use crate::{
     net::mac_text,
     plan::{Plan, Scope},
     status::{
-        Apply, Configuration, Dip, Drain, Endpoint, Flows, Instance, Interface, Outcome, Override,
+        Apply, Configuration, Dip, Drain, Endpoint, FirstEnd, Flows, Instance, Interface, Outcome, Override,
         SCHEMA_VERSION, Snat, SnatDestination, SnatVip, State as Word, Status, Time, Vip, VipKind, WayWord,
         Windows, address_table,
     },
@@ -53,7 +53,7 @@ impl Daemon<'_> {
             // Once they are judged.
             public_ip_addresses: Vec::new(),
             private_ip_addresses: Vec::new(),
-            endpoints: Endpoint::all(model),
+            endpoints: self.endpoints(),
             address_table: address_table(model),
             instances: self.instances(),
             windows: self.open_windows(),
@@ -63,6 +63,23 @@ impl Daemon<'_> {
         status.vips.sort_by_key(|vip| vip.kind == VipKind::Public);
         status.judge();
         status
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let mut endpoints = Endpoint::all(self.state.model());
+        let said: Vec<_> = self
+            .plan
+            .numbers
+            .iter()
+            .filter_map(|(name, &number)| Some((name, &self.windows.report(number)?.certificates)))
+            .collect();
+        for endpoint in &mut endpoints {
+            let ends = said.iter().filter_map(|(name, ends)| Some((*ends.get(&endpoint.role)?, *name)));
+            endpoint.first_end = ends
+                .min()
+                .map(|(end, name)| FirstEnd { expires: Time::of_unix(end), instance: name.0.clone() });
+        }
+        endpoints
     }
 
     fn vips_on(&self, port: &Port) -> Vec<Vip> {

@@ -217,6 +217,7 @@ impl History {
                     affinity: FIVE_TUPLE,
                     flows: tuples.len() as u64,
                     buckets: buckets.into_iter().collect(),
+                    certificates: BTreeMap::new(),
                 });
                 if arrives {
                     let delay = self.below(2000) * MS;

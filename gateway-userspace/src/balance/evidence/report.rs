@@ -1,6 +1,6 @@
 //! What an instance answers.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use gateway_ebpf::layout::BUCKETS;
 use serde::Deserialize;
@@ -12,6 +12,9 @@ pub(super) struct Body {
     instance: String,
     flows: u64,
     buckets: Vec<(u32, u64)>,
+    // An earlier version says nothing of them.
+    #[serde(default)]
+    certificates: BTreeMap<String, i64>,
 }
 
 /// Why an answer is none.
@@ -36,6 +39,8 @@ pub(in crate::balance) struct Report {
     pub(in crate::balance) flows: u64,
     /// The buckets that they are in, in order.
     pub(in crate::balance) buckets: Vec<u32>,
+    /// By role, when the first of the certificates that it shows is good no more, Unix time.
+    pub(in crate::balance) certificates: BTreeMap<String, i64>,
 }
 
 impl Report {
@@ -62,7 +67,7 @@ impl Report {
         if buckets.is_empty() != (body.flows == 0) {
             return Err(Wrong::Form("its number of flows is not that of its buckets".into()));
         }
-        Ok(Self { begun, affinity, flows: body.flows, buckets })
+        Ok(Self { begun, affinity, flows: body.flows, buckets, certificates: body.certificates })
     }
 }
 
@@ -82,7 +87,11 @@ mod tests {
             read(r#"{"schema_version":1,"instance":"gw-1","flows":3,"buckets":[[9,2],[4,1],[5,0]]}"#);
         let report = report.unwrap();
         assert_eq!((report.flows, &report.buckets[..]), (3, &[4, 9][..]));
-        assert!(report.has(9) && !report.has(5));
+        assert!(report.has(9) && !report.has(5) && report.certificates.is_empty());
+        let shown = read(
+            r#"{"schema_version":1,"instance":"gw-1","flows":0,"buckets":[],"certificates":{"portal":1800000000}}"#,
+        );
+        assert_eq!(shown.unwrap().certificates, [("portal".to_owned(), 1_800_000_000)].into());
         let wrong = |version: u32, name: &str, flows: u64, bucket: u32| {
             read(&format!(
                 r#"{{"schema_version":{version},"instance":"{name}","flows":{flows},"buckets":[[{bucket},1]]}}"#

@@ -34,7 +34,12 @@ struct Report<'a> {
     flows: usize,
     /// Bucket, and how many.
     buckets: Vec<(u32, u32)>,
+    /// By role, when the first of the certificates that are shown is good no more, Unix time.
+    certificates: &'a Ends,
 }
+
+/// See [`Report::certificates`].
+pub(super) type Ends = BTreeMap<&'static str, i64>;
 
 /// `affinity=five-tuple`, as in the file.
 pub(super) fn affinity(query: Option<&str>) -> Option<Affinity> {
@@ -53,9 +58,10 @@ impl Flows {
         name: &InstanceName,
         served: &Served,
         affinity: Affinity,
+        ends: &Ends,
     ) -> Result<Bytes, net::Error> {
         let connections = self.connections().await?;
-        Ok(report(name, served, affinity, &connections).into())
+        Ok(report(name, served, affinity, &connections, ends).into())
     }
 
     async fn connections(&self) -> Result<Arc<[Connection]>, net::Error> {
@@ -74,7 +80,13 @@ impl Flows {
     }
 }
 
-fn report(name: &InstanceName, served: &Served, affinity: Affinity, connections: &[Connection]) -> Vec<u8> {
+fn report(
+    name: &InstanceName,
+    served: &Served,
+    affinity: Affinity,
+    connections: &[Connection],
+    certificates: &Ends,
+) -> Vec<u8> {
     let mut buckets = BTreeMap::<u32, u32>::new();
     for Connection { local, peer } in connections {
         if let Some(bucket) = served.bucket(*local, *peer, affinity) {
@@ -82,8 +94,8 @@ fn report(name: &InstanceName, served: &Served, affinity: Affinity, connections:
         }
     }
     let flows = buckets.values().map(|&count| count as usize).sum();
-    let report =
-        Report { schema_version: 1, instance: &name.0, flows, buckets: buckets.into_iter().collect() };
+    let buckets = buckets.into_iter().collect();
+    let report = Report { schema_version: 1, instance: &name.0, flows, buckets, certificates };
     // Strings and numbers only: this cannot fail.
     serde_json::to_vec(&report).unwrap_or_default()
 }
@@ -111,8 +123,10 @@ mod tests {
         ];
         let name = &model.instances[0].name;
         let counts = |affinity| {
-            let text = report(name, &served, affinity, &connections);
+            let text =
+                report(name, &served, affinity, &connections, &Ends::from([("portal", 1_800_000_000)]));
             let report: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            assert_eq!(report["certificates"], serde_json::json!({ "portal": 1_800_000_000 }));
             let buckets: Vec<(u32, u32)> = serde_json::from_value(report["buckets"].clone()).unwrap();
             let mut counts: Vec<_> = buckets.iter().map(|(_, count)| *count).collect();
             counts.sort_unstable();

@@ -141,7 +141,8 @@ pub(super) async fn answer(
     match Question::of(&head.method, &head.uri)? {
         Question::Flows(query) if asked.may_observe(peer) => {
             let Some(affinity) = flows::affinity(query) else { return bad() };
-            Some(match port.flows.report(&asked.name, &asked.served, affinity).await {
+            let ends = state.certificates.iter().map(|(role, served)| (role.as_str(), served.expires_at()));
+            Some(match port.flows.report(&asked.name, &asked.served, affinity, &ends.collect()).await {
                 Ok(report) => answers::document(JSON, report),
                 Err(error) => {
                     log::warn!("cannot report living flows: {:#}", anyhow::Error::from(error));

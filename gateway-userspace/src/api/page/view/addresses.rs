@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::CERTIFICATE_ENDS_SOON,
-    status::{Certificate, Status, Time, Vip, VipKind},
+    status::{Endpoint, Status, Time, Vip, VipKind},
 };
 
 /// Days beyond which nobody counts them.
@@ -64,7 +64,7 @@ pub(super) fn roles(status: &Status, now: SystemTime) -> Markup {
                                     ul.names { @for host in &one.hosts { li { span.mono { (host) } (copy(host)) } } }
                                 }))
                                 (cell("Certificate", &html! {
-                                    @for certificate in &one.certificates { (validity(certificate, now)) }
+                                    (certificates(one, now))
                                 }))
                             }
                         }
@@ -75,13 +75,30 @@ pub(super) fn roles(status: &Status, now: SystemTime) -> Markup {
     }
 }
 
+/// What the files here say; what instances say, where that is another end or the only one.
+fn certificates(one: &Endpoint, now: SystemTime) -> Markup {
+    let here = one.certificates.iter().filter_map(|certificate| certificate.expires).min();
+    let shown = one.first_end.as_ref();
+    html! {
+        @for certificate in &one.certificates {
+            @let file = certificate.file.rsplit('/').next().unwrap_or_default();
+            @if let Some(expires) = certificate.expires {
+                (validity(expires, file, now))
+            } @else if shown.is_none() {
+                p.certificate {
+                    span.word.plain { "not known here" }
+                    span.note { (file) ": " (certificate.reason.as_deref().unwrap_or_default()) }
+                }
+            }
+        }
+        @if let Some(shown) = shown.filter(|shown| here != Some(shown.expires)) {
+            (validity(shown.expires, &format!("shown by {}", shown.instance), now))
+        }
+    }
+}
+
 /// Days left, as a word too.
-fn validity(certificate: &Certificate, now: SystemTime) -> Markup {
-    let file = certificate.file.rsplit('/').next().unwrap_or_default();
-    let Some(expires) = certificate.expires else {
-        let reason = certificate.reason.as_deref().unwrap_or_default();
-        return html! { p.certificate { span.word.plain { "not known here" } span.note { (file) ": " (reason) } } };
-    };
+fn validity(expires: Time, whose: &str, now: SystemTime) -> Markup {
     let days = ((expires.seconds() - Time::from(now).seconds()) / DAY).floor();
     let (tone, word) = match days {
         ..0.0 => (Tone::Bad, "expired".to_owned()),
@@ -89,7 +106,7 @@ fn validity(certificate: &Certificate, now: SystemTime) -> Markup {
         ..LONG => (Tone::Good, format!("{days} days left")),
         _ => (Tone::Good, format!("{} years left", grouped((days / 365.25) as u64))),
     };
-    html! { p.certificate { span.word.(tone.class()) { (word) } span.note { "until " (day(expires.seconds())) ", " (file) } } }
+    html! { p.certificate { span.word.(tone.class()) { (word) } span.note { "until " (day(expires.seconds())) ", " (whose) } } }
 }
 
 pub(super) fn table(status: &Status) -> Markup {

@@ -40,7 +40,7 @@ fn r60_all_that_an_operator_asks_is_there_as_a_word() {
         "contoso.azure-api.net",
         "*.api.contoso.com",
         "days left",
-        "not known here",
+        "shown by gw-2",
         "503 Service Unavailable",
         "does not answer",
         "set at run time; the file says up",
@@ -79,6 +79,24 @@ fn r45_a_certificate_looks_well_until_three_weeks_before_its_end() {
         let text = rendered(&status);
         assert!(text.contains(word), "{word} in\n{text}");
     }
+}
+
+#[test]
+fn r60_of_certificates_that_are_not_here_instances_tell_and_else_nobody() {
+    let mut status = full();
+    let only = |status: &Status| {
+        let text = rendered(status);
+        (text.contains("not known here"), text.contains("shown by gw-2"))
+    };
+    status.endpoints[0].certificates.remove(0);
+    assert_eq!(only(&status), (false, true));
+    status.endpoints[0].first_end = None;
+    assert_eq!(only(&status), (true, false));
+    // The same in a file here needs no saying twice.
+    let mut status = full();
+    let expires = status.endpoints[0].certificates[0].expires.unwrap();
+    status.endpoints[0].first_end.as_mut().unwrap().expires = expires;
+    assert_eq!(only(&status), (false, false));
 }
 
 #[test]
