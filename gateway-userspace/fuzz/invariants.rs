@@ -402,9 +402,9 @@ fn conversation(bytes: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
     let mut begin = |begun: Begun| {
         let request = &begun.asked.request;
         let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
-        assert!(!request.uri().to_string().bytes().any(|byte| is_control(&byte)), "{request:?}");
+        assert!(!request.head.uri.to_string().bytes().any(|byte| is_control(&byte)), "{request:?}");
         assert!(
-            !request.headers().values().any(|value| value.as_bytes().iter().any(is_control)),
+            !request.head.headers.values().any(|value| value.as_bytes().iter().any(is_control)),
             "{request:?}"
         );
         asked.push(format!("{request:?}"));

@@ -140,9 +140,9 @@ impl Proxy<'_> {
             }
             Decision::Move(moved, rest) => {
                 let answer = moved.answer(&rest);
-                let location = answer.headers().get(http::header::LOCATION);
+                let location = answer.head.headers.get(http::header::LOCATION);
                 let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-                let status = answer.status().as_u16();
+                let status = answer.head.status.as_u16();
                 self.into.say("route", format!("to {}: {status}", location.as_deref().unwrap_or_default()));
                 Request { location, ..Request::of("redirect") }
             }

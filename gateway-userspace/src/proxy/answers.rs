@@ -2,13 +2,16 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
+    HeaderValue, StatusCode,
     header::{ALLOW, CONNECTION, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
 };
 
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 
-use super::body::ResponseBody;
+use super::{
+    body::ResponseBody,
+    message::{Response, ResponseHead},
+};
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// Seconds.
@@ -17,16 +20,14 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PAT
 
 /// An answer after which the connection goes on.
 pub fn empty(status: StatusCode) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::Empty);
-    *response.status_mut() = status;
-    response
+    Response { head: ResponseHead::new(status), body: ResponseBody::Empty }
 }
 
 /// With this host's time, by which `gateway doctor` on the balancer sees that clocks differ.
 pub fn dated<B>(mut response: Response<B>) -> Response<B> {
     let now = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now());
     if let Some(date) = now.ok().and_then(|now| HeaderValue::try_from(now).ok()) {
-        response.headers_mut().insert(DATE, date);
+        response.head.headers.insert(DATE, date);
     }
     response
 }
@@ -34,36 +35,36 @@ pub fn dated<B>(mut response: Response<B>) -> Response<B> {
 /// 503, and when to come again.
 pub fn busy() -> Response<ResponseBody> {
     let mut response = empty(StatusCode::SERVICE_UNAVAILABLE);
-    response.headers_mut().insert(RETRY_AFTER, SOON);
+    response.head.headers.append(RETRY_AFTER, SOON);
     response
 }
 
 /// An answer that ends the connection.
 pub fn last(status: StatusCode) -> Response<ResponseBody> {
     let mut response = empty(status);
-    response.headers_mut().insert(CONNECTION, CLOSE);
+    response.head.headers.append(CONNECTION, CLOSE);
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(ALLOW, METHODS);
+        response.head.headers.append(ALLOW, METHODS);
     }
     response
 }
 
 /// 200 with a document.
 pub fn document(media_type: HeaderValue, document: Bytes) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::Document(Some(document)));
-    response.headers_mut().insert(CONTENT_TYPE, media_type);
-    response
+    let mut head = ResponseHead::new(StatusCode::OK);
+    head.headers.append(CONTENT_TYPE, media_type);
+    Response { head, body: ResponseBody::Document(Some(document)) }
 }
 
 /// The same as the last one of its connection.
 pub fn closing<B>(mut response: Response<B>) -> Response<B> {
-    response.headers_mut().insert(CONNECTION, CLOSE);
+    response.head.headers.insert(CONNECTION, CLOSE);
     response
 }
 
 /// The same over HTTP/2, where connections are no concern of an answer (RFC 9113, section 8.2.2).
 pub fn without_connection<B>(mut response: Response<B>) -> Response<B> {
-    response.headers_mut().remove(CONNECTION);
+    response.head.headers.remove(CONNECTION);
     response
 }
 
@@ -77,7 +78,7 @@ pub fn redirect(location: &str) -> Response<ResponseBody> {
     match HeaderValue::from_str(location) {
         Ok(location) => {
             let mut response = empty(StatusCode::PERMANENT_REDIRECT);
-            response.headers_mut().insert(LOCATION, location);
+            response.head.headers.append(LOCATION, location);
             response
         }
         Err(_) => last(StatusCode::BAD_REQUEST),

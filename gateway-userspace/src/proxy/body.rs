@@ -88,9 +88,10 @@ impl Upload {
 }
 
 /// A request's body on its way to the upstream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum RequestBody {
     /// None.
+    #[default]
     Empty,
     /// As it comes from the client.
     Client(ClientBody),

@@ -2,10 +2,10 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
-    header::{self, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA},
+    header::{self, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, VIA},
 };
 
-use super::{gate::NO_UPGRADE, tls::Identity};
+use super::{gate::NO_UPGRADE, message::Headers, tls::Identity};
 
 /// What a client over TLS is said to have used.
 pub const HTTPS: HeaderValue = HeaderValue::from_static("https");
@@ -19,15 +19,15 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Fields of one connection only (RFC 9110, section 7.6.1, and those that older software still sends).
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHORIZATION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static(NO_UPGRADE),
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    NO_UPGRADE,
 ];
 
 /// Fields that a client cannot take away by naming them in Connection: they are what the message is.
@@ -83,41 +83,39 @@ impl Via {
 }
 
 /// Makes a client's request head one for the upstream. `host` is what the client asked for, as it wrote it.
-pub fn to_upstream(headers: &mut HeaderMap, host: HeaderValue, client: Client<'_>, received: Version) {
-    let trailers = headers.contains_key(TE) && takes_trailers(headers);
-    drop_hop_by_hop(headers);
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+pub fn to_upstream(headers: &mut Headers, host: HeaderValue, client: Client<'_>, received: Version) {
+    let mut takes_trailers = false;
+    drop_fields(headers, |name, value| {
+        // Whether the client reads what comes behind an answer's body (RFC 9110, section 10.1.4).
+        takes_trailers |= *name == TE && has_member(value.as_bytes(), b"trailers");
+        // The body is asked for, and so "100 Continue" sent, by whoever reads it once the upstream takes the request.
+        is_of_client(name.as_str()) || *name == EXPECT
+    });
+    if takes_trailers {
+        headers.append(TE, HeaderValue::from_static("trailers"));
+        headers.append(CONNECTION, HeaderValue::from_static("te"));
     }
-    drop_untrusted(headers);
-    // The body is asked for, and so "100 Continue" sent, by hyper once the upstream takes the request.
-    headers.remove(EXPECT);
     join_cookies(headers);
     let via = match received {
         Version::HTTP_10 => &client.via.http10,
         Version::HTTP_2 => &client.via.http2,
         _ => &client.via.http11,
     };
+    // Of those that follow only Host may be there: the others were not ours.
     headers.append(VIA, via.clone());
-    headers.insert(X_FORWARDED_FOR, client.address.clone());
+    headers.append(X_FORWARDED_FOR, client.address.clone());
     if let Some(certificate) = client.certificate {
-        headers.insert(X_CLIENT_CERT_SUBJECT, certificate.subject.clone());
-        headers.insert(X_CLIENT_CERT_FINGERPRINT, certificate.fingerprint.clone());
+        headers.append(X_CLIENT_CERT_SUBJECT, certificate.subject.clone());
+        headers.append(X_CLIENT_CERT_FINGERPRINT, certificate.fingerprint.clone());
     }
-    headers.insert(X_FORWARDED_PROTO, client.scheme.clone());
-    headers.insert(X_FORWARDED_HOST, host.clone());
+    headers.append(X_FORWARDED_PROTO, client.scheme.clone());
+    headers.append(X_FORWARDED_HOST, host.clone());
     headers.insert(HOST, host);
 }
 
-/// Whether the client reads what comes behind an answer's body (RFC 9110, section 10.1.4).
-fn takes_trailers(headers: &HeaderMap) -> bool {
-    lists(headers, &TE, b"trailers")
-}
-
 /// Whether a field that is a list (RFC 9110, section 5.6.1), in however many lines, has this member, in whatever case.
-pub fn lists(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
-    headers.get_all(name).iter().any(|value| has_member(value.as_bytes(), member))
+pub fn lists(headers: &Headers, name: &HeaderName, member: &[u8]) -> bool {
+    headers.get_all(name).any(|value| has_member(value.as_bytes(), member))
 }
 
 /// The same of one line's value.
@@ -128,85 +126,93 @@ pub fn has_member(value: &[u8], member: &[u8]) -> bool {
 /// Leaves of trailers, in both directions, what may be one: nothing that says how a message is read, whom it is for or who sent it
 /// (RFC 9110, section 6.5.1), for whoever adds trailers to the head would take it for that.
 pub fn trailers(headers: &mut HeaderMap) {
-    drop_hop_by_hop(headers);
-    drop_untrusted(headers);
-    for name in &NO_TRAILERS {
+    let named: Vec<HeaderName> = headers.get_all(CONNECTION).iter().flat_map(named).collect();
+    let is_none =
+        |name: &HeaderName| is_of_client(name.as_str()) || NO_TRAILERS.contains(name) || named.contains(name);
+    let dropped: Vec<HeaderName> = headers.keys().filter(|name| is_none(name)).cloned().collect();
+    for name in dropped {
         headers.remove(name);
     }
 }
 
 /// RFC 9113, section 8.2.3: HTTP/2 may send a cookie a field; in HTTP/1.1 there is one field for all.
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut cookies = headers.get_all(COOKIE).iter();
-    if cookies.by_ref().nth(1).is_none() {
+fn join_cookies(headers: &mut Headers) {
+    if headers.get_all(&COOKIE).nth(1).is_none() {
         return;
     }
-    let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let all: Vec<&[u8]> = headers.get_all(&COOKIE).map(HeaderValue::as_bytes).collect();
     if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
         headers.insert(COOKIE, joined);
     }
 }
 
 /// Makes an upstream's answer one for the client.
-pub fn to_client(headers: &mut HeaderMap) {
-    drop_hop_by_hop(headers);
-    headers.remove(header::PROXY_AUTHENTICATE);
+pub fn to_client(headers: &mut Headers) {
+    drop_fields(headers, |name, _| is_hop_by_hop(name.as_str()) || *name == header::PROXY_AUTHENTICATE);
 }
 
-fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    // One walk over what is there, which is seldom any of them, costs less than to look for each.
-    let dropped: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
-    if dropped.contains(&CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
-            .map(<[u8]>::trim_ascii)
-            // What nearly all of them say names no field, or one that is dropped anyway.
-            .filter(|name| !name.eq_ignore_ascii_case(b"keep-alive") && !name.eq_ignore_ascii_case(b"close"))
-            .filter_map(|name| HeaderName::from_bytes(name).ok())
-            .filter(|name| !KEPT.contains(name))
-            .collect();
-        for name in named {
-            headers.remove(name);
+/// Drops fields, in one walk, and those that Connection names, which hardly ever names any.
+fn drop_fields(headers: &mut Headers, mut is_dropped: impl FnMut(&HeaderName, &HeaderValue) -> bool) {
+    let mut all_named = Vec::new();
+    headers.retain(|name, value| {
+        if *name == CONNECTION {
+            all_named.extend(named(value));
         }
-    }
-    for name in dropped {
-        headers.remove(name);
+        !is_dropped(name, value)
+    });
+    if !all_named.is_empty() {
+        headers.retain(|name, _| !all_named.contains(name));
     }
 }
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+/// The fields that Connection names in this line.
+fn named(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    // What nearly all of them say names no field, or one that is dropped anyway.
+    const USUAL: [&[u8]; 5] = [b"keep-alive", b"close", b"upgrade", b"te", b""];
+    let names = connection.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
+    names
+        .filter(|name| !USUAL.iter().any(|usual| name.eq_ignore_ascii_case(usual)))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| !KEPT.contains(name))
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
     // By length first: nearly all names are done with that.
-    const LENGTHS: u32 = 1 << 2 | 1 << 7 | 1 << 10 | 1 << 16 | 1 << 17 | 1 << 19;
-    let length = name.as_str().len();
-    length < 32 && LENGTHS >> length & 1 == 1 && HOP_BY_HOP.contains(name)
+    const LENGTHS: u32 = lengths(&[2, 7, 10, 16, 17, 19]);
+    has_length(name, LENGTHS) && HOP_BY_HOP.contains(&name)
 }
 
-/// What a client says about itself or about proxies before us is no better than its word. Upstreams that map `-` to `_` (CGI,
-/// WSGI) would take `X_Forwarded_For` for ours, and `Content_Length` for the length.
-fn drop_untrusted(headers: &mut HeaderMap) {
-    let untrusted: Vec<HeaderName> =
-        headers.keys().filter(|name| is_untrusted(name.as_str())).cloned().collect();
-    for name in untrusted {
-        headers.remove(name);
-    }
-}
-
-fn is_untrusted(name: &str) -> bool {
-    let is = |other: &str| is_alike(name, other);
-    let begins = |with: &str| name.get(..with.len()).is_some_and(|begin| is_alike(begin, with));
-    if begins("x-forwarded") || begins("x-client-cert") {
+/// What is of the client's connection, or what it says about itself or about proxies before us, which is no better than its word.
+/// Upstreams that map `-` to `_` (CGI, WSGI) would take `X_Forwarded_For` for ours, and `Content_Length` for the length.
+fn is_of_client(name: &str) -> bool {
+    // RFC 9440 has the last two.
+    const UNTRUSTED: [&str; 4] = ["forwarded", "x-real-ip", "client-cert", "client-cert-chain"];
+    const BEGINNINGS: [&str; 2] = ["x-forwarded", "x-client-cert"];
+    const LENGTHS: u32 = lengths(&[2, 7, 9, 10, 11, 14, 16, 17, 19]);
+    let begins = |with: &&str| name.get(..with.len()).is_some_and(|begin| is_alike(begin, with));
+    if name.starts_with("x") && BEGINNINGS.iter().any(begins) {
         return true;
     }
-    // RFC 9440
-    if is("forwarded") || is("x-real-ip") || is("client-cert") || is("client-cert-chain") {
-        return true;
-    }
-    name.contains('_') && (is("content-length") || is("via") || HOP_BY_HOP.iter().any(|hop| is(hop.as_str())))
+    let is = |other: &&str| is_alike(name, other);
+    has_length(name, LENGTHS)
+        && (UNTRUSTED.iter().any(is) || HOP_BY_HOP.iter().any(is) || name == "content_length")
 }
 
-/// Equal if underscore is hyphen. Names in a [`HeaderMap`] are lower case.
+/// Numbers below 32 as a set.
+const fn lengths(all: &[u32]) -> u32 {
+    let (mut set, mut at) = (0, 0);
+    while at < all.len() {
+        set |= 1 << all[at];
+        at += 1;
+    }
+    set
+}
+
+fn has_length(name: &str, lengths: u32) -> bool {
+    name.len() < 32 && lengths >> name.len() & 1 == 1
+}
+
+/// Equal if underscore is hyphen. Names of fields are lower case.
 fn is_alike(name: &str, other: &str) -> bool {
     name.len() == other.len()
         && name.bytes().zip(other.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
@@ -216,19 +222,19 @@ fn is_alike(name: &str, other: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+    fn list(fields: &[(&str, &str)]) -> Headers {
         let field = |(name, value): &(&str, &str)| {
             (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
         };
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields.iter().map(field) {
-            headers.append(name, value);
-        }
-        headers
+        fields.iter().map(field).collect()
+    }
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        list(fields).into()
     }
 
     fn forwarded(fields: &[(&str, &str)]) -> Vec<String> {
-        let mut headers = map(fields);
+        let mut headers = list(fields);
         let (address, via) = (HeaderValue::from_static("192.0.2.1"), Via::new("gw-1").unwrap());
         let client = Client { address: &address, via: &via, scheme: &HTTPS, certificate: None };
         to_upstream(&mut headers, HeaderValue::from_static("api.contoso.com"), client, Version::HTTP_11);
@@ -252,8 +258,10 @@ mod tests {
 
     #[test]
     fn every_hop_by_hop_field_is_one() {
-        assert!(HOP_BY_HOP.iter().all(is_hop_by_hop));
-        assert!(![HOST, VIA, CONTENT_LENGTH, X_FORWARDED_PROTO].iter().any(is_hop_by_hop));
+        assert!(HOP_BY_HOP.iter().all(|name| is_hop_by_hop(name) && is_of_client(name)));
+        assert!(
+            ![HOST, VIA, CONTENT_LENGTH, X_FORWARDED_PROTO].iter().any(|name| is_hop_by_hop(name.as_str()))
+        );
     }
 
     #[test]
@@ -327,11 +335,12 @@ mod tests {
         let fields = [("cookie", "a=b"), ("accept", "a"), ("cookie", "c=d"), ("cookie", "e=f")];
         assert_eq!(forwarded(&fields), ["accept: a", "cookie: a=b; c=d; e=f"]);
         assert_eq!(forwarded(&fields[..2]), ["accept: a", "cookie: a=b"]);
+        assert_eq!(forwarded(&[&fields[..], &[("connection", "cookie")]].concat()), ["accept: a"]);
     }
 
     #[test]
     fn answers_lose_their_hop_by_hop_fields() {
-        let mut headers = map(&[
+        let mut headers = list(&[
             ("connection", "x-hop"),
             ("x-hop", "1"),
             ("transfer-encoding", "chunked"),
@@ -339,6 +348,6 @@ mod tests {
             ("trailer", "t"),
         ]);
         to_client(&mut headers);
-        assert_eq!(headers, map(&[("server", "s"), ("trailer", "t")]));
+        assert_eq!(headers, list(&[("server", "s"), ("trailer", "t")]));
     }
 }

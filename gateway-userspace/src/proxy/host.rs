@@ -2,9 +2,9 @@
 
 use std::{borrow::Cow, net::Ipv6Addr};
 
-use http::{HeaderMap, HeaderValue, Uri, header::HOST};
+use http::{HeaderValue, Uri, header::HOST};
 
-use super::charset;
+use super::{charset, message::Headers};
 
 /// What a client asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Asked<'a> {
 pub struct Malformed;
 
 /// Whom a request asks, as the client wrote it: the authority of an absolute-form target, else Host (RFC 9112, section 3.2.2).
-pub fn written(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
+pub fn written(uri: &Uri, headers: &Headers) -> Option<HeaderValue> {
     let authority = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     authority.or_else(|| headers.get(HOST).cloned())
 }

@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
 use hyper::{
     body::Incoming,
+    ext::ReasonPhrase,
     service::{Service, service_fn},
 };
 use hyper_util::rt::TokioIo;
@@ -26,6 +26,7 @@ use super::{
     connection::{Told, over_and_known},
     gate::Gate,
     linger::linger,
+    message::{Request, RequestHead, Response},
     observe::ObservedBody,
     received::Received,
     request::Asker,
@@ -108,24 +109,51 @@ fn service(
     asker: &Arc<Asker>,
     told: &Told,
     switch: &Arc<Switch>,
-) -> impl Service<Request<Incoming>, Response = Response<ObservedBody>, Error = Infallible, Future: Send>
-+ Send
+) -> impl Service<
+    http::Request<Incoming>,
+    Response = http::Response<ObservedBody>,
+    Error = Infallible,
+    Future: Send,
+> + Send
 + use<> {
     let (asker, orders, switch) = (Arc::clone(asker), told.orders.clone(), Arc::clone(switch));
-    service_fn(move |request: Request<Incoming>| {
+    service_fn(move |request: http::Request<Incoming>| {
         let (asker, orders, switch) = (Arc::clone(&asker), orders.clone(), Arc::clone(&switch));
         async move {
-            let upgrades = websocket::is_asked(&request);
-            let mut answer = asker.answer(request.map(Received::Http1)).await;
-            if let Some(tunnel) = answer.body_mut().take_tunnel() {
+            let mut request = from_hyper(request);
+            let upgrades = websocket::is_asked(&request.head);
+            let mut answer = asker.answer(&mut request).await;
+            if let Some(tunnel) = answer.body.take_tunnel() {
                 switch.set(tunnel);
-                return Ok(answer);
+                return Ok(to_hyper(answer));
             }
             let course = *orders.borrow();
             let is_last = if asker.door == Door::Probe { !course.accepts } else { course.closes };
             // What may have come behind the request is none.
             let is_last = is_last || upgrades;
-            Ok::<_, Infallible>(if is_last { answers::closing(answer) } else { answer })
+            Ok::<_, Infallible>(to_hyper(if is_last { answers::closing(answer) } else { answer }))
         }
     })
+}
+
+fn from_hyper(request: http::Request<Incoming>) -> Request<Received> {
+    let (parts, body) = request.into_parts();
+    let head = RequestHead {
+        method: parts.method,
+        uri: parts.uri,
+        version: parts.version,
+        headers: parts.headers.into(),
+        protocol: None,
+    };
+    Request { head, body: Received::Http1(body) }
+}
+
+fn to_hyper(Response { head, body }: Response<ObservedBody>) -> http::Response<ObservedBody> {
+    let mut response = http::Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers.into();
+    if let Some(reason) = head.reason.and_then(|reason| ReasonPhrase::try_from(reason).ok()) {
+        response.extensions_mut().insert(reason);
+    }
+    response
 }

@@ -23,6 +23,7 @@ pub mod http2;
 pub mod limits;
 pub mod linger;
 pub mod listen;
+pub mod message;
 mod metrics;
 pub mod moved;
 pub mod names;

@@ -1,8 +1,8 @@
 //! Routes that lead elsewhere.
 
-use http::{HeaderValue, Response, StatusCode, header::LOCATION};
+use http::{HeaderValue, StatusCode, header::LOCATION};
 
-use super::{answers, body::ResponseBody};
+use super::{answers, body::ResponseBody, message::Response};
 use crate::model::{FieldChanges, Redirect, Rest};
 
 /// Another place to ask.
@@ -39,8 +39,8 @@ impl Moved {
         };
         let Ok(location) = location else { return answers::last(StatusCode::BAD_REQUEST) };
         let mut response = answers::empty(self.status);
-        response.headers_mut().insert(LOCATION, location);
-        self.fields.apply(response.headers_mut());
+        response.head.headers.append(LOCATION, location);
+        response.head.headers.change(&self.fields);
         response
     }
 }
@@ -73,10 +73,11 @@ mod tests {
                 FieldChanges { set: vec![(LOCATION, HeaderValue::from_static("x"))], remove: vec![] };
             let answer = Moved::new(&redirect, &FieldChanges::default()).answer(asked);
             assert_eq!(
-                (answer.status(), answer.headers()[LOCATION].as_bytes()),
+                (answer.head.status, answer.head.headers.only(&LOCATION).unwrap().as_bytes()),
                 (StatusCode::FOUND, location.as_bytes())
             );
-            assert_eq!(Moved::new(&redirect, &fields).answer(asked).headers()[LOCATION], "x");
+            let answer = Moved::new(&redirect, &fields).answer(asked);
+            assert_eq!(answer.head.headers.only(&LOCATION).unwrap(), "x");
         }
     }
 }

@@ -15,9 +15,10 @@ use tokio::sync::Notify;
 use super::{body::UploadError, http2};
 
 /// By the way it comes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Received {
     /// It has none.
+    #[default]
     Nothing,
     /// Over HTTP/1.1.
     Http1(Incoming),

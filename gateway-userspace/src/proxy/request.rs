@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Request, Response, StatusCode, Uri, Version,
+    HeaderValue, StatusCode, Uri, Version,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
     uri::PathAndQuery,
 };
@@ -20,6 +20,7 @@ use super::{
     gate::Refusal,
     headers::{self, Client},
     host::{self, Asked},
+    message::{Message, Request, RequestHead, Response},
     observe::{
         self, Notes, ObservedBody,
         trace::{self, X_REQUEST_ID},
@@ -65,30 +66,32 @@ impl Asker {
         Self { worker, door, at, peer, address, shown: None }
     }
 
-    pub(super) async fn answer(&self, request: Request<Received>) -> Response<ObservedBody> {
+    /// What is not taken of `request` goes with it.
+    pub(super) async fn answer(&self, request: &mut Request<Received>) -> Response<ObservedBody> {
         let state = self.worker.current.load_full();
-        let mut seen = self.begin(&state, &request);
+        let mut seen = self.begin(&state, &request.head);
         let answer = self.answer_and_note(&state, request, seen.notes()).await;
         seen.answered(answer)
     }
 
     /// What balancers ask all the time is no news for the log.
-    fn begin<B>(&self, state: &State, request: &Request<B>) -> observe::Request {
+    fn begin(&self, state: &State, head: &RequestHead) -> observe::Request {
         let log = state.access_log.as_ref().filter(|_| self.door != Door::Probe);
-        observe::Request::begin(&self.worker, log, request, self.peer)
+        observe::Request::begin(&self.worker, log, head, self.peer)
     }
 
     async fn answer_and_note(
         &self,
         state: &State,
-        request: Request<Received>,
+        request: &mut Request<Received>,
         notes: &mut Notes,
     ) -> Response<ResponseBody> {
-        if let Some(status) = Refusal::of(request.method(), request.uri()) {
+        let RequestHead { method, uri, headers, .. } = &request.head;
+        if let Some(status) = Refusal::of(method, uri) {
             return notes.with(Outcome::Refused, answers::last(status));
         }
         if self.door == Door::Probe {
-            if state.routes.probed(request.method(), request.uri()) {
+            if state.routes.probed(method, uri) {
                 return notes.with(Outcome::Status, answers::dated(answers::empty(StatusCode::OK)));
             }
             return match Box::pin(probe::answer(state, &self.worker.port, self.peer, request)).await {
@@ -96,7 +99,7 @@ impl Asker {
                 None => notes.with(Outcome::NotFound, answers::last(StatusCode::NOT_FOUND)),
             };
         }
-        let host = host::written(request.uri(), request.headers());
+        let host = host::written(uri, headers);
         let host = host.unwrap_or(HeaderValue::from_static(""));
         let Ok(asked) = host::parse(host.as_bytes()) else {
             return notes.with(Outcome::Refused, answers::last(StatusCode::BAD_REQUEST));
@@ -104,7 +107,7 @@ impl Asker {
         let decision = match &asked {
             Asked::Name(name) => state.rules().site(&self.asking(), name).map(|(site, door)| {
                 notes.host = Some(Arc::clone(&site.traffic));
-                site.decide(door, name, request.method(), request.uri())
+                site.decide(door, name, method, uri)
             }),
             _ => None,
         };
@@ -130,8 +133,8 @@ impl Asker {
     }
 
     /// The answer to what is not let in.
-    pub(super) fn refuse<B>(&self, request: &Request<B>, status: StatusCode) -> Response<ObservedBody> {
-        let mut seen = self.begin(&self.worker.current.load(), request);
+    pub(super) fn refuse(&self, head: &RequestHead, status: StatusCode) -> Response<ObservedBody> {
+        let mut seen = self.begin(&self.worker.current.load(), head);
         let answer = seen.notes().with(Outcome::Refused, answers::last(status));
         seen.answered(answer)
     }
@@ -148,33 +151,32 @@ impl Asker {
         rule: &Rule,
         path: Option<PathAndQuery>,
         host: HeaderValue,
-        mut request: Request<Received>,
+        request: &mut Request<Received>,
         notes: &mut Notes,
     ) -> Response<ResponseBody> {
         let Worker { limits, pool, .. } = &*self.worker;
-        if rule.max_body.is_some_and(|most| request.body().size_hint().lower() > most) {
+        if rule.max_body.is_some_and(|most| request.body.size_hint().lower() > most) {
             return notes.with(Outcome::Refused, answers::last(StatusCode::PAYLOAD_TOO_LARGE));
         }
         let Some(admitted) = self.worker.overload.admit(limits.requests) else {
             return notes.with(Outcome::Overloaded, answers::busy());
         };
-        let id = trace::identify(request.headers_mut(), &self.worker.ids);
-        let key = websocket::Key::of(&request);
-        let request = self.to_upstream(rule, path, request, host, key.as_ref());
+        let id = trace::identify(&mut request.head.headers, &self.worker.ids);
+        let key = websocket::Key::of(&request.head);
+        let mut body = self.to_upstream(rule, path, request, host, key.as_ref());
         notes.id = Some(id.clone());
-        match exchange(&rule.cluster, request, pool, &state.connector, limits.upstream_answer).await {
-            Ok((response, mut lease)) => {
+        let (cluster, patience) = (&rule.cluster, limits.upstream_answer);
+        match exchange(cluster, &request.head, &mut body, pool, &state.connector, patience).await {
+            Ok((Response { mut head, body }, mut lease)) => {
                 lease.keep(admitted);
-                let (mut head, body) = response.into_parts();
                 let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
                 if key.as_ref().is_some_and(|key| !key.is_heeded(&mut head)) {
                     return notes.with(Outcome::UpstreamFailed, answers::empty(StatusCode::BAD_GATEWAY));
                 }
                 headers::to_client(&mut head.headers);
-                head.headers.entry(X_REQUEST_ID).or_insert(id);
-                rule.response_fields.apply(&mut head.headers);
+                head.headers.insert_if_absent(X_REQUEST_ID, || id);
+                head.headers.change(&rule.response_fields);
                 notes.upstream = Some(lease.upstream());
-                head.version = Version::HTTP_11;
                 let body = if switches {
                     if key.is_none() {
                         websocket::put(&mut head.headers);
@@ -185,49 +187,48 @@ impl Asker {
                 } else {
                     ResponseBody::Upstream(UpstreamBody::new(body, lease, limits.upstream_stall))
                 };
-                notes.with(Outcome::Forwarded, Response::from_parts(head, body))
+                notes.with(Outcome::Forwarded, Response { head, body })
             }
             Err(fault) => self.failed(rule, &fault, notes),
         }
     }
 
+    /// Makes the head one for the upstream; the body is taken.
     fn to_upstream(
         &self,
         rule: &Rule,
         path: Option<PathAndQuery>,
-        request: Request<Received>,
+        Message { head, body }: &mut Request<Received>,
         host: HeaderValue,
         key: Option<&websocket::Key>,
-    ) -> Request<RequestBody> {
-        let upgrades = websocket::is_asked(&request);
-        let (mut head, body) = request.into_parts();
+    ) -> RequestBody {
+        let upgrades = websocket::is_asked(head);
         let scheme = if self.shown.is_some() { &headers::HTTPS } else { &headers::HTTP };
         let certificate = self.shown.as_ref().and_then(|shown| shown.client.as_ref());
         let client = Client { address: &self.address, via: &self.worker.via, scheme, certificate };
         headers::to_upstream(&mut head.headers, host, client, head.version);
-        rule.request_fields.apply(&mut head.headers);
+        head.headers.change(&rule.request_fields);
         if upgrades {
             websocket::put(&mut head.headers);
         }
         if let Some(key) = key {
-            key.put(&mut head);
+            key.put(head);
         }
-        head.uri = path.map_or_else(|| origin_form(&head.uri), Uri::from);
-        let received = head.version;
-        head.version = Version::HTTP_11;
-        let body = match body.is_end_stream() {
-            true => RequestBody::Empty,
-            false => {
-                // Without a field that announces it, hyper would send no body with GET or HEAD.
-                if !head.headers.contains_key(CONTENT_LENGTH) {
-                    head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-                }
-                // Over HTTP/1.1 the gate times it.
-                let stall = (received == Version::HTTP_2).then_some(self.worker.limits.body_stall);
-                RequestBody::Client(ClientBody::new(body, stall, rule.max_body))
-            }
-        };
-        Request::from_parts(head, body)
+        match path {
+            Some(path) => head.uri = path.into(),
+            None => make_origin_form(&mut head.uri),
+        }
+        let received = std::mem::replace(&mut head.version, Version::HTTP_11);
+        if body.is_end_stream() {
+            return RequestBody::Empty;
+        }
+        // Without a field that announces it there is no body.
+        if !head.headers.contains(CONTENT_LENGTH) {
+            head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        // Over HTTP/1.1 the gate times it.
+        let stall = (received == Version::HTTP_2).then_some(self.worker.limits.body_stall);
+        RequestBody::Client(ClientBody::new(std::mem::take(body), stall, rule.max_body))
     }
 
     fn failed(&self, rule: &Rule, fault: &Fault, notes: &mut Notes) -> Response<ResponseBody> {
@@ -245,9 +246,8 @@ impl Asker {
 }
 
 /// Without scheme and authority; `OPTIONS http://name` asks `*` (RFC 9112, section 3.2.4), but a path is what routes know.
-fn origin_form(uri: &Uri) -> Uri {
-    if uri.authority().is_none() {
-        return uri.clone();
+fn make_origin_form(uri: &mut Uri) {
+    if uri.authority().is_some() {
+        *uri = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")).into();
     }
-    uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")).into()
 }

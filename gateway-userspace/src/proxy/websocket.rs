@@ -4,14 +4,17 @@
 use aws_lc_rs::{digest, rand};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version,
+    HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{
         CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE,
     },
-    request, response,
 };
 
-use super::{gate::NO_UPGRADE, headers};
+use super::{
+    gate::NO_UPGRADE,
+    headers,
+    message::{Headers, RequestHead, ResponseHead},
+};
 
 const UPGRADE_AS_IT_COMES: HeaderName = HeaderName::from_static(NO_UPGRADE);
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -24,37 +27,36 @@ pub(super) struct Key(HeaderValue);
 
 /// Whether a request asks for it, as the gate reads it: whoever asks for something else, or for it otherwise, is served as if it
 /// had not asked.
-pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
-    let headers = request.headers();
+pub(super) fn is_asked(RequestHead { method, version, headers, .. }: &RequestHead) -> bool {
     // First what hardly any request has.
     is_websocket(headers, &UPGRADE_AS_IT_COMES)
-        && request.version() == Version::HTTP_11
-        && request.method() == Method::GET
+        && *version == Version::HTTP_11
+        && *method == Method::GET
         && headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes().iter().all(|b| *b == b'0'))
-        && !headers.contains_key(TRANSFER_ENCODING)
+        && !headers.contains(TRANSFER_ENCODING)
         && headers::lists(headers, &CONNECTION, b"upgrade")
 }
 
 /// Whether an upstream agrees.
-pub(super) fn is_agreed(headers: &HeaderMap) -> bool {
+pub(super) fn is_agreed(headers: &Headers) -> bool {
     is_websocket(headers, &UPGRADE)
 }
 
 /// Whether a request to an upstream asks for it.
-pub(super) fn goes_on(headers: &HeaderMap) -> bool {
-    headers.contains_key(UPGRADE)
+pub(super) fn goes_on(headers: &Headers) -> bool {
+    headers.contains(UPGRADE)
 }
 
 /// Asks an upstream, or tells a client that it is agreed on.
-pub(super) fn put(headers: &mut HeaderMap) {
+pub(super) fn put(headers: &mut Headers) {
     headers.insert(UPGRADE, WEBSOCKET);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
 }
 
 impl Key {
     /// A new one for a request of HTTP/2 that asks for WebSocket: the gate lets no other CONNECT in.
-    pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
-        if *request.method() != Method::CONNECT {
+    pub(super) fn of(head: &RequestHead) -> Option<Self> {
+        if head.method != Method::CONNECT {
             return None;
         }
         let mut nonce = [0; 16];
@@ -63,14 +65,14 @@ impl Key {
     }
 
     /// Asks an upstream.
-    pub(super) fn put(&self, head: &mut request::Parts) {
+    pub(super) fn put(&self, head: &mut RequestHead) {
         head.method = Method::GET;
         head.headers.insert(SEC_WEBSOCKET_KEY, self.0.clone());
         put(&mut head.headers);
     }
 
     /// Whether an upstream's answer may go on, which is made one to CONNECT: of those, every 2xx opens the tunnel.
-    pub(super) fn is_heeded(&self, head: &mut response::Parts) -> bool {
+    pub(super) fn is_heeded(&self, head: &mut ResponseHead) -> bool {
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
             return !head.status.is_success();
         }
@@ -85,15 +87,13 @@ impl Key {
     }
 }
 
-fn is_websocket(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let mut values = headers.get_all(name).iter();
-    values.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
-        && values.next().is_none()
+fn is_websocket(headers: &Headers, name: &HeaderName) -> bool {
+    headers.only(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::Response;
+    use http::Uri;
 
     use super::*;
 
@@ -112,26 +112,25 @@ mod tests {
             (403, None, Some(403)),
             (500, None, Some(500)),
         ] {
-            let mut response = Response::builder().status(status);
+            let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
             if let Some(accept) = accept {
-                response = response.header(SEC_WEBSOCKET_ACCEPT, accept);
+                head.headers.append(SEC_WEBSOCKET_ACCEPT, HeaderValue::from_static(accept));
             }
-            let (mut head, ()) = response.body(()).unwrap().into_parts();
             let got = key.is_heeded(&mut head).then(|| head.status.as_u16());
             assert_eq!(got, heeded, "{status} {accept:?}");
-            assert_eq!(head.headers.contains_key(SEC_WEBSOCKET_ACCEPT), accept.is_some() && status != 101);
+            assert_eq!(head.headers.contains(SEC_WEBSOCKET_ACCEPT), accept.is_some() && status != 101);
         }
     }
 
     #[test]
     fn a_client_of_http2_asks_by_connect_and_the_upstream_is_asked_by_get() {
-        let request = |method| Request::builder().method(method).uri("/chat").body(()).unwrap();
-        assert!(Key::of(&request("GET")).is_none());
-        let [one, other] = [(); 2].map(|()| Key::of(&request("CONNECT")).unwrap());
+        let request = |method| RequestHead::new(method, Uri::from_static("/chat"));
+        assert!(Key::of(&request(Method::GET)).is_none());
+        let [one, other] = [(); 2].map(|()| Key::of(&request(Method::CONNECT)).unwrap());
         assert_eq!((one.0.len(), one.0 == other.0), (24, false));
-        let (mut head, ()) = request("CONNECT").into_parts();
+        let mut head = request(Method::CONNECT);
         one.put(&mut head);
         assert_eq!((&head.method, goes_on(&head.headers)), (&Method::GET, true));
-        assert_eq!(head.headers[SEC_WEBSOCKET_KEY], one.0);
+        assert_eq!(head.headers.only(&SEC_WEBSOCKET_KEY), Some(&one.0));
     }
 }

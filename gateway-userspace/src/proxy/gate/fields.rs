@@ -3,22 +3,28 @@
 //! Streams whose fields are malformed are [reset](crate::proxy::http2) before: upper case, control characters, pseudo-fields that are
 //! missing, unknown, repeated or late, fields of a connection, TE but for `trailers`, a Content-Length that the data is not.
 
-use h2::ext::Protocol;
 use http::{
-    HeaderMap, Method, Request, Uri,
+    Method, Uri,
     header::{CONTENT_LENGTH, EXPECT, HOST},
 };
 
-use super::{super::host, super::limits::Limits, refusal::Refusal};
+use super::{
+    super::{
+        host,
+        limits::Limits,
+        message::{Headers, Protocol, RequestHead},
+    },
+    refusal::Refusal,
+};
 
 /// Whether a request may be served.
-pub(in crate::proxy) fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), Refusal> {
-    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+pub(in crate::proxy) fn check(head: &RequestHead, limits: &Limits) -> Result<(), Refusal> {
+    let RequestHead { method, uri, headers, .. } = head;
     if *method == Method::TRACE || Refusal::is_reserved(method.as_str().as_bytes()) {
         return Err(Refusal::Method);
     }
     if *method == Method::CONNECT {
-        check_connect(request)?;
+        check_connect(head)?;
     }
     check_target(method, uri, limits)?;
     check_host(uri, headers).ok_or(Refusal::BadRequest)?;
@@ -29,19 +35,19 @@ pub(in crate::proxy) fn check<B>(request: &Request<B>, limits: &Limits) -> Resul
         return Err(Refusal::BadRequest);
     }
     check_length(headers).ok_or(Refusal::BadRequest)?;
-    match headers.get_all(EXPECT).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    match headers.get_all(&EXPECT).all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         true => Ok(()),
         false => Err(Refusal::Expectation),
     }
 }
 
 /// RFC 8441: a tunnel, if it is WebSocket's. It has no body but what passes in it.
-fn check_connect<B>(request: &Request<B>) -> Result<(), Refusal> {
-    match request.extensions().get::<Protocol>() {
+fn check_connect(head: &RequestHead) -> Result<(), Refusal> {
+    match head.protocol {
         None => Err(Refusal::Method),
-        Some(protocol) if protocol.as_str() != "websocket" => Err(Refusal::Protocol),
-        Some(_) if request.headers().contains_key(CONTENT_LENGTH) => Err(Refusal::BadRequest),
-        Some(_) => Ok(()),
+        Some(Protocol::Other) => Err(Refusal::Protocol),
+        Some(Protocol::WebSocket) if head.headers.contains(CONTENT_LENGTH) => Err(Refusal::BadRequest),
+        Some(Protocol::WebSocket) => Ok(()),
     }
 }
 
@@ -60,8 +66,8 @@ fn check_target(method: &Method, uri: &Uri, limits: &Limits) -> Result<(), Refus
 }
 
 /// RFC 9113, section 8.3.1: `:authority` is what Host is; both may be there only if they say the same.
-fn check_host(uri: &Uri, headers: &HeaderMap) -> Option<()> {
-    let mut hosts = headers.get_all(HOST).iter();
+fn check_host(uri: &Uri, headers: &Headers) -> Option<()> {
+    let mut hosts = headers.get_all(&HOST);
     let host = hosts.next();
     if hosts.next().is_some() {
         return None;
@@ -75,8 +81,8 @@ fn check_host(uri: &Uri, headers: &HeaderMap) -> Option<()> {
 }
 
 /// One at most, in digits: what the data is compared with is the first only.
-fn check_length(headers: &HeaderMap) -> Option<()> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+fn check_length(headers: &Headers) -> Option<()> {
+    let mut lengths = headers.get_all(&CONTENT_LENGTH);
     let Some(length) = lengths.next() else { return Some(()) };
     let digits = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
     (digits && lengths.next().is_none()).then_some(())
@@ -90,6 +96,8 @@ fn is_trimmed(value: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
+
     use super::*;
 
     #[test]
@@ -101,15 +109,13 @@ mod tests {
             (Some("connect-udp"), None, Err(Refusal::Protocol)),
             (Some("WebSocket"), None, Err(Refusal::Protocol)),
         ] {
-            let mut request = Request::connect("https://api.contoso.com/chat");
+            let uri = Uri::from_static("https://api.contoso.com/chat");
+            let mut head = RequestHead::new(Method::CONNECT, uri);
             if let Some(length) = length {
-                request = request.header(CONTENT_LENGTH, length);
+                head.headers.append(CONTENT_LENGTH, HeaderValue::from_static(length));
             }
-            let mut request = request.body(()).unwrap();
-            if let Some(protocol) = protocol {
-                request.extensions_mut().insert(Protocol::from(protocol));
-            }
-            assert_eq!(check(&request, &Limits::default()), expected, "{protocol:?} {length:?}");
+            head.protocol = protocol.map(|name: &str| Protocol::of(name.as_bytes()));
+            assert_eq!(check(&head, &Limits::default()), expected, "{protocol:?} {length:?}");
         }
     }
 
@@ -160,12 +166,11 @@ mod tests {
             ("GET", URI, vec![("a", "b"); 100], ok),
             ("GET", URI, vec![("a", "b"); 101], Err(Refusal::HeadTooLarge)),
         ] {
-            let mut request = Request::builder().method(method).uri(uri);
+            let mut head = RequestHead::new(method.parse().unwrap(), uri.parse().unwrap());
             for (name, value) in &fields {
-                request = request.header(*name, *value);
+                head.headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
-            let request = request.body(()).unwrap();
-            assert_eq!(check(&request, &Limits::default()), expected, "{method} {uri:.50} {fields:.3?}");
+            assert_eq!(check(&head, &Limits::default()), expected, "{method} {uri:.50} {fields:.3?}");
         }
     }
 }

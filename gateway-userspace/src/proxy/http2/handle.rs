@@ -10,6 +10,7 @@ use h2::Reason;
 use http::{HeaderMap, StatusCode};
 
 use super::core::Core;
+use crate::proxy::message::Headers;
 
 /// A connection's state, with its task and with each of its streams. They all run on one thread.
 #[derive(Debug, Clone)]
@@ -74,7 +75,7 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// A head, of the answer or of one before it (RFC 9110, section 15.2).
-    pub fn head(&mut self, status: StatusCode, fields: &HeaderMap, ends: bool) {
+    pub fn head(&mut self, status: StatusCode, fields: &Headers, ends: bool) {
         self.shared.lock().say_head(self.id, status, fields, ends);
     }
 

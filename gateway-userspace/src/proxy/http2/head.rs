@@ -1,14 +1,14 @@
 //! A request's head, or its trailers, out of its fields (RFC 9113, section 8): what is malformed resets the stream. What may be served
 //! is for the [gate](crate::proxy::gate) to judge.
 
-use h2::ext::Protocol;
 use http::{
-    HeaderMap, HeaderName, Method, Request, Uri, Version,
+    HeaderMap, HeaderName, Method, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
 
 use super::hpack::{Field, Name, Value};
+use crate::proxy::message::{Headers, Protocol, Request, RequestHead};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -25,7 +25,7 @@ pub(super) struct Fields {
     authority: Option<Authority>,
     path: Option<PathAndQuery>,
     protocol: Option<Protocol>,
-    headers: HeaderMap,
+    headers: Headers,
     size: usize,
     malformed: bool,
     too_large: bool,
@@ -41,9 +41,9 @@ pub struct Asked {
 }
 
 impl Fields {
-    /// Before the first one. There is room for what a request gets on its way to an upstream.
+    /// Before the first one.
     pub(super) fn new() -> Self {
-        Self { headers: HeaderMap::with_capacity(12), ..Self::default() }
+        Self { headers: Headers::with_capacity(Headers::ROOM), ..Self::default() }
     }
 
     /// One more; of what would be more than `most` nothing is kept.
@@ -69,7 +69,7 @@ impl Fields {
                     TE => value.as_bytes() == b"trailers",
                     _ => name != KEEP_ALIVE && name != PROXY_CONNECTION,
                 };
-                self.headers.try_append(name, value).ok()?;
+                self.headers.append(name, value);
                 is_right.then_some(())
             }
             (_, Value::Method(value)) => once(&mut self.method, value),
@@ -94,15 +94,15 @@ impl Fields {
         parts.scheme = scheme.filter(|_| authority.is_some() && path.is_some());
         parts.authority = authority;
         parts.path_and_query = path;
-        let mut request = Request::new(());
-        *request.method_mut() = method.unwrap_or_default();
-        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Malformed)?;
-        *request.version_mut() = Version::HTTP_2;
-        *request.headers_mut() = headers;
-        if let Some(protocol) = protocol {
-            request.extensions_mut().insert(protocol);
-        }
-        Ok(Asked { request, too_large })
+        let uri = Uri::from_parts(parts).map_err(|_| Malformed)?;
+        let head = RequestHead {
+            method: method.unwrap_or_default(),
+            uri,
+            version: Version::HTTP_2,
+            headers,
+            protocol,
+        };
+        Ok(Asked { request: Request { head, body: () }, too_large })
     }
 
     /// Behind a body.
@@ -112,7 +112,7 @@ impl Fields {
             || self.authority.is_some()
             || self.path.is_some()
             || self.protocol.is_some();
-        if self.malformed || self.too_large || has_pseudo { Err(Malformed) } else { Ok(self.headers) }
+        if self.malformed || self.too_large || has_pseudo { Err(Malformed) } else { Ok(self.headers.into()) }
     }
 }
 
@@ -131,12 +131,14 @@ fn check(method: Option<&Method>, scheme: bool, path: bool, protocol: bool) -> O
 }
 
 /// What a body is announced to be; none if it is not, or not so that it can be told.
-pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn length(headers: &Headers) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::ACCEPT;
+
     use super::*;
 
     fn fields(list: &[(&str, &str)], most: usize) -> Fields {
@@ -154,14 +156,15 @@ mod tests {
     fn a_request() {
         let list = [&GET[..], &[("accept", "a"), ("accept", "b"), ("te", "trailers")]].concat();
         let Asked { request, too_large } = fields(&list, 1 << 20).request().unwrap();
-        assert_eq!((request.method(), request.version()), (&Method::GET, Version::HTTP_2));
-        assert_eq!(request.uri(), "https://api.contoso.com/a?b");
-        assert_eq!(request.headers().get_all("accept").iter().count(), 2);
+        let head = request.head;
+        assert_eq!((&head.method, head.version), (&Method::GET, Version::HTTP_2));
+        assert_eq!(head.uri, "https://api.contoso.com/a?b");
+        assert_eq!(head.headers.get_all(&ACCEPT).collect::<Vec<_>>(), ["a", "b"]);
         assert!(!too_large);
         let without_name = [&GET[..2], &GET[3..], &[("host", "api.contoso.com")]].concat();
-        assert_eq!(fields(&without_name, 1 << 20).request().unwrap().request.uri(), "/a?b");
+        assert_eq!(fields(&without_name, 1 << 20).request().unwrap().request.head.uri, "/a?b");
         let connect = [(":method", "CONNECT"), (":authority", "api.contoso.com:443")];
-        assert_eq!(fields(&connect, 1 << 20).request().unwrap().request.uri(), "api.contoso.com:443");
+        assert_eq!(fields(&connect, 1 << 20).request().unwrap().request.head.uri, "api.contoso.com:443");
     }
 
     #[test]
@@ -169,7 +172,7 @@ mod tests {
         let large = "a".repeat(1000);
         let list = [&GET[..], &[("x", &*large), ("y", "1")]].concat();
         let Asked { request, too_large } = fields(&list, 500).request().unwrap();
-        assert!(too_large && request.headers().is_empty());
+        assert!(too_large && request.head.headers.is_empty());
         assert!(fields(&[("x", &*large)], 500).request().unwrap().too_large);
         assert!(fields(&[("x", &*large)], 500).trailers().is_err());
         assert!(fields(&[&[("upgrade", "x")][..], &list].concat(), 500).request().is_err());

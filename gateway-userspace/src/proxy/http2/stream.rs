@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use h2::Reason;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, EXPECT},
 };
 use http_body::{Body, Frame};
@@ -26,6 +26,7 @@ use super::{
 use crate::proxy::{
     answers,
     gate::{Refusal, Timer, fields},
+    message::{Headers, Message, RequestHead, Response},
     observe::ObservedBody,
     received::{Received, Stream},
     request::Asker,
@@ -46,14 +47,13 @@ enum Failed {
 pub(super) async fn serve(asker: &Asker, begun: Begun) {
     let limits = &asker.worker.limits;
     let Begun { asked, incoming, mut outgoing } = begun;
-    let request = asked.request;
-    let judged = if asked.too_large { Err(Refusal::HeadTooLarge) } else { fields::check(&request, limits) };
+    let Message { head, body: () } = asked.request;
+    let judged = if asked.too_large { Err(Refusal::HeadTooLarge) } else { fields::check(&head, limits) };
     let mut tunnelled = None;
     let answer = match judged {
-        Err(refusal) => asker.refuse(&request, refusal.status()),
+        Err(refusal) => asker.refuse(&head, refusal.status()),
         Ok(()) => {
-            let expectation = expectation(&request, &incoming);
-            let (head, ()) = request.into_parts();
+            let expectation = expectation(&head, &incoming);
             let body = if head.method == Method::CONNECT {
                 tunnelled = Some(incoming);
                 Received::Nothing
@@ -61,7 +61,8 @@ pub(super) async fn serve(asker: &Asker, begun: Begun) {
                 Received::Stream(Stream::new(incoming, expectation.clone()))
             };
             // In a box: it is large, and would be moved with each future around it.
-            let answer = Box::pin(asker.answer(Request::from_parts(head, body)));
+            let mut request = Message { head, body };
+            let answer = Box::pin(asker.answer(&mut request));
             match made(&mut outgoing, expectation, answer).await {
                 Some(answer) => answer,
                 None => return,
@@ -75,8 +76,8 @@ pub(super) async fn serve(asker: &Asker, begun: Begun) {
 
 /// What is told of a client that sends its body once it is told to, and not before (RFC 9110, section 10.1.1): that the body is
 /// wanted, and none of it is there.
-fn expectation(request: &Request<()>, incoming: &Incoming) -> Option<Arc<Notify>> {
-    let waits = request.headers().contains_key(EXPECT) && !incoming.is_end();
+fn expectation(head: &RequestHead, incoming: &Incoming) -> Option<Arc<Notify>> {
+    let waits = head.headers.contains(EXPECT) && !incoming.is_end();
     waits.then(Arc::default)
 }
 
@@ -101,7 +102,7 @@ async fn made<T>(
             answer = &mut answer => return Some(answer),
             () = wanted => expectation = None,
         }
-        outgoing.head(StatusCode::CONTINUE, &HeaderMap::new(), false);
+        outgoing.head(StatusCode::CONTINUE, &Headers::new(), false);
     }
 }
 
@@ -112,14 +113,14 @@ async fn answered(
     asker: &Asker,
 ) -> Result<(), Failed> {
     let limits = &asker.worker.limits;
-    let (mut head, mut body) = answers::without_connection(answer).into_parts();
+    let Message { mut head, mut body } = answers::without_connection(answer);
     let tunnel = body.take_tunnel().zip(tunnelled);
     let is_all = tunnel.is_none() && body.is_end_stream();
     if !is_all
         && tunnel.is_none()
         && let Some(length) = body.size_hint().exact()
     {
-        head.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+        head.headers.insert_if_absent(CONTENT_LENGTH, || HeaderValue::from(length));
     }
     outgoing.head(head.status, &head.headers, is_all);
     match tunnel {

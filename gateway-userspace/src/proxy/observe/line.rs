@@ -7,12 +7,15 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
+    HeaderValue, Method, StatusCode, Uri, Version,
     header::{REFERER, USER_AGENT},
 };
 
 use super::{notes::Notes, passed::Through};
-use crate::{model::AccessLogFormat, proxy::host};
+use crate::{
+    model::AccessLogFormat,
+    proxy::{host, message::RequestHead},
+};
 
 /// The longest part of a client's text in a line.
 const LONGEST: usize = 2048;
@@ -64,16 +67,16 @@ pub(super) enum Query {
 
 impl Asked {
     /// Of a request.
-    pub fn of(method: &Method, uri: &Uri, version: Version, headers: &HeaderMap, client: IpAddr) -> Self {
+    pub fn of(head: &RequestHead, client: IpAddr) -> Self {
         Self {
             time: SystemTime::now(),
             client,
-            method: method.clone(),
-            uri: uri.clone(),
-            version,
-            host: host::written(uri, headers),
-            user_agent: headers.get(USER_AGENT).cloned(),
-            referer: headers.get(REFERER).cloned(),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            version: head.version,
+            host: host::written(&head.uri, &head.headers),
+            user_agent: head.headers.get(USER_AGENT).cloned(),
+            referer: head.headers.get(REFERER).cloned(),
         }
     }
 }
@@ -240,16 +243,17 @@ fn escaped(line: &mut String, value: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
     use crate::proxy::counters::Outcome;
 
     fn asked(target: &str, fields: &[(&'static str, &[u8])]) -> Asked {
-        let mut headers = HeaderMap::new();
+        let mut head = RequestHead::new(Method::GET, target.parse().unwrap());
         for (name, value) in fields {
-            headers.insert(*name, HeaderValue::from_bytes(value).unwrap());
+            head.headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
         }
-        let client = "198.51.100.7".parse().unwrap();
-        let asked = Asked::of(&Method::GET, &target.parse().unwrap(), Version::HTTP_11, &headers, client);
+        let asked = Asked::of(&head, "198.51.100.7".parse().unwrap());
         Asked { time: UNIX_EPOCH + Duration::from_millis(1_764_112_913_042), ..asked }
     }
 

@@ -165,15 +165,14 @@ fn open(path: &Path) -> io::Result<File> {
 mod tests {
     use std::fs;
 
-    use http::{HeaderMap, Method, StatusCode, Version};
+    use http::{Method, StatusCode};
 
     use super::*;
-    use crate::model::AccessLogFormat;
+    use crate::{model::AccessLogFormat, proxy::message::RequestHead};
 
     fn note(log: &AccessLog, path: &str) {
-        let client = "192.0.2.1".parse().unwrap();
-        let asked =
-            Asked::of(&Method::GET, &path.parse().unwrap(), Version::HTTP_11, &HeaderMap::new(), client);
+        let head = RequestHead::new(Method::GET, path.parse().unwrap());
+        let asked = Asked::of(&head, "192.0.2.1".parse().unwrap());
         let answered = Answered {
             status: StatusCode::OK,
             sent: 0,

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 
 use self::line::Answered;
 pub use self::{
@@ -25,7 +25,12 @@ pub use self::{
     passed::{Passed, Through, Tunnelled},
     traffic::{BOUNDS, CLASSES, HostTraffic, Sum, Traffic, class},
 };
-use super::{body::ResponseBody, counters::Outcome, worker::Worker};
+use super::{
+    body::ResponseBody,
+    counters::Outcome,
+    message::{RequestHead, Response},
+    worker::Worker,
+};
 
 /// What stands for a status where there was none, as nginx has it.
 const UNANSWERED: u16 = 499;
@@ -48,16 +53,13 @@ pub struct Request {
 
 impl Request {
     /// At its head; `log` has a line of it at its end.
-    pub fn begin<B>(
+    pub fn begin(
         worker: &Arc<Worker>,
         log: Option<&Arc<AccessLog>>,
-        request: &http::Request<B>,
+        head: &RequestHead,
         client: IpAddr,
     ) -> Self {
-        let asked = |log| {
-            let (method, uri, version) = (request.method(), request.uri(), request.version());
-            Box::new((Arc::clone(log), Asked::of(method, uri, version, request.headers(), client)))
-        };
+        let asked = |log| Box::new((Arc::clone(log), Asked::of(head, client)));
         Self {
             worker: Arc::clone(worker),
             began: Instant::now(),
@@ -78,7 +80,7 @@ impl Request {
 
     /// With its answer, which it goes with.
     pub fn answered(mut self, response: Response<ResponseBody>) -> Response<ObservedBody> {
-        self.status = Some(response.status());
+        self.status = Some(response.head.status);
         if let Some(outcome) = self.notes.outcome {
             self.worker.counters.count(outcome);
         }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Response};
+use http::HeaderValue;
 
 use super::traffic::HostTraffic;
-use crate::proxy::counters::Outcome;
+use crate::proxy::{counters::Outcome, message::Response};
 
 /// Filled in on the way.
 #[derive(Debug, Default)]

@@ -5,14 +5,15 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
-use crate::proxy::upstream::mixed;
+use crate::proxy::{message::Headers, upstream::mixed};
 
 /// The identifier that logs and people go by.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+static OURS: [HeaderName; 3] = [X_REQUEST_ID, TRACEPARENT, TRACESTATE];
 
 /// `00-`, 32 digits, `-`, 16 digits, `-`, 2 digits.
 const LENGTH: usize = 55;
@@ -39,29 +40,35 @@ impl Source {
 
 /// Gives a request's head both fields where they are not there or cannot be right, and says the request's identifier: the client's
 /// own if it may stand in a log, else the trace's.
-pub fn identify(headers: &mut HeaderMap, source: &Source) -> HeaderValue {
-    let own = only(headers, &X_REQUEST_ID).filter(|value| is_request_id(value.as_bytes())).cloned();
-    let trace = match only(headers, &TRACEPARENT).filter(|value| is_traceparent(value.as_bytes())) {
-        Some(trace) => trace.clone(),
+pub fn identify(headers: &mut Headers, source: &Source) -> HeaderValue {
+    // Most clients send none of them.
+    if !headers.names().any(|name| OURS.contains(name)) {
+        let trace = begun(source);
+        let id = id_of(&trace);
+        headers.append(TRACEPARENT, trace);
+        headers.append(X_REQUEST_ID, id.clone());
+        return id;
+    }
+    let own = headers.only(X_REQUEST_ID).filter(|value| is_request_id(value.as_bytes())).cloned();
+    let id = match headers.only(TRACEPARENT).filter(|value| is_traceparent(value.as_bytes())) {
+        Some(trace) => own.unwrap_or_else(|| id_of(trace)),
         None => {
             let trace = begun(source);
-            headers.insert(TRACEPARENT, trace.clone());
+            let id = own.unwrap_or_else(|| id_of(&trace));
+            headers.insert(TRACEPARENT, trace);
             // It belongs to what was not to be understood.
             headers.remove(TRACESTATE);
-            trace
+            id
         }
     };
-    let id = own.unwrap_or_else(|| {
-        let id = trace.as_bytes().get(TRACE_ID).and_then(|id| HeaderValue::from_bytes(id).ok());
-        id.unwrap_or(trace)
-    });
     headers.insert(X_REQUEST_ID, id.clone());
     id
 }
 
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut all = headers.get_all(name).iter();
-    all.next().filter(|_| all.next().is_none())
+/// The trace's identifier, as a request's.
+fn id_of(trace: &HeaderValue) -> HeaderValue {
+    let id = trace.as_bytes().get(TRACE_ID).and_then(|id| HeaderValue::from_bytes(id).ok());
+    id.unwrap_or_else(|| trace.clone())
 }
 
 fn is_request_id(value: &[u8]) -> bool {
@@ -105,12 +112,11 @@ mod tests {
 
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_str(value).unwrap());
-        }
-        headers
+    fn list(fields: &[(&'static str, &str)]) -> Headers {
+        let field = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        fields.iter().map(field).collect()
     }
 
     #[test]
@@ -122,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_is_right_is_kept() {
-        let mut headers = map(&[("traceparent", GOOD), ("tracestate", "a=b"), ("x-request-id", "a-1")]);
+        let mut headers = list(&[("traceparent", GOOD), ("tracestate", "a=b"), ("x-request-id", "a-1")]);
         let before = headers.clone();
         assert_eq!(identify(&mut headers, &Source::default()), "a-1");
         assert_eq!(headers, before);
@@ -130,16 +136,16 @@ mod tests {
 
     #[test]
     fn without_one_the_trace_is_the_requests_identifier() {
-        let mut headers = map(&[("traceparent", GOOD)]);
+        let mut headers = list(&[("traceparent", GOOD)]);
         assert_eq!(identify(&mut headers, &Source::default()), GOOD[3..35]);
         let source = Source::default();
-        let (mut one, mut other) = (HeaderMap::new(), HeaderMap::new());
+        let (mut one, mut other) = (Headers::new(), Headers::new());
         let (first, second) = (identify(&mut one, &source), identify(&mut other, &source));
         assert_ne!(first, second);
         for (headers, id) in [(one, first), (other, second)] {
-            let trace = headers[TRACEPARENT].to_str().unwrap();
+            let trace = headers.only(&TRACEPARENT).unwrap().to_str().unwrap();
             assert!(is_traceparent(trace.as_bytes()), "{trace}");
-            assert_eq!((&trace[3..35], &headers[X_REQUEST_ID]), (id.to_str().unwrap(), &id));
+            assert_eq!((&trace[3..35], headers.only(&X_REQUEST_ID).unwrap()), (id.to_str().unwrap(), &id));
         }
     }
 
@@ -160,15 +166,16 @@ mod tests {
             ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"),
             ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x"),
         ] {
-            let mut headers = map(&[(name, value), ("tracestate", "a=b")]);
+            let mut headers = list(&[(name, value), ("tracestate", "a=b")]);
             identify(&mut headers, &Source::default());
-            assert_ne!(headers[name], value, "{name}");
-            assert!(name != "traceparent" || !headers.contains_key(TRACESTATE), "{value}");
+            let now = headers.only(HeaderName::from_static(name)).unwrap().clone();
+            assert_ne!(now, value, "{name}");
+            assert!(name != "traceparent" || !headers.contains(TRACESTATE), "{value}");
         }
-        let mut twice = map(&[("traceparent", GOOD), ("traceparent", GOOD)]);
+        let mut twice = list(&[("traceparent", GOOD), ("traceparent", GOOD)]);
         identify(&mut twice, &Source::default());
-        assert_eq!(twice.get_all(TRACEPARENT).iter().count(), 1);
+        assert_eq!(twice.get_all(&TRACEPARENT).count(), 1);
         let later = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
-        assert_eq!(identify(&mut map(&[("traceparent", later)]), &Source::default()), later[3..35]);
+        assert_eq!(identify(&mut list(&[("traceparent", later)]), &Source::default()), later[3..35]);
     }
 }

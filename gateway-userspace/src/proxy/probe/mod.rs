@@ -9,14 +9,20 @@ use std::{
     sync::{Arc, OnceLock, Weak},
 };
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 pub use self::drain::Told;
 use self::flows::Flows;
 use super::{
-    answers, body::ResponseBody, metrics::Snapshot, received::Received, state::State, worker::Worker,
+    answers,
+    body::ResponseBody,
+    message::{Request, Response},
+    metrics::Snapshot,
+    received::Received,
+    state::State,
+    worker::Worker,
 };
 use crate::{
     model::{Instance, InstanceName, Model},
@@ -133,10 +139,11 @@ pub(super) async fn answer(
     state: &State,
     port: &Port,
     peer: IpAddr,
-    request: Request<Received>,
+    request: &mut Request<Received>,
 ) -> Option<Response<ResponseBody>> {
     let asked = &state.asked;
-    let (head, body) = request.into_parts();
+    let Request { head, body } = request;
+    let body = std::mem::take(body);
     let bad = || Some(answers::last(StatusCode::BAD_REQUEST));
     match Question::of(&head.method, &head.uri)? {
         Question::Flows(query) if asked.may_observe(peer) => {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
 use tokio::net::TcpStream;
 
 use super::{
@@ -14,6 +13,7 @@ use super::{
     limit::Busy,
     peer::Flight,
 };
+use crate::proxy::message::Headers;
 
 /// A connection that counts as in flight while this is there.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub async fn dial<'c>(
     connector: &Connector,
 ) -> Result<Dialled<'c>, Fault> {
     let cluster = cluster.now().await;
-    let by = cluster.by(&HeaderMap::new(), pool);
+    let by = cluster.by(&Headers::new(), pool);
     let (mut tried, mut fault) = (Set::EMPTY, None);
     while let Some(choice) = cluster.choose(by, tried, pool) {
         let flight = cluster.enter(choice, pool).await.map_err(|Busy| Fault::Busy)?;

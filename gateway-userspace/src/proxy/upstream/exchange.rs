@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http::StatusCode;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::proxy::{
     body::{BodyFault, RequestBody, Upload},
+    message::{RequestHead, Response, ResponseHead},
     websocket,
 };
 
@@ -105,15 +106,7 @@ impl Fault {
 /// An answer's head, and what has its body: the lease, or for HTTP/2 a stream.
 pub type Answer = (Response<Option<Incoming>>, Lease);
 
-/// What a request without a body is made from again.
-struct Again {
-    version: Version,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-}
-
-/// Sends `request` to one of the cluster's upstreams.
+/// Sends a request to one of the cluster's upstreams.
 ///
 /// A kept connection may have died unseen: then the request goes once more, on a new connection, if none of it was sent, or if it
 /// is idempotent, has no body, and nothing was heard (RFC 9110, section 9.2.2). On the same conditions it goes to another upstream,
@@ -123,24 +116,25 @@ struct Again {
 /// See [`Fault`].
 pub async fn exchange(
     cluster: &Cluster,
-    mut request: Request<RequestBody>,
+    head: &RequestHead,
+    body: &mut RequestBody,
     pool: &Pool,
     connector: &Connector,
     patience: Duration,
 ) -> Result<Answer, Fault> {
     let cluster = &cluster.now().await;
     cluster.earn(pool);
-    let by = cluster.by(request.headers(), pool);
+    let by = cluster.by(&head.headers, pool);
     let mut tried = Set::EMPTY;
     let mut fault = None;
     while let Some(choice) = cluster.choose(by, tried, pool) {
         if let Some(fault) = fault.take_if(|fault: &mut Fault| !fault.is_free() && !cluster.spend(pool)) {
             return Err(fault);
         }
-        match attempt(cluster, choice, request, pool, connector, patience).await {
+        match attempt(cluster, choice, head, body, pool, connector, patience).await {
             Ok((response, lease)) => {
-                lease.flight.part().count_answer(response.status());
-                match response.status().is_server_error() {
+                lease.flight.part().count_answer(response.head.status);
+                match response.head.status.is_server_error() {
                     true => cluster.note_failure(choice, pool),
                     false => cluster.note_success(choice, pool),
                 }
@@ -151,9 +145,8 @@ pub async fn exchange(
                     cluster.part(choice, pool).count_failure();
                     cluster.note_failure(choice, pool);
                 }
-                match failed.again {
-                    Some(again) => request = *again,
-                    None => return Err(failed.fault),
+                if !failed.may_go_again {
+                    return Err(failed.fault);
                 }
                 fault = Some(failed.fault);
                 tried = choice.added_to(tried);
@@ -165,31 +158,32 @@ pub async fn exchange(
 
 struct Failed {
     fault: Fault,
-    /// The request, if it may be sent again.
-    again: Option<Box<Request<RequestBody>>>,
+    /// The request may be sent again, and its body is there as it was.
+    may_go_again: bool,
 }
 
 /// One upstream's turn: on a kept connection, and if that fails unheard, on a new one.
 async fn attempt(
     cluster: &View<'_>,
     choice: Choice,
-    mut request: Request<RequestBody>,
+    head: &RequestHead,
+    body: &mut RequestBody,
     pool: &Pool,
     connector: &Connector,
     patience: Duration,
 ) -> Result<Answer, Failed> {
     // Connecting counts as in flight: an upstream that is slow to accept is loaded.
     let enter = || async {
-        cluster.enter(choice, pool).await.map_err(|Busy| Failed { fault: Fault::Busy, again: None })
+        cluster.enter(choice, pool).await.map_err(|Busy| Failed { fault: Fault::Busy, may_go_again: false })
     };
     let server = &cluster.peer(choice).server;
     let mut flight = enter().await?;
     if server.upstream.scheme.is_http2() {
-        return Box::pin(share(server, request, flight, connector, patience)).await;
+        return Box::pin(share(server, head, body, flight, connector, patience)).await;
     }
     if let Some(link) = flight.part().kept.take() {
-        match send(link, request, flight, patience).await {
-            Err(Failed { again: Some(again), .. }) => request = *again,
+        match send(link, head, body, flight, patience).await {
+            Err(Failed { may_go_again: true, .. }) => {}
             done => return done,
         }
         flight = enter().await?;
@@ -198,59 +192,55 @@ async fn attempt(
         Ok(line) => line,
         // There are as many requests as connections at most, so one of them waits at another worker.
         Err(Busy) => match cluster.peer(choice).spare() {
-            Some(link) => return send(link, request, flight, patience).await,
-            None => return Err(Failed { fault: Fault::Busy, again: None }),
+            Some(link) => return send(link, head, body, flight, patience).await,
+            None => return Err(Failed { fault: Fault::Busy, may_go_again: false }),
         },
     };
     // Seldom, and large: a request's future is moved, and none of this is to be moved with it.
     match Box::pin(connector.connect(server)).await {
-        Ok(link) => send(Box::new(link.with(line)), request, flight, patience).await,
-        Err(fault) => Err(Failed { fault, again: Some(Box::new(request)) }),
+        Ok(link) => send(Box::new(link.with(line)), head, body, flight, patience).await,
+        Err(fault) => Err(Failed { fault, may_go_again: true }),
     }
 }
 
 /// An upstream's turn over HTTP/2.
 async fn share(
     server: &Server,
-    request: Request<RequestBody>,
+    head: &RequestHead,
+    body: &mut RequestBody,
     flight: Flight,
     connector: &Connector,
     patience: Duration,
 ) -> Result<Answer, Failed> {
     match flight.part().shared.place(connector.connect_http2(server)).await {
-        Ok(place) => send_shared(place, request, flight, patience).await,
-        Err(fault) => Err(Failed { fault, again: Some(Box::new(request)) }),
+        Ok(place) => send_shared(place, head, body, flight, patience).await,
+        Err(fault) => Err(Failed { fault, may_go_again: true }),
     }
 }
 
 /// On a connection of its own.
 async fn send(
     mut link: Box<Link>,
-    mut request: Request<RequestBody>,
+    head: &RequestHead,
+    body: &mut RequestBody,
     flight: Flight,
     patience: Duration,
 ) -> Result<Answer, Failed> {
-    // It may have been tried elsewhere.
-    if request.version() == Version::HTTP_2 {
-        shared::from_http2(&mut request);
-    }
-    let upload = upload_of(&request);
-    let asks = websocket::goes_on(request.headers());
-    let (head, body) = request.into_parts();
+    let upload = upload_of(body);
     match link.exchange(head, body, upload.as_deref(), patience).await {
-        Ok((head, sending)) => {
+        Ok((answer, sending)) => {
             let lease = Lease { way: Way::Own(link), flight, upload, sending, admitted: None };
-            agreed(Response::from_parts(head, None), asks, lease)
+            agreed(head, answer, None, lease)
         }
-        Err(http1::Failed { lost, head, was_heard }) => {
+        Err(http1::Failed { lost, was_heard }) => {
+            let has_body = upload.is_some();
             let fault = match upload.and_then(|upload| upload.fault()) {
                 Some(fault) => Fault::Body(fault),
                 None => Fault::lost(lost),
             };
             let is_broken = matches!(fault, Fault::Lost(Lost::Io(_) | Lost::Ended));
-            let again = head.filter(|head| is_broken && !was_heard && head.method.is_idempotent());
-            let again = again.map(|head| Box::new(Request::from_parts(head, RequestBody::Empty)));
-            Err(Failed { fault, again })
+            let may_go_again = is_broken && !was_heard && !has_body && head.method.is_idempotent();
+            Err(Failed { fault, may_go_again })
         }
     }
 }
@@ -258,50 +248,69 @@ async fn send(
 /// On a connection that others use as well.
 async fn send_shared(
     mut place: Place,
-    mut request: Request<RequestBody>,
+    head: &RequestHead,
+    body: &mut RequestBody,
     flight: Flight,
     patience: Duration,
 ) -> Result<Answer, Failed> {
-    if request.version() != Version::HTTP_2 {
-        let converted = shared::to_http2(&mut request, &place.0.scheme);
-        converted.ok_or_else(|| Failed { fault: Fault::Host, again: None })?;
+    let Some(request) = shared::to_http2(head, &place.0.scheme) else {
+        return Err(Failed { fault: Fault::Host, may_go_again: false });
+    };
+    let upload = upload_of(body);
+    if let RequestBody::Client(body) = body {
+        body.pass_trailers();
     }
-    let upload = upload_of(&request);
-    let asks = websocket::goes_on(request.headers());
-    let replay = Again::of(&request);
+    let request = request.map(|()| std::mem::take(body));
     match within(patience, upload.as_deref(), place.0.sender.try_send_request(request)).await {
         Some(Ok(response)) => {
             let way = Way::Shared { _place: place };
             let lease = Lease { way, flight, upload, sending: None, admitted: None };
-            agreed(response.map(Some), asks, lease)
+            let (parts, stream) = response.into_parts();
+            let answer = ResponseHead { status: parts.status, reason: None, headers: parts.headers.into() };
+            agreed(head, answer, Some(stream), lease)
         }
         Some(Err(mut error)) => {
             let unsent = error.take_message();
+            let has_body = upload.is_some();
             let fault = match upload.and_then(|upload| upload.fault()) {
                 Some(fault) => Fault::Body(fault),
                 None => Fault::of(error.into_error()),
             };
-            let again = unsent.or_else(|| replay.filter(|replay| replay.is_safe(&fault)).map(Again::request));
-            Err(Failed { fault, again: again.map(Box::new) })
+            let may_go_again = unsent.is_some() || (!has_body && is_safe(head, &fault));
+            if let Some(unsent) = unsent {
+                *body = unsent.into_body();
+            }
+            Err(Failed { fault, may_go_again })
         }
-        None => Err(Failed { fault: Fault::AnswerTimeout, again: None }),
+        None => Err(Failed { fault: Fault::AnswerTimeout, may_go_again: false }),
     }
 }
 
-fn upload_of(request: &Request<RequestBody>) -> Option<Arc<Upload>> {
-    match request.body() {
+fn upload_of(body: &RequestBody) -> Option<Arc<Upload>> {
+    match body {
         RequestBody::Empty => None,
         RequestBody::Client(body) => Some(Arc::clone(body.upload())),
     }
 }
 
-/// An answer, unless it switches to what nobody asked for.
-fn agreed(response: Response<Option<Incoming>>, asks: bool, lease: Lease) -> Result<Answer, Failed> {
-    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if switches && !(asks && websocket::is_agreed(response.headers())) {
-        return Err(Failed { fault: Fault::Unasked, again: None });
+/// An answer to a request, unless it switches to what nobody asked for.
+fn agreed(
+    asked: &RequestHead,
+    head: ResponseHead,
+    stream: Option<Incoming>,
+    lease: Lease,
+) -> Result<Answer, Failed> {
+    let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    if switches && !(websocket::goes_on(&asked.headers) && websocket::is_agreed(&head.headers)) {
+        return Err(Failed { fault: Fault::Unasked, may_go_again: false });
     }
-    Ok((response, lease))
+    Ok((Response { head, body: stream }, lease))
+}
+
+/// Whether the upstream has done nothing yet for the request, by what it says, or that does not matter.
+fn is_safe(head: &RequestHead, fault: &Fault) -> bool {
+    let Fault::Exchange(error) = fault else { return false };
+    shared::is_unprocessed(error) || (!shared::is_reset(error) && head.method.is_idempotent())
 }
 
 /// Waits for an answer for `patience` after the last byte of the request's body: a long upload is no stall.
@@ -318,31 +327,5 @@ async fn within<T>(
             Err(_) if upload.map(Upload::frames) != frames => {}
             Err(_) => return None,
         }
-    }
-}
-
-impl Again {
-    fn of(request: &Request<RequestBody>) -> Option<Self> {
-        matches!(request.body(), RequestBody::Empty).then(|| Self {
-            version: request.version(),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
-        })
-    }
-
-    /// Whether the upstream has done nothing yet for the request, by what it says, or that does not matter.
-    fn is_safe(&self, fault: &Fault) -> bool {
-        let Fault::Exchange(error) = fault else { return false };
-        shared::is_unprocessed(error) || (!shared::is_reset(error) && self.method.is_idempotent())
-    }
-
-    fn request(self) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::Empty);
-        *request.version_mut() = self.version;
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
-        request
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use h2::Reason;
 use http::{
-    HeaderValue, Request, Uri, Version,
+    Request, Uri, Version,
     header::{CONNECTION, HOST},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -19,7 +19,7 @@ use hyper::client::conn::http2::SendRequest;
 use tokio::time::Instant;
 
 use super::{exchange::Fault, kept::Keep};
-use crate::proxy::body::RequestBody;
+use crate::proxy::{body::RequestBody, message::RequestHead};
 
 /// How many requests a connection has, and may have.
 #[derive(Debug)]
@@ -181,56 +181,48 @@ fn of_http2(error: &hyper::Error) -> Option<&h2::Error> {
     error.source()?.downcast_ref()
 }
 
-/// Makes a request one of HTTP/2: who is asked is in the target. None: Host is no authority.
-pub(super) fn to_http2(request: &mut Request<RequestBody>, scheme: &Scheme) -> Option<()> {
-    let host = request.headers_mut().remove(HOST)?;
-    let authority = Authority::try_from(host.as_bytes()).ok()?;
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = Some(scheme.clone());
-    parts.authority = Some(authority);
-    parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
-    *request.uri_mut() = Uri::from_parts(parts).ok()?;
+/// A request as HTTP/2 has it: who is asked is in the target. None: Host is no authority.
+pub(super) fn to_http2(head: &RequestHead, scheme: &Scheme) -> Option<Request<()>> {
+    let mut target = head.uri.clone().into_parts();
+    target.scheme = Some(scheme.clone());
+    target.authority = Some(Authority::try_from(head.headers.get(HOST)?.as_bytes()).ok()?);
+    target.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+    let mut request = Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = Uri::from_parts(target).ok()?;
     *request.version_mut() = Version::HTTP_2;
-    request.headers_mut().remove(CONNECTION);
-    if let RequestBody::Client(body) = request.body_mut() {
-        body.pass_trailers();
+    let fields = request.headers_mut();
+    fields.reserve(head.headers.len());
+    for (name, value) in head.headers.iter().filter(|(name, _)| **name != HOST && **name != CONNECTION) {
+        fields.append(name, value.clone());
     }
-    Some(())
-}
-
-/// Undoes it, for an upstream that is spoken to otherwise.
-pub(super) fn from_http2(request: &mut Request<RequestBody>) {
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    let host = parts.authority.take().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
-    if let Some(host) = host {
-        request.headers_mut().insert(HOST, host);
-    }
-    if let Some(path) = parts.path_and_query {
-        *request.uri_mut() = path.into();
-    }
-    *request.version_mut() = Version::HTTP_11;
+    Some(request)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderValue, Method, header::ACCEPT};
+
     use super::*;
 
-    fn request(uri: &str) -> Request<RequestBody> {
-        Request::get(uri).header(HOST, "api.contoso.com:8443").body(RequestBody::Empty).unwrap()
-    }
-
     #[test]
-    fn who_is_asked_moves_to_the_target_and_back() {
+    fn who_is_asked_moves_to_the_target() {
         for (uri, target) in
             [("/a?b", "https://api.contoso.com:8443/a?b"), ("*", "https://api.contoso.com:8443*")]
         {
-            let mut request = request(uri);
-            to_http2(&mut request, &Scheme::HTTPS).unwrap();
+            let mut head = RequestHead::new(Method::PUT, uri.parse().unwrap());
+            assert!(to_http2(&head, &Scheme::HTTPS).is_none());
+            for (name, value) in
+                [(HOST, "api.contoso.com:8443"), (ACCEPT, "a"), (CONNECTION, "te"), (ACCEPT, "b")]
+            {
+                head.headers.append(name, HeaderValue::from_static(value));
+            }
+            let request = to_http2(&head, &Scheme::HTTPS).unwrap();
             assert_eq!((request.uri().to_string().as_str(), request.version()), (target, Version::HTTP_2));
-            assert!(!request.headers().contains_key(HOST));
-            from_http2(&mut request);
-            assert_eq!((request.uri().to_string().as_str(), request.version()), (uri, Version::HTTP_11));
-            assert_eq!(request.headers()[HOST], "api.contoso.com:8443");
+            assert_eq!(request.method(), Method::PUT);
+            let fields: Vec<_> =
+                request.headers().iter().map(|(name, value)| (name, value.as_bytes())).collect();
+            assert_eq!(fields, [(&ACCEPT, &b"a"[..]), (&ACCEPT, b"b")]);
         }
     }
 }

@@ -159,7 +159,7 @@ impl Core {
             return Ok(None);
         }
         let asked = fields.request().ok().filter(|_| !wrong);
-        let length = asked.as_ref().and_then(|asked| length(asked.request.headers()));
+        let length = asked.as_ref().and_then(|asked| length(&asked.request.head.headers));
         match asked {
             Some(asked) if !ends || length.is_none_or(|length| length == 0) => {
                 let allowed = self.limits.stream_window;

@@ -7,21 +7,24 @@ use h2::Reason;
 use http::{HeaderMap, StatusCode};
 
 use super::{Core, Stage, Stream, keep};
-use crate::proxy::http2::{
-    frame::{self, LONGEST},
-    hpack,
+use crate::proxy::{
+    http2::{
+        frame::{self, LONGEST},
+        hpack,
+    },
+    message::Headers,
 };
 
 impl Core {
     /// The head of an answer, or of one that tells how it is going.
-    pub(in super::super) fn say_head(&mut self, id: u32, status: StatusCode, fields: &HeaderMap, ends: bool) {
+    pub(in super::super) fn say_head(&mut self, id: u32, status: StatusCode, fields: &Headers, ends: bool) {
         if self.unanswered(id).is_some() {
             let is_first = !std::mem::replace(&mut self.nothing_is_remembered, true);
             frame::fields(id, ends, self.output.frames(), |block| {
                 if is_first {
                     block.push(hpack::NOTHING_IS_REMEMBERED);
                 }
-                hpack::answer(status, fields, block);
+                hpack::answer(status, fields.iter(), block);
             });
             self.said(id, ends);
         }
@@ -30,7 +33,7 @@ impl Core {
     /// The end of an answer.
     pub(in super::super) fn say_trailers(&mut self, id: u32, fields: &HeaderMap) {
         if self.unanswered(id).is_some() {
-            frame::fields(id, true, self.output.frames(), |block| hpack::trailers(fields, block));
+            frame::fields(id, true, self.output.frames(), |block| hpack::fields(fields.iter(), block));
             self.said(id, true);
         }
     }

@@ -9,10 +9,13 @@ use std::{
 use http::StatusCode;
 
 use super::*;
-use crate::proxy::http2::{
-    frame::{DATA, HEADER, Header, LONGEST, Said, Settings},
-    head::Fields,
-    hpack::{Field, Name},
+use crate::proxy::{
+    http2::{
+        frame::{DATA, HEADER, Header, LONGEST, Said, Settings},
+        head::Fields,
+        hpack::{Field, Name},
+    },
+    message::Headers,
 };
 
 #[derive(Default)]
@@ -76,7 +79,7 @@ fn streams_that_share_a_window_have_it_in_turns() {
     let mut core = core();
     let tasks = [1, 3, 5].map(|id| {
         ask(&mut core, id, true);
-        core.say_head(id, StatusCode::OK, &HeaderMap::new(), false);
+        core.say_head(id, StatusCode::OK, &Headers::new(), false);
         (id, task())
     });
     core.hear(&Said::Settings(Settings(&[0, 4, 0x7f, 0xff, 0xff, 0xff]))).unwrap();
@@ -181,7 +184,7 @@ fn a_body_in_the_smallest_pieces_takes_no_more_than_it_is() {
 fn an_answer_that_does_not_wait_for_the_request_ends_it_without_an_error() {
     let mut core = core();
     ask(&mut core, 1, false);
-    core.say_head(1, StatusCode::OK, &HeaderMap::new(), true);
+    core.say_head(1, StatusCode::OK, &Headers::new(), true);
     core.unheard(1);
     core.unsaid(1);
     assert_eq!(said(&mut core)[1..], [(RST_STREAM, 1, 4)]);
@@ -216,6 +219,6 @@ fn who_leaves_serves_what_was_asked_before_the_client_knew() {
     assert_eq!(core.hear_fields(3, Fields::default(), true, false).map(|_| ()), Ok(()));
     assert_eq!(said(&mut core), [(RST_STREAM, 3, 4)]);
     assert!(!core.is_over());
-    core.say_head(1, StatusCode::OK, &HeaderMap::new(), true);
+    core.say_head(1, StatusCode::OK, &Headers::new(), true);
     assert!(core.is_over());
 }

@@ -1,11 +1,18 @@
 //! An answer's fields as they are sent.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::table;
 
+/// A field as it is sent.
+type Line<'f> = (&'f HeaderName, &'f HeaderValue);
+
 /// Appends the head of an answer.
-pub(in super::super) fn answer(status: StatusCode, fields: &HeaderMap, block: &mut Vec<u8>) {
+pub(in super::super) fn answer<'f>(
+    status: StatusCode,
+    fields: impl Iterator<Item = Line<'f>>,
+    block: &mut Vec<u8>,
+) {
     match status.as_u16() {
         200 => block.push(0x88),
         204 => block.push(0x89),
@@ -20,11 +27,11 @@ pub(in super::super) fn answer(status: StatusCode, fields: &HeaderMap, block: &m
             string(status.as_str().as_bytes(), block);
         }
     }
-    trailers(fields, block);
+    self::fields(fields, block);
 }
 
 /// Appends fields.
-pub(in super::super) fn trailers(fields: &HeaderMap, block: &mut Vec<u8>) {
+pub(in super::super) fn fields<'f>(fields: impl Iterator<Item = Line<'f>>, block: &mut Vec<u8>) {
     for (name, value) in fields {
         let name = name.as_str();
         // Section 6.2.2; of a sensitive one nobody behind us may remember it either (6.2.3).
@@ -66,7 +73,7 @@ fn number(number: usize, prefix: u32, kind: u8, block: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use http::{
-        HeaderValue,
+        HeaderMap,
         header::{CONTENT_TYPE, SET_COOKIE},
     };
     use proptest::prelude::*;
@@ -75,22 +82,23 @@ mod tests {
         super::{Decoder, Name, Value},
         *,
     };
+    use crate::proxy::message::Headers;
 
-    fn block(status: u16, fields: &HeaderMap) -> Vec<u8> {
+    fn block(status: u16, fields: &Headers) -> Vec<u8> {
         let mut block = Vec::new();
-        answer(StatusCode::from_u16(status).unwrap(), fields, &mut block);
+        answer(StatusCode::from_u16(status).unwrap(), fields.iter(), &mut block);
         block
     }
 
     #[test]
     fn an_answer() {
-        let mut fields = HeaderMap::new();
-        fields.insert("x-request-id", HeaderValue::from_static("4bf9"));
+        let mut fields = Headers::new();
+        fields.append(HeaderName::from_static("x-request-id"), HeaderValue::from_static("4bf9"));
         fields.append(SET_COOKIE, HeaderValue::from_static("a=b"));
         fields.append(SET_COOKIE, HeaderValue::from_static("c=d"));
         let mut secret = HeaderValue::from_static("s");
         secret.set_sensitive(true);
-        fields.insert(CONTENT_TYPE, secret);
+        fields.append(CONTENT_TYPE, secret);
         let expected = [
             &[0x88, 0x00, 12][..],
             b"x-request-id\x044bf9",
@@ -99,21 +107,21 @@ mod tests {
             b"\x1f\x10\x01s",
         ];
         assert_eq!(block(200, &fields), expected.concat());
-        assert_eq!(block(421, &HeaderMap::new()), b"\x08\x03421");
-        assert_eq!(block(404, &HeaderMap::new()), [0x8d]);
+        assert_eq!(block(421, &Headers::new()), b"\x08\x03421");
+        assert_eq!(block(404, &Headers::new()), [0x8d]);
     }
 
     proptest! {
         /// What is sent is what the other side reads, lengths of more than a byte among it.
         #[test]
         fn fields_come_back(values in prop::collection::vec("[ -~]{0,20}|[a-z]{120,400}|b{17000}", 0..12)) {
-            let mut fields = HeaderMap::new();
+            let mut map = HeaderMap::new();
             for (number, value) in values.iter().enumerate() {
                 let name = ["x-a", "date", "content-length", "vary"][number % 4];
-                fields.append(name, HeaderValue::from_str(value).unwrap());
+                map.append(name, HeaderValue::from_str(value).unwrap());
             }
             let mut block = vec![NOTHING_IS_REMEMBERED];
-            trailers(&fields, &mut block);
+            fields(map.iter(), &mut block);
             let mut read = HeaderMap::new();
             let decoded = Decoder::default().decode(&block, |field| match (field.name, field.value) {
                 (Name::Plain(name), Value::Plain(value)) => {
@@ -122,7 +130,7 @@ mod tests {
                 other => panic!("{other:?}"),
             });
             prop_assert_eq!(decoded, Ok(()));
-            prop_assert_eq!(read, fields);
+            prop_assert_eq!(read, map);
         }
     }
 }

@@ -1,11 +1,12 @@
 //! A field, read once and remembered as what it is.
 
 use bytes::Bytes;
-use h2::ext::Protocol;
 use http::{
     HeaderName, HeaderValue, Method,
     uri::{Authority, PathAndQuery, Scheme},
 };
+
+use crate::proxy::message::Protocol;
 
 /// What the size of each field is more than its bytes (RFC 7541, section 4.1).
 const OVERHEAD: usize = 32;
@@ -88,7 +89,7 @@ impl Value {
             Name::Authority => Authority::from_maybe_shared(copy()).map(Self::Authority).ok(),
             Name::Path if value.is_empty() => None,
             Name::Path => PathAndQuery::from_maybe_shared(copy()).map(Self::Path).ok(),
-            Name::Protocol => std::str::from_utf8(value).map(|value| Self::Protocol(value.into())).ok(),
+            Name::Protocol => Some(Self::Protocol(Protocol::of(value))),
             Name::Plain(_) => HeaderValue::from_bytes(value).map(Self::Plain).ok(),
             Name::Wrong(_) => None,
         }

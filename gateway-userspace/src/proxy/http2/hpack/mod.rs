@@ -11,6 +11,6 @@ mod table;
 
 pub(super) use self::{
     decoder::Decoder,
-    encoder::{NOTHING_IS_REMEMBERED, answer, trailers},
+    encoder::{NOTHING_IS_REMEMBERED, answer, fields},
     field::{Field, Name, Value},
 };

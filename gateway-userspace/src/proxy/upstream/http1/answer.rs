@@ -1,16 +1,17 @@
 //! The head of an answer, and how its body is delimited (RFC 9112, section 6.3). Pure.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use bytes::BytesMut;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
+    HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
-    response::Parts,
 };
-use hyper::ext::ReasonPhrase;
 
-use crate::proxy::headers::lists;
+use crate::proxy::{
+    headers::has_member,
+    message::{Headers, ResponseHead},
+};
 
 /// The most fields of an answer: as of a request.
 pub(super) const FIELDS: usize = 100;
@@ -18,7 +19,7 @@ pub(super) const FIELDS: usize = 100;
 /// An answer without its body.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub(super) head: Parts,
+    pub(super) head: ResponseHead,
     pub(super) body: Delimited,
     /// The connection may be used again behind it.
     pub(super) keeps: bool,
@@ -59,46 +60,127 @@ pub(super) fn parse(bytes: &mut BytesMut, to: &Method) -> Result<Option<Answer>,
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(Malformed("its status is none"))?;
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let reason =
-        parsed.reason.filter(|reason| !reason.is_empty() && Some(*reason) != status.canonical_reason());
-    let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
     // Where they lie, for they are to share the memory of the head.
     let start = bytes.as_ptr() as usize;
     let place = |part: &[u8]| {
         let begin = part.as_ptr() as usize - start;
-        begin..begin + part.len()
+        Place { begin: begin as u32, end: (begin + part.len()) as u32 }
     };
-    let places: Vec<_> =
-        parsed.headers.iter().map(|field| (place(field.name.as_bytes()), place(field.value))).collect();
-    let head = bytes.split_to(length).freeze();
-    let mut headers = HeaderMap::with_capacity(places.len() + 4);
-    for (name, value) in places {
-        let name = HeaderName::from_bytes(&head[name]).map_err(|_| Malformed("a field's name is none"))?;
-        let value = HeaderValue::from_maybe_shared(head.slice(value));
-        headers.append(name, value.map_err(|_| Malformed("a field's value is none"))?);
+    let reason =
+        parsed.reason.filter(|reason| says_more(reason, status)).map(|reason| place(reason.as_bytes()));
+    let mut places = [(Place::default(), Place::default()); FIELDS];
+    let count = parsed.headers.len();
+    for (field, places) in parsed.headers.iter().zip(&mut places) {
+        *places = (place(field.name.as_bytes()), place(field.value));
     }
-    let (mut head, ()) = Response::new(()).into_parts();
-    (head.status, head.version) = (status, version);
-    if let Some(reason) = reason {
-        head.extensions.insert(reason);
+    let text = bytes.split_to(length).freeze();
+    let mut head = ResponseHead::new(status);
+    head.reason = reason.map(|reason| text.slice(reason.range()));
+    head.headers = Headers::with_capacity(Headers::ROOM.max(count));
+    let mut said = Said::default();
+    for (name, value) in &places[..count] {
+        let name =
+            HeaderName::from_bytes(&text[name.range()]).map_err(|_| Malformed("a field's name is none"))?;
+        let value = HeaderValue::from_maybe_shared(text.slice(value.range()));
+        let value = value.map_err(|_| Malformed("a field's value is none"))?;
+        said.note(&name, value.as_bytes());
+        head.headers.append(name, value);
     }
-    let (body, is_clear) = delimited(to, status, version, &mut headers)?;
-    let keeps = is_clear && body != Delimited::ByEnd && keeps(version, &headers);
-    head.headers = headers;
+    let (body, is_clear) = delimited(to, version, &said, &mut head)?;
+    let keeps = is_clear && body != Delimited::ByEnd && said.keeps(version);
     Ok(Some(Answer { head, body, keeps }))
+}
+
+/// A part of a head. No head has four gigabytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    begin: u32,
+    end: u32,
+}
+
+impl Place {
+    fn range(self) -> Range<usize> {
+        self.begin as usize..self.end as usize
+    }
+}
+
+/// Whether a reason is not what everybody says, and can be said again.
+fn says_more(reason: &str, status: StatusCode) -> bool {
+    !reason.is_empty()
+        && Some(reason) != status.canonical_reason()
+        && reason.bytes().all(|byte| byte == b'\t' || !byte.is_ascii_control())
+}
+
+/// What fields say of how an answer is read.
+#[derive(Debug, Default)]
+struct Said {
+    /// How often a length is told …
+    lengths: usize,
+    /// … and which, if it is the same each time.
+    length: Option<u64>,
+    /// Whether chunks are the last of its codings.
+    chunked: Option<bool>,
+    closes: bool,
+    keeps_alive: bool,
+}
+
+impl Said {
+    fn note(&mut self, name: &HeaderName, value: &[u8]) {
+        match *name {
+            CONTENT_LENGTH => value.split(|b| *b == b',').for_each(|length| self.note_length(length)),
+            TRANSFER_ENCODING => self.chunked = Some(last(value).eq_ignore_ascii_case(b"chunked")),
+            CONNECTION => {
+                self.closes |= has_member(value, b"close");
+                self.keeps_alive |= has_member(value, b"keep-alive");
+            }
+            _ => {}
+        }
+    }
+
+    fn note_length(&mut self, text: &[u8]) {
+        let length = number(text.trim_ascii());
+        self.length =
+            if self.lengths == 0 { length } else { self.length.filter(|first| length == Some(*first)) };
+        self.lengths += 1;
+    }
+
+    /// What several fields, or a list in one, say as one: the same number again and again is forgiven.
+    fn length(&self) -> Result<Option<u64>, Malformed> {
+        match (self.lengths, self.length) {
+            (1.., None) => Err(Malformed("its Content-Length is unclear")),
+            (_, length) => Ok(length),
+        }
+    }
+
+    fn keeps(&self, version: Version) -> bool {
+        if version == Version::HTTP_10 { self.keeps_alive } else { !self.closes }
+    }
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+}
+
+fn last(list: &[u8]) -> &[u8] {
+    list.rsplit(|b| *b == b',').next().unwrap_or_default().trim_ascii()
 }
 
 /// And whether the next answer's beginning is beyond doubt.
 fn delimited(
     to: &Method,
-    status: StatusCode,
     version: Version,
-    headers: &mut HeaderMap,
+    said: &Said,
+    head: &mut ResponseHead,
 ) -> Result<(Delimited, bool), Malformed> {
+    let status = head.status;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         return Ok((Delimited::Switched, false));
     }
-    let length = content_length(headers)?;
+    let length = said.length()?;
+    if let (2.., Some(length)) = (said.lengths, length) {
+        head.headers.insert(CONTENT_LENGTH, length.into());
+    }
     let has_none = *to == Method::HEAD
         || status.is_informational()
         || status == StatusCode::NO_CONTENT
@@ -106,49 +188,16 @@ fn delimited(
     if has_none {
         return Ok((Delimited::ByLength(0), true));
     }
-    if let Some(coding) = headers.get_all(TRANSFER_ENCODING).iter().next_back() {
+    if let Some(is_chunked) = said.chunked {
         if version == Version::HTTP_10 {
             return Err(Malformed("Transfer-Encoding in HTTP/1.0"));
         }
-        let is_chunked = last(coding.as_bytes()).eq_ignore_ascii_case(b"chunked");
         // RFC 9112, section 6.3: it overrides a length, which is taken away.
         let is_clear = length.is_none();
-        headers.remove(CONTENT_LENGTH);
+        head.headers.remove(CONTENT_LENGTH);
         return Ok(if is_chunked { (Delimited::InChunks, is_clear) } else { (Delimited::ByEnd, false) });
     }
     Ok(length.map_or((Delimited::ByEnd, false), |length| (Delimited::ByLength(length), true)))
-}
-
-/// What several fields, or a list in one, say as one: the same number again and again is forgiven, and written once.
-fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Malformed> {
-    let Some(first) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
-    let number = |text: &[u8]| -> Option<u64> {
-        let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-        std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
-    };
-    const UNCLEAR: Malformed = Malformed("its Content-Length is unclear");
-    let is_one = headers.get_all(CONTENT_LENGTH).iter().nth(1).is_none();
-    if let (true, Some(length)) = (is_one, number(first.as_bytes())) {
-        return Ok(Some(length));
-    }
-    let all = headers.get_all(CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    let all: Option<Vec<u64>> = all.map(|text| number(text.trim_ascii())).collect();
-    let all = all.ok_or(UNCLEAR)?;
-    let first = *all.first().ok_or(UNCLEAR)?;
-    if all.iter().any(|other| *other != first) {
-        return Err(UNCLEAR);
-    }
-    headers.insert(CONTENT_LENGTH, first.into());
-    Ok(Some(first))
-}
-
-fn last(list: &[u8]) -> &[u8] {
-    list.rsplit(|b| *b == b',').next().unwrap_or_default().trim_ascii()
-}
-
-fn keeps(version: Version, headers: &HeaderMap) -> bool {
-    let says = |option: &[u8]| lists(headers, &CONNECTION, option);
-    if version == Version::HTTP_10 { says(b"keep-alive") } else { !says(b"close") }
 }
 
 #[cfg(test)]
@@ -234,9 +283,8 @@ mod tests {
         let answer = parse(&mut bytes, &Method::GET).unwrap().unwrap();
         assert_eq!(bytes, "rest");
         assert_eq!(answer.head.status, StatusCode::NOT_FOUND);
-        let reason = answer.head.extensions.get::<ReasonPhrase>().unwrap();
-        assert_eq!(reason.as_bytes(), b"Nope");
+        assert_eq!(answer.head.reason.as_deref(), Some(&b"Nope"[..]));
         let fields: Vec<_> = answer.head.headers.iter().map(|(n, v)| format!("{n}={v:?}")).collect();
-        assert_eq!(fields, ["a=\"1\"", "a=\"3\"", "b=\"2\""]);
+        assert_eq!(fields, ["a=\"1\"", "b=\"2\"", "a=\"3\""]);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, request, response};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -22,6 +22,7 @@ use crate::proxy::{
     body::{RequestBody, Upload},
     gate::{Chunked, Timer},
     limits::Limits,
+    message::{RequestHead, ResponseHead},
 };
 
 /// What is read at once, at first: most answers are smaller.
@@ -77,8 +78,6 @@ pub enum Lost {
 /// A request that has no answer.
 pub(in crate::proxy::upstream) struct Failed {
     pub(in crate::proxy::upstream) lost: Lost,
-    /// The request, if it has no body.
-    pub(in crate::proxy::upstream) head: Option<request::Parts>,
     /// Whether anything of an answer came.
     pub(in crate::proxy::upstream) was_heard: bool,
 }
@@ -128,30 +127,26 @@ impl Link {
     /// stall.
     pub(in crate::proxy::upstream) async fn exchange(
         &mut self,
-        head: request::Parts,
-        body: RequestBody,
+        head: &RequestHead,
+        body: &mut RequestBody,
         upload: Option<&Upload>,
         patience: Duration,
-    ) -> Result<(response::Parts, Option<Sending>), Failed> {
-        let method = head.method.clone();
-        let (mut was_heard, mut sending, mut kept) = (false, None, None);
-        let text = ask::encode(&head, !matches!(body, RequestBody::Empty));
+    ) -> Result<(ResponseHead, Option<Sending>), Failed> {
+        let (mut was_heard, mut sending) = (false, None);
+        let has_body = !matches!(body, RequestBody::Empty);
+        let text = ask::encode(head, has_body);
         let answer = async {
-            match body {
-                RequestBody::Empty => {
-                    kept = Some(head);
-                    self.wire.write(&mut [IoSlice::new(&text)]).await?;
-                }
-                body => {
-                    let delimited = ask::Delimited::of(&head);
-                    sending = Some(Sending::begin(self.wire.clone(), text, body, delimited));
-                }
+            if has_body {
+                let (delimited, body) = (ask::Delimited::of(head), std::mem::take(body));
+                sending = Some(Sending::begin(self.wire.clone(), text, body, delimited));
+            } else {
+                self.wire.write(&mut [IoSlice::new(&text)]).await?;
             }
-            self.answer(&method, upload, patience, &mut was_heard).await
+            self.answer(&head.method, upload, patience, &mut was_heard).await
         };
         match answer.await {
             Ok(head) => Ok((head, sending)),
-            Err(lost) => Err(Failed { lost, head: kept, was_heard }),
+            Err(lost) => Err(Failed { lost, was_heard }),
         }
     }
 
@@ -161,7 +156,7 @@ impl Link {
         upload: Option<&Upload>,
         patience: Duration,
         was_heard: &mut bool,
-    ) -> Result<response::Parts, Lost> {
+    ) -> Result<ResponseHead, Lost> {
         let mut sent = None;
         let answer = std::future::poll_fn(|cx| {
             loop {

@@ -3,8 +3,9 @@
 use http::{
     Method,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-    request::Parts,
 };
+
+use crate::proxy::message::RequestHead;
 
 /// How a request's body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +18,13 @@ pub(super) enum Delimited {
 
 impl Delimited {
     /// As the head says.
-    pub(super) fn of(head: &Parts) -> Self {
-        if head.headers.contains_key(TRANSFER_ENCODING) { Self::InChunks } else { Self::ByLength }
+    pub(super) fn of(head: &RequestHead) -> Self {
+        if head.headers.contains(TRANSFER_ENCODING) { Self::InChunks } else { Self::ByLength }
     }
 }
 
 /// A head (RFC 9112, section 3). Where there is no body though the method expects one, it says so (RFC 9110, section 8.6).
-pub(super) fn encode(head: &Parts, has_body: bool) -> Vec<u8> {
+pub(super) fn encode(head: &RequestHead, has_body: bool) -> Vec<u8> {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     // An absolute form may have had a query behind no path.
     let root = if target.starts_with('?') { "/" } else { "" };
@@ -32,14 +33,14 @@ pub(super) fn encode(head: &Parts, has_body: bool) -> Vec<u8> {
     for piece in [head.method.as_str(), " ", root, target, " HTTP/1.1\r\n"] {
         text.extend_from_slice(piece.as_bytes());
     }
-    for (name, value) in &head.headers {
+    for (name, value) in head.headers.iter() {
         text.extend_from_slice(name.as_str().as_bytes());
         text.extend_from_slice(b": ");
         text.extend_from_slice(value.as_bytes());
         text.extend_from_slice(b"\r\n");
     }
     let expects_none = head.method == Method::GET || head.method == Method::HEAD;
-    if !has_body && !expects_none && !head.headers.contains_key(CONTENT_LENGTH) {
+    if !has_body && !expects_none && !head.headers.contains(CONTENT_LENGTH) {
         text.extend_from_slice(b"content-length: 0\r\n");
     }
     text.extend_from_slice(b"\r\n");
@@ -53,7 +54,8 @@ mod tests {
     use super::*;
 
     fn text(request: http::request::Builder, has_body: bool) -> String {
-        let (head, ()) = request.body(()).unwrap().into_parts();
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let head = RequestHead { headers: parts.headers.into(), ..RequestHead::new(parts.method, parts.uri) };
         String::from_utf8(encode(&head, has_body)).unwrap()
     }
 
