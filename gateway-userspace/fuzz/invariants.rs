@@ -7,10 +7,11 @@
 //! | 1 | Host, or the authority of a target |
 //! | 2 | the routes, as a request's target |
 //! | 3 | the PROXY protocol |
-//! | 4 | the gate in front of HTTP/1.1 |
+//! | 4 | HTTP/1.1 |
 //! | 5 | HTTP/2, behind its preface |
 
 use std::{
+    future::poll_fn,
     net::IpAddr,
     path::Path,
     pin::Pin,
@@ -21,22 +22,21 @@ use std::{
 use gateway_userspace::{
     config,
     proxy::{
-        gate::Gate,
         guard::Roles,
         host::{self, Asked},
+        http1::{self, Busy, Next},
         http2::{Begun, Connection},
         limits::Limits,
         observe::Traffic,
         proxy_protocol::{self, Header},
         routes::{Decision, Door, Routes},
         tls::{self, Accepted, Shown},
-        tunnel::Switch,
         upstream::Upstreams,
     },
 };
-use http::{Method, Uri};
+use http::{HeaderName, Method, Uri};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime::{Builder, Runtime},
 };
 
@@ -51,7 +51,7 @@ pub(crate) fn check(input: &[u8]) {
         1 => authority(bytes),
         2 => target(bytes),
         3 => proxy_header(bytes),
-        4 => gate(bytes),
+        4 => requests(bytes),
         _ => frames(bytes),
     }
 }
@@ -342,44 +342,55 @@ fn proxy_header(bytes: &[u8]) {
     assert!(!refused || parsed.is_err(), "refused early, and then taken");
 }
 
-/// What hyper gets does not depend on the pieces in which it came, and its first head can be read in one way only: lines end with CRLF
-/// and are not continued, names are tokens, there is one Host at most, and one length.
-fn gate(bytes: &[u8]) {
-    let whole = passed(bytes, usize::MAX);
+/// What is asked does not depend on the pieces in which it came, and a head can be read in one way only: names are tokens, no value
+/// has a control character, there is one Host at most, and one length.
+fn requests(bytes: &[u8]) {
+    let whole = asked(bytes, usize::MAX);
     for piece in [1, 5] {
-        assert_eq!(passed(bytes, piece), whole, "in pieces of {piece}");
+        assert_eq!(asked(bytes, piece), whole, "in pieces of {piece}");
     }
-    let Some(end) = whole.windows(4).position(|four| four == b"\r\n\r\n") else { return };
-    // One empty line in front is forgiven.
-    let head = &whole[..end];
-    let head = head.strip_prefix(b"\r\n").unwrap_or(head);
-    assert!(head.windows(2).all(|two| (two[0] == b'\r') == (two[1] == b'\n')), "a line ends otherwise");
-    let text = String::from_utf8_lossy(head);
-    let fields: Vec<&str> = text.split("\r\n").skip(1).collect();
-    let mut named = Vec::new();
-    for field in fields {
-        let (name, value) = field.split_once(':').unwrap_or_else(|| panic!("{field:?} is no field"));
-        assert!(!name.is_empty() && name.bytes().all(is_token), "{name:?} is no name");
-        assert!(
-            !value.bytes().any(|byte| byte == 0 || byte == 0x7f || byte < b' ' && byte != b'\t'),
-            "{value:?}"
-        );
-        named.push(name.to_ascii_lowercase());
-    }
-    let times = |name: &str| named.iter().filter(|found| *found == name).count();
-    assert!(times("host") <= 1 && times("content-length") + times("transfer-encoding") <= 1, "{named:?}");
 }
 
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-fn passed(bytes: &[u8], piece: usize) -> Vec<u8> {
-    let mut gate =
-        Gate::new(Client::new(bytes, piece), Arc::new(Limits::default()), Arc::new(Switch::default()));
+/// Each request's head, and its body as far as it came.
+fn asked(bytes: &[u8], piece: usize) -> Vec<String> {
+    let mut connection = http1::Connection::new(Client::new(bytes, piece), Arc::new(Limits::default()));
     let mut all = Vec::new();
-    // An error ends it like the end.
-    let _ended = RUNTIME.with(|runtime| runtime.block_on(gate.read_to_end(&mut all)));
+    let conversation = async {
+        loop {
+            let next = poll_fn(|context| connection.poll_next(context, Busy::No)).await;
+            let Next::Asked(asked) = next else { return all.push(format!("{next:?}")) };
+            let named: Vec<&str> = asked.head().headers.names().map(HeaderName::as_str).collect();
+            let times = |name: &str| named.iter().filter(|found| **found == name).count();
+            assert!(
+                times("host") <= 1 && times("content-length") + times("transfer-encoding") <= 1,
+                "{named:?}"
+            );
+            assert!(named.iter().all(|name| !name.is_empty() && name.bytes().all(is_token)), "{named:?}");
+            let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+            assert!(!asked.head().headers.values().any(|value| value.as_bytes().iter().any(is_control)));
+            all.push(format!("{:?}", asked.head()));
+            let mut body = Vec::new();
+            loop {
+                match poll_fn(|context| connection.poll_frame(context)).await {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => body.extend_from_slice(&data),
+                        Err(frame) => all.push(format!("{frame:?}")),
+                    },
+                    None => break,
+                    Some(Err(error)) => {
+                        all.push(format!("{body:?} {:?}", error.kind()));
+                        return;
+                    }
+                }
+            }
+            all.push(format!("{body:?}"));
+        }
+    };
+    RUNTIME.with(|runtime| runtime.block_on(conversation));
     all
 }
 
@@ -410,9 +421,8 @@ fn conversation(bytes: &[u8], piece: usize) -> (Vec<String>, Vec<u8>) {
         asked.push(format!("{request:?}"));
         kept.push(begun);
     };
-    let end = RUNTIME.with(|runtime| {
-        runtime.block_on(std::future::poll_fn(|context| connection.poll(context, &mut begin)))
-    });
+    let end =
+        RUNTIME.with(|runtime| runtime.block_on(poll_fn(|context| connection.poll(context, &mut begin))));
     assert!(end.is_ok(), "{end:?}");
     drop(kept);
     drop(connection);

@@ -1,7 +1,6 @@
 //! Bodies on their way through, in both directions, with what has to be known when they end.
 
 use std::{
-    error::Error,
     io,
     pin::Pin,
     sync::{
@@ -62,26 +61,15 @@ impl Upload {
     }
 
     fn note_fault(&self, error: &UploadError) {
-        let error = match error {
-            UploadError::Client(error) => error,
-            UploadError::Stream(_) => {
-                self.fault.get_or_init(|| BodyFault::BrokenOff);
-                return;
-            }
-            UploadError::Stalled => {
-                self.fault.get_or_init(|| BodyFault::Stalled);
-                return;
-            }
-            UploadError::TooLarge => {
-                self.fault.get_or_init(|| BodyFault::TooLarge);
-                return;
-            }
-        };
-        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-        let fault = match source.map(io::Error::kind) {
-            Some(io::ErrorKind::InvalidData) => BodyFault::Malformed,
-            Some(io::ErrorKind::TimedOut) => BodyFault::Stalled,
-            _ => BodyFault::BrokenOff,
+        let fault = match error {
+            UploadError::Client(error) => match error.kind() {
+                io::ErrorKind::InvalidData => BodyFault::Malformed,
+                io::ErrorKind::TimedOut => BodyFault::Stalled,
+                _ => BodyFault::BrokenOff,
+            },
+            UploadError::Stream(_) => BodyFault::BrokenOff,
+            UploadError::Stalled => BodyFault::Stalled,
+            UploadError::TooLarge => BodyFault::TooLarge,
         };
         self.fault.get_or_init(|| fault);
     }
@@ -122,7 +110,7 @@ enum Trailers {
 pub enum UploadError {
     /// The client's connection failed or ended early.
     #[error("the request's body broke off")]
-    Client(#[source] hyper::Error),
+    Client(#[source] io::Error),
     /// The client's stream did, or it was reset.
     #[error("the request's body broke off: {0}")]
     Stream(#[source] h2::Error),

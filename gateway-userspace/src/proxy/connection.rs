@@ -37,6 +37,18 @@ pub(super) struct Told {
     generation: u64,
 }
 
+impl Told {
+    /// Whether what is answered now is the connection's last answer.
+    pub(super) fn is_last(&self, door: Door) -> bool {
+        let course = *self.orders.borrow();
+        match door {
+            // A drain is not for those whom balancers ask by.
+            Door::Probe => !course.accepts,
+            _ => course.closes || course.ending > self.generation,
+        }
+    }
+}
+
 /// Serves a connection that came in at `door`, until it ends or is cut.
 pub async fn serve(worker: Arc<Worker>, door: Door, stream: TcpStream, peer: SocketAddr, orders: Orders) {
     let generation = orders.borrow().generation;

@@ -5,7 +5,7 @@ use http::{
     header::{self, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, VIA},
 };
 
-use super::{gate::NO_UPGRADE, message::Headers, tls::Identity};
+use super::{message::Headers, tls::Identity};
 
 /// What a client over TLS is said to have used.
 pub const HTTPS: HeaderValue = HeaderValue::from_static("https");
@@ -19,7 +19,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Fields of one connection only (RFC 9110, section 7.6.1, and those that older software still sends).
-const HOP_BY_HOP: [&str; 8] = [
+const HOP_BY_HOP: [&str; 7] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -27,7 +27,6 @@ const HOP_BY_HOP: [&str; 8] = [
     "te",
     "transfer-encoding",
     "upgrade",
-    NO_UPGRADE,
 ];
 
 /// Fields that a client cannot take away by naming them in Connection: they are what the message is.

@@ -32,9 +32,11 @@ pub fn written(uri: &Uri, headers: &Headers) -> Option<HeaderValue> {
 /// # Errors
 /// [`Malformed`]
 pub fn parse(raw: &[u8]) -> Result<Asked<'_>, Malformed> {
+    // Nearly all are a name alone, or one with a port: that is told by one look at each byte.
+    let all = raw.iter().fold(0, |all, byte| all | KINDS[usize::from(*byte)]);
     let raw = std::str::from_utf8(raw).map_err(|_| Malformed)?;
-    if raw.is_empty() {
-        return Ok(Asked::Nothing);
+    if all & OTHER == 0 {
+        return Ok(normalise_as(raw, all & UPPER != 0));
     }
     if let Some(rest) = raw.strip_prefix('[') {
         let (address, port) = rest.split_once(']').ok_or(Malformed)?;
@@ -44,9 +46,9 @@ pub fn parse(raw: &[u8]) -> Result<Asked<'_>, Malformed> {
     if literal_v6(raw) {
         return Ok(Asked::Address);
     }
-    let (name, port) = raw.split_at(raw.bytes().position(|byte| byte == b':').unwrap_or(raw.len()));
+    let (name, port) = raw.split_at(raw.find(':').unwrap_or(raw.len()));
     check_port(port)?;
-    if !name.bytes().all(|byte| IS_REG_NAME[usize::from(byte)]) {
+    if name.bytes().any(|byte| KINDS[usize::from(byte)] & OTHER != 0) {
         return Err(Malformed);
     }
     Ok(normalise(name))
@@ -54,6 +56,10 @@ pub fn parse(raw: &[u8]) -> Result<Asked<'_>, Malformed> {
 
 /// A name without port: as in SNI.
 pub fn normalise(name: &str) -> Asked<'_> {
+    normalise_as(name, name.bytes().any(|byte| byte.is_ascii_uppercase()))
+}
+
+fn normalise_as(name: &str, has_upper: bool) -> Asked<'_> {
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.is_empty() {
         return Asked::Nothing;
@@ -61,10 +67,7 @@ pub fn normalise(name: &str) -> Asked<'_> {
     if is_numeric(name) {
         return Asked::Address;
     }
-    if name.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Asked::Name(Cow::Owned(name.to_ascii_lowercase()));
-    }
-    Asked::Name(Cow::Borrowed(name))
+    Asked::Name(if has_upper { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) })
 }
 
 /// `""` or `":443"`; an empty port after the colon is allowed by RFC 3986, section 3.2.3.
@@ -91,8 +94,25 @@ fn literal_v6(text: &str) -> bool {
     address.parse::<Ipv6Addr>().is_ok()
 }
 
-/// `reg-name` of RFC 3986, section 3.2.2, by byte.
-const IS_REG_NAME: [bool; 256] = charset::alphanumeric_or(b"-._~%!$&'()*+,;=");
+/// What is no `reg-name` of RFC 3986, section 3.2.2.
+const OTHER: u8 = 1;
+/// An upper case letter.
+const UPPER: u8 = 2;
+
+/// Of each byte.
+const KINDS: [u8; 256] = {
+    let is_reg_name = charset::alphanumeric_or(b"-._~%!$&'()*+,;=");
+    let (mut kinds, mut byte) = ([0; 256], 0);
+    while byte < 256 {
+        if !is_reg_name[byte] {
+            kinds[byte] = OTHER;
+        } else if (byte as u8).is_ascii_uppercase() {
+            kinds[byte] = UPPER;
+        }
+        byte += 1;
+    }
+    kinds
+};
 
 /// The URL standard's rule: what ends in a number is an IPv4 address, in whatever spelling (`127.1`, `0x7f000001`, `017700000001`).
 fn is_numeric(name: &str) -> bool {

@@ -51,15 +51,15 @@ pub struct Limits {
     pub moment: Duration,
     /// From SIGTERM until requests in flight are cut.
     pub shutdown: Duration,
-    /// What hyper holds of a connection in each direction: above [`Self::head_bytes`], for a whole head has to fit. Slow readers
-    /// cost this much each, so hyper's own 400 KiB are too many. An answer's head has to fit as well. Over HTTP/2: what is held of all
+    /// What is held of a body in each direction, for a client or an upstream that is slow: they cost this much each. An answer's head
+    /// has to fit as well. Over HTTP/2: what is held of all
     /// answers before they wait.
     pub buffer_bytes: usize,
     /// A request's head, leading empty line included.
     pub head_bytes: usize,
     /// The request target: RFC 9110, section 4.1 asks for 8,000 at least.
     pub target_bytes: usize,
-    /// Fields of a head; hyper's own bound, so that a head is never refused behind the gate.
+    /// Fields of a head.
     pub fields: usize,
     /// Requests that a client may have in flight on an HTTP/2 connection: what common servers allow, and more than browsers use.
     pub streams: u32,

@@ -18,7 +18,8 @@ pub mod guard;
 pub mod handover;
 pub mod headers;
 pub mod host;
-mod http1;
+
+pub mod http1;
 pub mod http2;
 pub mod limits;
 pub mod linger;

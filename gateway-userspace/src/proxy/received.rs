@@ -9,10 +9,9 @@ use std::{
 use bytes::Bytes;
 use h2::Reason;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::sync::Notify;
 
-use super::{body::UploadError, http2};
+use super::{body::UploadError, http1, http2};
 
 /// By the way it comes.
 #[derive(Debug, Default)]
@@ -21,7 +20,7 @@ pub enum Received {
     #[default]
     Nothing,
     /// Over HTTP/1.1.
-    Http1(Incoming),
+    Http1(http1::Incoming),
     /// Over HTTP/2.
     Stream(Stream),
 }
@@ -67,7 +66,7 @@ impl Body for Received {
         match self.get_mut() {
             Self::Nothing => Poll::Ready(None),
             Self::Http1(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(UploadError::Client)))
+                body.poll_frame(cx).map(|frame| frame.map(|f| f.map_err(UploadError::Client)))
             }
             Self::Stream(body) => {
                 // As an error of h2, by which an upstream of HTTP/2 is told the same.
@@ -80,7 +79,7 @@ impl Body for Received {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Nothing => true,
-            Self::Http1(body) => body.is_end_stream(),
+            Self::Http1(body) => body.left() == Some(0),
             Self::Stream(body) => body.incoming.is_end(),
         }
     }
@@ -88,8 +87,12 @@ impl Body for Received {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Nothing => SizeHint::with_exact(0),
-            Self::Http1(body) => body.size_hint(),
-            Self::Stream(body) => body.incoming.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Http1(body) => hint(body.left()),
+            Self::Stream(body) => hint(body.incoming.left()),
         }
     }
+}
+
+fn hint(left: Option<u64>) -> SizeHint {
+    left.map_or_else(SizeHint::default, SizeHint::with_exact)
 }

@@ -17,7 +17,6 @@ use super::{
     body::{ClientBody, RequestBody, ResponseBody, UpstreamBody},
     counters::Outcome,
     decide::Asking,
-    gate::Refusal,
     headers::{self, Client},
     host::{self, Asked},
     message::{Message, Request, RequestHead, Response},
@@ -87,9 +86,6 @@ impl Asker {
         notes: &mut Notes,
     ) -> Response<ResponseBody> {
         let RequestHead { method, uri, headers, .. } = &request.head;
-        if let Some(status) = Refusal::of(method, uri) {
-            return notes.with(Outcome::Refused, answers::last(status));
-        }
         if self.door == Door::Probe {
             if state.routes.probed(method, uri) {
                 return notes.with(Outcome::Status, answers::dated(answers::empty(StatusCode::OK)));
@@ -240,7 +236,7 @@ impl Asker {
             _ => return notes.with(Outcome::Refused, answers::last(status)),
         };
         log::debug!("route {}: {fault}", rule.path);
-        // The client's connection is as good as before; if its body was not read to the end, hyper ends it.
+        // The client's connection is as good as before; if its body was not read to the end, it ends with this.
         notes.with(outcome, answers::empty(status))
     }
 }

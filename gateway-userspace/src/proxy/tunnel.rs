@@ -3,10 +3,6 @@
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -28,39 +24,6 @@ use super::{
 pub struct Tunnel {
     upstream: Unlinked,
     _in_flight: InFlight,
-}
-
-/// How a connection learns that hyper is not to have it any more. That it becomes a tunnel is told by whoever answers, before hyper
-/// is done with the answer; that it rests, because nothing is asked for, by the gate.
-#[derive(Debug, Default)]
-pub struct Switch {
-    is_set: AtomicBool,
-    rests: AtomicBool,
-    tunnel: Mutex<Option<(Box<Tunnel>, Tunnelled)>>,
-}
-
-impl Switch {
-    pub(super) fn set(&self, tunnel: (Box<Tunnel>, Tunnelled)) {
-        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
-        self.is_set.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_set(&self) -> bool {
-        self.is_set.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn rest(&self) {
-        self.rests.store(true, Ordering::Relaxed);
-    }
-
-    /// Once for each time.
-    pub(super) fn rests(&self) -> bool {
-        self.rests.swap(false, Ordering::Relaxed)
-    }
-
-    pub(super) fn take(&self) -> Option<(Box<Tunnel>, Tunnelled)> {
-        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
 }
 
 impl Tunnel {

@@ -4,19 +4,12 @@
 use aws_lc_rs::{digest, rand};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{
-    HeaderName, HeaderValue, Method, StatusCode, Version,
-    header::{
-        CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE,
-    },
+    HeaderName, HeaderValue, Method, StatusCode,
+    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
 };
 
-use super::{
-    gate::NO_UPGRADE,
-    headers,
-    message::{Headers, RequestHead, ResponseHead},
-};
+use super::message::{Headers, Protocol, RequestHead, ResponseHead};
 
-const UPGRADE_AS_IT_COMES: HeaderName = HeaderName::from_static(NO_UPGRADE);
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 /// What a key is hashed with (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -25,16 +18,10 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 #[derive(Debug)]
 pub(super) struct Key(HeaderValue);
 
-/// Whether a request asks for it, as the gate reads it: whoever asks for something else, or for it otherwise, is served as if it
-/// had not asked.
-pub(super) fn is_asked(RequestHead { method, version, headers, .. }: &RequestHead) -> bool {
-    // First what hardly any request has.
-    is_websocket(headers, &UPGRADE_AS_IT_COMES)
-        && *version == Version::HTTP_11
-        && *method == Method::GET
-        && headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes().iter().all(|b| *b == b'0'))
-        && !headers.contains(TRANSFER_ENCODING)
-        && headers::lists(headers, &CONNECTION, b"upgrade")
+/// Whether a request of HTTP/1.1 asks for it, as the gate reads it: whoever asks for something else, or for it otherwise, is served as if
+/// it had not asked.
+pub(super) fn is_asked(head: &RequestHead) -> bool {
+    head.protocol == Some(Protocol::WebSocket) && head.method == Method::GET
 }
 
 /// Whether an upstream agrees.

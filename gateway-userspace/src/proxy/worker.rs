@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use hyper::server::conn::http1;
 
 use super::{
     counters::Counters, headers::Via, limits::Limits, observe::trace, overload::Overload, probe::Port,
@@ -28,7 +27,6 @@ pub struct Worker {
     pub(super) unknown: UnknownLog,
     /// Of requests' identifiers.
     pub(super) ids: trace::Source,
-    pub(super) http: http1::Builder,
     pub(super) overload: Overload,
     /// Answers questions of the DNS.
     pub(super) dns: Arc<dns::serve::Server>,
@@ -43,13 +41,6 @@ impl Worker {
         port: Arc<Port>,
         dns: Arc<dns::serve::Server>,
     ) -> Self {
-        let mut http = http1::Builder::new();
-        // The gate reads only when hyper wants a head or a body, so it can time the phases: that needs half_close. It also serves
-        // clients that end their side once they have asked.
-        http.half_close(true)
-            .max_buf_size(limits.buffer_bytes)
-            .auto_date_header(false)
-            .header_read_timeout(None);
         Self {
             via,
             port,
@@ -58,7 +49,6 @@ impl Worker {
             counters: Counters::default(),
             unknown: UnknownLog::default(),
             ids: trace::Source::default(),
-            http,
             overload: Overload::default(),
             dns,
             limits,

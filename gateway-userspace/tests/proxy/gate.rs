@@ -203,7 +203,12 @@ const ROWS: &[Row] = &[
         NOTHING,
     ),
     ("TRACE / HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", &["HTTP/1.1 405 Method Not Allowed"], NOTHING),
-    ("REFUSED /200 HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", &["HTTP/1.1 405 Method Not Allowed"], NOTHING),
+    // A method that nobody knows is the upstream's business.
+    (
+        "PURGE /1 HTTP/1.1\r\nHost: api.contoso.com\r\nConnection: close\r\n\r\n",
+        &["HTTP/1.1 200 OK"],
+        &["PURGE /1 "],
+    ),
     ("\r\n\r\nGET / HTTP/1.1\r\nHost: api.contoso.com\r\n\r\n", B, NOTHING),
     // Fields.
     ("GET / HTTP/1.1\nHost: api.contoso.com\n\n", B, NOTHING),

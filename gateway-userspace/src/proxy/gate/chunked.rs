@@ -3,9 +3,11 @@
 //! Stricter than RFC 9112, section 7.1 in one point: no whitespace between size and extension, which nobody sends in good faith.
 //! But some servers fill up their sizes with spaces, so of answers that is taken.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use super::{
     super::limits::Limits,
-    head::{is_field_value, is_token},
+    head::{is_field_value, is_token, lines, split_field},
 };
 
 /// A size of 16 hexadecimal digits fills 64 bits.
@@ -13,7 +15,7 @@ const SIZE_DIGITS: u8 = 16;
 
 /// Not the grammar; where the body ends is unknown from here on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Broken;
+struct Broken;
 
 /// Where in a chunked body we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +40,9 @@ pub(in crate::proxy) struct Chunked {
     at: At,
     extension_bytes: usize,
     trailer_bytes: usize,
-    /// The trailer section so far, of an answer.
-    trailers: Option<Vec<u8>>,
+    /// The trailer section so far.
+    trailers: Vec<u8>,
+    forgives_spaces: bool,
 }
 
 /// What comes next in a body.
@@ -52,22 +55,33 @@ pub(in crate::proxy) struct Piece {
 }
 
 impl Chunked {
-    pub(super) fn new() -> Self {
-        Self { at: At::Size { digits: 0, size: 0 }, extension_bytes: 0, trailer_bytes: 0, trailers: None }
+    fn new(forgives_spaces: bool) -> Self {
+        let at = At::Size { digits: 0, size: 0 };
+        Self { at, extension_bytes: 0, trailer_bytes: 0, trailers: Vec::new(), forgives_spaces }
     }
 
-    /// Of an answer, whose trailers are kept.
+    pub(in crate::proxy) fn of_a_request() -> Self {
+        Self::new(false)
+    }
+
     pub(in crate::proxy) fn of_an_answer() -> Self {
-        Self { trailers: Some(Vec::new()), ..Self::new() }
+        Self::new(true)
     }
 
     pub(in crate::proxy) fn is_end(&self) -> bool {
         self.at == At::End
     }
 
-    /// The lines of the trailer section, each with its end.
-    pub(in crate::proxy) fn take_trailers(&mut self) -> Vec<u8> {
-        self.trailers.take().unwrap_or_default()
+    /// The fields of the trailer section, if it has any.
+    pub(in crate::proxy) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        let text = std::mem::take(&mut self.trailers);
+        let mut trailers = HeaderMap::new();
+        for line in lines(&text) {
+            // Each byte was looked at as it came.
+            let (name, value) = split_field(line)?;
+            trailers.append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);
+        }
+        (!trailers.is_empty()).then_some(trailers)
     }
 
     /// What is next in `bytes`, which begin where the last piece ended. None: it is broken.
@@ -85,8 +99,8 @@ impl Chunked {
             // Of a line's bytes, its end is the one that leads on from its CR.
             let is_trailer =
                 matches!(at, At::TrailerName | At::TrailerValue | At::TrailerLf) || self.at == At::TrailerLf;
-            if let (true, Some(trailers)) = (is_trailer, &mut self.trailers) {
-                trailers.push(byte);
+            if is_trailer {
+                self.trailers.push(byte);
             }
             self.at = at;
             skipped += 1;
@@ -100,26 +114,6 @@ impl Chunked {
         self.at = if left == 0 { At::DataCr } else { At::Data { left } };
     }
 
-    /// How many of `bytes` belong to the body: all, or those up to its end or to a fault.
-    pub(super) fn advance(&mut self, bytes: &[u8], limits: &Limits) -> (usize, Result<(), Broken>) {
-        let mut position = 0;
-        while position < bytes.len() && self.at != At::End {
-            if let At::Data { left } = self.at {
-                let available = bytes.len() - position;
-                let taken = usize::try_from(left).map_or(available, |left| left.min(available));
-                position += taken;
-                self.take(left, taken);
-                continue;
-            }
-            match self.step(bytes[position], limits) {
-                Ok(at) => self.at = at,
-                Err(broken) => return (position, Err(broken)),
-            }
-            position += 1;
-        }
-        (position, Ok(()))
-    }
-
     fn step(&mut self, byte: u8, limits: &Limits) -> Result<At, Broken> {
         match (self.at, byte) {
             (At::Size { digits, size }, _) if byte.is_ascii_hexdigit() => {
@@ -131,7 +125,7 @@ impl Chunked {
             (At::Size { digits: 0, .. }, _) => Err(Broken),
             (At::Size { size, .. } | At::Extension { size }, b'\r') => Ok(At::SizeLf { size }),
             (At::Size { size, .. }, b';') => Ok(At::Extension { size }),
-            (At::Size { size, .. }, b' ' | b'\t') if self.trailers.is_some() => Ok(At::Extension { size }),
+            (At::Size { size, .. }, b' ' | b'\t') if self.forgives_spaces => Ok(At::Extension { size }),
             (At::Extension { size }, _) if is_field_value(byte) => {
                 self.extension_bytes += 1;
                 within(self.extension_bytes, limits.chunk_extension_bytes)?;
@@ -179,37 +173,49 @@ mod tests {
 
     use super::*;
 
-    fn whole(bytes: &[u8]) -> Result<(usize, bool), Broken> {
-        let mut body = Chunked::new();
-        let (taken, outcome) = body.advance(bytes, &Limits::default());
-        outcome.map(|()| (taken, body.is_end()))
-    }
-
-    /// The data of an answer's body that comes in such pieces, and its trailers; None: it is broken.
-    fn data(body: &[u8], cut: usize) -> Option<(Vec<u8>, String, bool)> {
-        let (mut chunked, mut data) = (Chunked::of_an_answer(), Vec::new());
+    /// The data of a body that comes in such pieces, and how many bytes belong to it; None: it is broken.
+    fn data(
+        mut chunked: Chunked,
+        limits: &Limits,
+        body: &[u8],
+        cut: usize,
+    ) -> Option<(Vec<u8>, usize, Chunked)> {
+        let (mut data, mut taken) = (Vec::new(), 0);
         for mut piece in body.chunks(cut) {
             while !piece.is_empty() && !chunked.is_end() {
-                let next = chunked.next_piece(piece, &Limits::default())?;
+                let next = chunked.next_piece(piece, limits)?;
                 data.extend_from_slice(&piece[next.skipped..next.skipped + next.data]);
                 piece = &piece[next.skipped + next.data..];
+                taken += next.skipped + next.data;
             }
         }
-        let trailers = String::from_utf8(chunked.take_trailers()).unwrap();
-        Some((data, trailers, chunked.is_end()))
+        Some((data, taken, chunked))
+    }
+
+    /// Of a request that comes at once: how much of it, and whether that is all.
+    fn whole(bytes: &[u8]) -> Option<(usize, bool)> {
+        let (_, taken, body) = data(Chunked::of_a_request(), &Limits::default(), bytes, usize::MAX)?;
+        Some((taken, body.is_end()))
+    }
+
+    fn of_an_answer(body: &[u8], cut: usize) -> Option<(Vec<u8>, Option<HeaderMap>, bool)> {
+        let (data, _, mut chunked) = data(Chunked::of_an_answer(), &Limits::default(), body, cut)?;
+        Some((data, chunked.take_trailers(), chunked.is_end()))
     }
 
     #[test]
     fn an_answers_data_and_trailers_are_the_same_however_it_is_cut() {
         let body = b"3\r\nabc\r\n10 ;x=y\r\n0123456789abcdef\r\n2  \r\n\r\n\r\n0\r\nA: 1\r\nb:2\r\n\r\n";
+        let field = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
         for cut in 1..=body.len() {
-            let expected = (b"abc0123456789abcdef\r\n".to_vec(), "A: 1\r\nb:2\r\n".to_owned(), true);
-            assert_eq!(data(body, cut), Some(expected), "{cut}");
+            let trailers = [field("a", "1"), field("b", "2")].into_iter().collect();
+            let expected = (b"abc0123456789abcdef\r\n".to_vec(), Some(trailers), true);
+            assert_eq!(of_an_answer(body, cut), Some(expected), "{cut}");
         }
-        assert_eq!(data(b"0\r\n\r\n", 9), Some((Vec::new(), String::new(), true)));
-        assert_eq!(data(b"3\r\nab", 9), Some((b"ab".to_vec(), String::new(), false)));
-        assert_eq!(data(b"3\r\nabcd", 9), None);
-        assert_eq!(data(b" 3\r\nabc", 9), None);
+        assert_eq!(of_an_answer(b"0\r\n\r\n", 9), Some((Vec::new(), None, true)));
+        assert_eq!(of_an_answer(b"3\r\nab", 9), Some((b"ab".to_vec(), None, false)));
+        assert_eq!(of_an_answer(b"3\r\nabcd", 9), None);
+        assert_eq!(of_an_answer(b" 3\r\nabc", 9), None);
     }
 
     #[test]
@@ -220,7 +226,7 @@ mod tests {
             ("A;name=\"v\";x\r\n0123456789\r\n000\r\n\r\n", "x"),
             ("1\r\na\r\n0\r\nTrailer: v\r\nOther:\r\n\r\n", "\r\n"),
         ] {
-            assert_eq!(whole(format!("{body}{rest}").as_bytes()), Ok((body.len(), true)), "{body:?}");
+            assert_eq!(whole(format!("{body}{rest}").as_bytes()), Some((body.len(), true)), "{body:?}");
         }
     }
 
@@ -247,18 +253,18 @@ mod tests {
             "0\r\nname: a\0b\r\n\r\n",
             "3;\0\r\nabc\r\n",
         ] {
-            assert_eq!(whole(body.as_bytes()), Err(Broken), "{body:?}");
+            assert_eq!(whole(body.as_bytes()), None, "{body:?}");
         }
     }
 
     #[test]
     fn extensions_and_trailers_are_bounded() {
         let limits = Limits { chunk_extension_bytes: 8, trailer_bytes: 8, ..Limits::default() };
-        let run = |body: &str| Chunked::new().advance(body.as_bytes(), &limits).1;
-        assert_eq!(run("1;abcd\r\na\r\n1;abcd\r\n"), Ok(()));
-        assert_eq!(run("1;abcd\r\na\r\n1;abcde\r\n"), Err(Broken));
-        assert_eq!(run("0\r\nab: defg\r\n\r\n"), Ok(()));
-        assert_eq!(run("0\r\nab: defgh\r\n\r\n"), Err(Broken));
+        let fits = |body: &str| data(Chunked::of_a_request(), &limits, body.as_bytes(), usize::MAX).is_some();
+        assert!(fits("1;abcd\r\na\r\n1;abcd\r\n"));
+        assert!(!fits("1;abcd\r\na\r\n1;abcde\r\n"));
+        assert!(fits("0\r\nab: defg\r\n\r\n"));
+        assert!(!fits("0\r\nab: defgh\r\n\r\n"));
     }
 
     proptest! {
@@ -272,12 +278,8 @@ mod tests {
                 wire.extend_from_slice(b"\r\n");
             }
             wire.extend_from_slice(b"0\r\n\r\n");
-            let mut body = Chunked::new();
-            for piece in wire.chunks(cut) {
-                prop_assert!(!body.is_end());
-                prop_assert_eq!(body.advance(piece, &Limits::default()), (piece.len(), Ok(())));
-            }
-            prop_assert!(body.is_end());
+            let (data, taken, body) = data(Chunked::of_a_request(), &Limits::default(), &wire, cut).unwrap();
+            prop_assert_eq!((data, taken, body.is_end()), (chunks.concat(), wire.len(), true));
         }
 
         /// Whatever comes, nothing panics.

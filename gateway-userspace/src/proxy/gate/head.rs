@@ -1,47 +1,55 @@
-//! The head of a request, checked line by line as it arrives, more strictly than hyper does. Pure.
+//! The head of a request of HTTP/1.1, checked line by line as it arrives, more strictly than RFC 9112 asks. Pure.
 //!
-//! hyper forgives a bare LF, equal Content-Lengths, Content-Length beside Transfer-Encoding and codings before `chunked`; an
+//! Others forgive a bare LF, equal Content-Lengths, Content-Length beside Transfer-Encoding and codings before `chunked`; an
 //! upstream that forgives otherwise would see another request than we do.
 
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Uri, Version};
 use memchr::memchr;
 
 use super::{
-    super::{charset, headers::has_member, host, limits::Limits},
+    super::{
+        charset,
+        headers::has_member,
+        host,
+        limits::Limits,
+        message::{Headers, Protocol, RequestHead},
+    },
     refusal::Refusal,
 };
 
-/// What hyper gets for the name of an Upgrade field: as long, and nobody's. After a request with Upgrade it would leave the end of
-/// the connection to whoever upgrades it: no FIN, no close_notify, and what was not written yet is lost.
-pub(in crate::proxy) const NO_UPGRADE: &str = "upgrad_";
-
 /// How the body behind a head is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
+pub(in crate::proxy) enum Body {
     /// That many bytes, 0 too.
     Length(u64),
     /// In chunks.
     Chunked,
-    /// None, and what follows is WebSocket's if the upstream agrees, and nobody's if it does not.
-    Upgrade,
 }
 
 /// A head that is complete and right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Complete {
+pub(in crate::proxy) struct Complete {
     /// Bytes of the head with its last line.
-    pub(super) length: usize,
-    pub(super) body: Body,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-enum Version {
-    Http10,
-    Http11,
+    pub(in crate::proxy) length: usize,
+    pub(in crate::proxy) body: Body,
+    /// The client goes on with the body once it is told to.
+    pub(in crate::proxy) waits: bool,
+    /// It reads what comes behind an answer's body (RFC 9110, section 10.1.4).
+    pub(in crate::proxy) takes_trailers: bool,
+    /// [`Version::HTTP_10`] or [`Version::HTTP_11`].
+    version: Version,
+    /// What follows is WebSocket's if the upstream agrees, and nobody's if it does not.
+    upgrades: bool,
+    /// What the client says of the connection: it is the last request; or, of HTTP/1.0, it is not.
+    close: bool,
+    keep_alive: bool,
+    fields: usize,
 }
 
 /// A head that is not complete yet.
 #[derive(Debug, Default)]
-pub(super) struct Head {
+pub(in crate::proxy) struct Head {
     /// Bytes that hold no further line end.
     searched: usize,
     /// Where the line begins that is not complete yet.
@@ -53,20 +61,27 @@ pub(super) struct Head {
     hosts: usize,
     length: Option<u64>,
     chunked: bool,
-    expectation: bool,
+    expects: bool,
+    expects_else: bool,
     get: bool,
     upgrades: usize,
     websocket: bool,
     upgrade: bool,
+    close: bool,
+    keep_alive: bool,
+    takes_trailers: bool,
 }
 
 impl Head {
-    /// Looks at the lines that came since the last call. `bytes` is all of the head so far, and perhaps more. The name of an
-    /// Upgrade field becomes [`NO_UPGRADE`].
-    pub(super) fn advance(&mut self, bytes: &mut [u8], limits: &Limits) -> Result<Option<Complete>, Refusal> {
+    /// Looks at the lines that came since the last call. `bytes` is all of the head so far, and perhaps more.
+    pub(in crate::proxy) fn advance(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<Complete>, Refusal> {
         while let Some(offset) = memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + offset;
-            let line = split_cr(&mut bytes[self.line..end]).ok_or(Refusal::BadRequest)?;
+            let line = bytes[self.line..end].strip_suffix(b"\r").ok_or(Refusal::BadRequest)?;
             self.searched = end + 1;
             self.line = end + 1;
             if self.searched > limits.head_bytes {
@@ -85,7 +100,7 @@ impl Head {
                 }
                 (false, Some(_)) => self.field(line, limits)?,
                 (true, Some(version)) => {
-                    return self.finish(version).map(|body| Some(Complete { length: end + 1, body }));
+                    return self.finish(version, end + 1).map(Some);
                 }
             }
         }
@@ -99,29 +114,32 @@ impl Head {
         Ok(None)
     }
 
-    fn field(&mut self, line: &mut [u8], limits: &Limits) -> Result<(), Refusal> {
+    fn field(&mut self, line: &[u8], limits: &Limits) -> Result<(), Refusal> {
         self.fields += 1;
         if self.fields > limits.fields {
             return Err(Refusal::HeadTooLarge);
         }
         let (name, value) = split_field(line).ok_or(Refusal::BadRequest)?;
         match name.len() {
+            2 if name.eq_ignore_ascii_case(b"te") => self.takes_trailers |= has_member(value, b"trailers"),
             4 if name.eq_ignore_ascii_case(b"host") => {
                 self.hosts += 1;
                 if self.hosts > 1 || host::parse(value).is_err() {
                     return Err(Refusal::BadRequest);
                 }
             }
-            6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.expectation |= !value.eq_ignore_ascii_case(b"100-continue");
-            }
+            6 if name.eq_ignore_ascii_case(b"expect") => match value.eq_ignore_ascii_case(b"100-continue") {
+                true => self.expects = true,
+                false => self.expects_else = true,
+            },
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.upgrades += 1;
                 self.websocket = value.eq_ignore_ascii_case(b"websocket");
-                line[..7].copy_from_slice(NO_UPGRADE.as_bytes());
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 self.upgrade |= has_member(value, b"upgrade");
+                self.close |= has_member(value, b"close");
+                self.keep_alive |= has_member(value, b"keep-alive");
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.length.is_some() {
@@ -141,28 +159,79 @@ impl Head {
         Ok(())
     }
 
-    fn finish(&self, version: Version) -> Result<Body, Refusal> {
-        if self.chunked && (self.length.is_some() || version == Version::Http10) {
+    fn finish(&self, version: Version, length: usize) -> Result<Complete, Refusal> {
+        let is_old = version == Version::HTTP_10;
+        if self.chunked && (self.length.is_some() || is_old) {
             return Err(Refusal::BadRequest);
         }
-        if self.expectation && version == Version::Http11 {
+        if self.expects_else && !is_old {
             return Err(Refusal::Expectation);
         }
-        let is_bare =
-            self.get && !self.chunked && self.length.unwrap_or(0) == 0 && version == Version::Http11;
-        if is_bare && self.upgrade && self.websocket && self.upgrades == 1 {
-            return Ok(Body::Upgrade);
-        }
-        Ok(if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) })
+        let body = if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) };
+        let has_none = body == Body::Length(0);
+        let upgrades =
+            self.get && has_none && !is_old && self.upgrade && self.websocket && self.upgrades == 1;
+        Ok(Complete {
+            length,
+            body,
+            waits: self.expects && !is_old && !has_none,
+            takes_trailers: self.takes_trailers,
+            version,
+            upgrades,
+            close: self.close,
+            keep_alive: self.keep_alive,
+            fields: self.fields,
+        })
     }
 }
 
-/// A line without the CR at its end.
-fn split_cr(line: &mut [u8]) -> Option<&mut [u8]> {
-    match line {
-        [line @ .., b'\r'] => Some(line),
-        _ => None,
+impl Complete {
+    /// The head of which this was found; None: it is none for the http crate.
+    pub(in crate::proxy) fn request(&self, bytes: &Bytes) -> Option<RequestHead> {
+        let start = bytes.as_ptr() as usize;
+        let shared = |part: &[u8]| {
+            let begin = part.as_ptr() as usize - start;
+            bytes.slice(begin..begin + part.len())
+        };
+        let mut lines = lines(bytes).skip_while(|line| line.is_empty());
+        let mut first = lines.next()?.split(|b| *b == b' ');
+        let method = Method::from_bytes(first.next()?).ok()?;
+        let uri = Uri::from_maybe_shared(shared(first.next()?)).ok()?;
+        // There is room for what a request gets on its way.
+        let mut headers = Headers::with_capacity((self.fields + 8).max(14));
+        for line in lines.take(self.fields) {
+            let colon = memchr(b':', line)?;
+            let value = HeaderValue::from_maybe_shared(shared(line[colon + 1..].trim_ascii())).ok()?;
+            headers.append(HeaderName::from_bytes(&line[..colon]).ok()?, value);
+        }
+        let protocol = self.upgrades.then_some(Protocol::WebSocket);
+        Some(RequestHead { method, uri, version: self.version, headers, protocol })
     }
+
+    /// The client may ask for more behind this.
+    pub(in crate::proxy) fn keeps(&self) -> bool {
+        match self.is_old() {
+            true => self.keep_alive,
+            // What may come behind a request for another protocol is no request.
+            false => !self.close && !self.upgrades,
+        }
+    }
+
+    /// HTTP/1.0
+    pub(in crate::proxy) fn is_old(&self) -> bool {
+        self.version == Version::HTTP_10
+    }
+}
+
+/// Without their ends.
+pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let end = memchr(b'\n', rest)?;
+        let line = &rest[..end];
+        rest = &rest[end + 1..];
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    })
 }
 
 /// `method SP request-target SP HTTP-version`, RFC 9112, section 3, with single spaces.
@@ -177,8 +246,8 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<Version, Refusal> {
         return Err(Refusal::BadRequest);
     }
     let version = match version {
-        Some(b"HTTP/1.1") => Version::Http11,
-        Some(b"HTTP/1.0") => Version::Http10,
+        Some(b"HTTP/1.1") => Version::HTTP_11,
+        Some(b"HTTP/1.0") => Version::HTTP_10,
         Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
@@ -186,7 +255,7 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<Version, Refusal> {
         }
         _ => return Err(Refusal::BadRequest),
     };
-    if method == b"CONNECT" || method == b"TRACE" || Refusal::is_reserved(method) {
+    if method == b"CONNECT" || method == b"TRACE" {
         return Err(Refusal::Method);
     }
     if target.len() > limits.target_bytes {
@@ -196,7 +265,7 @@ fn request_line(line: &[u8], limits: &Limits) -> Result<Version, Refusal> {
     Ok(version)
 }
 
-/// Origin form, absolute form, or `OPTIONS *`; no more than the http crate parses, for hyper would answer the rest in its own way.
+/// Origin form, absolute form, or `OPTIONS *`; no more than the http crate parses.
 fn check_target(method: &[u8], target: &[u8]) -> Option<()> {
     let query = memchr(b'?', target).unwrap_or(target.len());
     let (path, query) = target.split_at(query);
@@ -269,7 +338,7 @@ pub(super) fn is_token(byte: u8) -> bool {
 }
 
 /// `field-vchar`, space and tab of RFC 9110, section 5.5.
-pub(super) fn is_field_value(byte: u8) -> bool {
+pub(in crate::proxy) fn is_field_value(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
@@ -300,7 +369,7 @@ mod tests {
         ) {
             let target = format!("{start}{rest}");
             if check_target(b"GET", target.as_bytes()).is_some() {
-                prop_assert!(target.parse::<http::Uri>().is_ok(), "{}", target);
+                prop_assert!(target.parse::<Uri>().is_ok(), "{}", target);
             }
         }
     }

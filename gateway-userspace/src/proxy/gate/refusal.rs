@@ -1,6 +1,6 @@
-//! What the gate refuses, and how the refusal travels through hyper to the answer.
+//! What the gate refuses.
 
-use http::{Method, StatusCode, Uri};
+use http::StatusCode;
 
 /// Why a request is not let in. Each is answered with its status and the end of the connection: behind a request that is
 /// not understood, the next one cannot be found with certainty.
@@ -24,9 +24,6 @@ pub enum Refusal {
     Version,
 }
 
-/// The method of the request that the gate puts in the place of a refused one. The gate refuses it from a client.
-const METHOD: &str = "REFUSED";
-
 impl Refusal {
     /// The answer's status.
     pub fn status(self) -> StatusCode {
@@ -39,23 +36,5 @@ impl Refusal {
             Self::Coding | Self::Protocol => StatusCode::NOT_IMPLEMENTED,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         }
-    }
-
-    /// Whether a client's method is the one kept for refusals.
-    pub(super) fn is_reserved(method: &[u8]) -> bool {
-        method == METHOD.as_bytes()
-    }
-
-    /// A request that stands for this refusal: so the answer keeps its place behind those of earlier requests.
-    pub(super) fn request(self) -> String {
-        format!("{METHOD} /{} HTTP/1.1\r\n\r\n", self.status().as_u16())
-    }
-
-    /// The status to answer with, if the request is one made by `Self::request`.
-    pub fn of(method: &Method, uri: &Uri) -> Option<StatusCode> {
-        if method.as_str() != METHOD {
-            return None;
-        }
-        Some(uri.path().get(1..).and_then(|code| code.parse().ok()).unwrap_or(StatusCode::BAD_REQUEST))
     }
 }

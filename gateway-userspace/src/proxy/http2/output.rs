@@ -2,6 +2,7 @@
 //! the answers cost more than the answers do.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     io::{self, IoSlice},
     pin::Pin,
@@ -19,6 +20,14 @@ const SMALL: usize = 4096;
 const ROOM: usize = 16 * 1024;
 /// Pieces that are written at once.
 const AT_ONCE: usize = 32;
+/// A buffer is kept for the next connection up to this size.
+const KEPT: usize = 64 * 1024;
+
+thread_local! {
+    /// What a worker's connections lend each other: each has a buffer for a moment only, and to make one costs more than an answer's
+    /// fields.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Frames, whole ones, in their order.
 #[derive(Debug, Default)]
@@ -42,7 +51,8 @@ impl Output {
     /// To append frames to.
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
         if self.frames.capacity() == 0 {
-            self.frames.reserve_exact(ROOM);
+            self.frames = SPARE.take();
+            self.frames.reserve(ROOM);
         }
         &mut self.frames
     }
@@ -108,7 +118,11 @@ impl Output {
             self.front.pop_front();
         }
         if self.written == self.frames.len() {
-            (self.frames, self.front, self.written) = (Vec::new(), VecDeque::new(), 0);
+            let mut spare = std::mem::take(self).frames;
+            if spare.capacity() <= KEPT {
+                spare.clear();
+                SPARE.set(spare);
+            }
         }
     }
 }

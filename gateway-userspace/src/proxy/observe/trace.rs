@@ -101,9 +101,20 @@ fn begun(source: &Source) -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Hexadecimal. Formatting costs five times as much, and this is done for every request.
+/// Hexadecimal, eight digits at once: this is done for every request, and formatting costs twenty times as much.
 fn digits(number: u64) -> [u8; 16] {
-    std::array::from_fn(|place| b"0123456789abcdef"[(number >> (60 - 4 * place)) as usize & 15])
+    let (high, low) = (eight((number >> 32) as u32), eight(number as u32));
+    (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
+}
+
+/// The digits of a number, the first one in the highest byte.
+fn eight(number: u32) -> u64 {
+    let spread = u64::from(number);
+    let spread = (spread << 16 | spread) & 0x0000_ffff_0000_ffff;
+    let spread = (spread << 8 | spread) & 0x00ff_00ff_00ff_00ff;
+    let each = (spread << 4 | spread) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = (each + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    each + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'9' - 1)
 }
 
 #[cfg(test)]

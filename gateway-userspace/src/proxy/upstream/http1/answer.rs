@@ -1,14 +1,15 @@
 //! The head of an answer, and how its body is delimited (RFC 9112, section 6.3). Pure.
 
-use std::{mem::MaybeUninit, ops::Range};
-
 use bytes::BytesMut;
 use http::{
     HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
+use memchr::memchr;
+
 use crate::proxy::{
+    gate::is_field_value,
     headers::has_member,
     message::{Headers, ResponseHead},
 };
@@ -42,46 +43,32 @@ pub(super) enum Delimited {
 #[error("what came is no answer of HTTP/1.1: {0}")]
 pub(super) struct Malformed(pub(super) &'static str);
 
+const BROKEN: Malformed = Malformed("its head is broken");
+
 /// Takes a head off the front of `bytes`, if one is whole: the answer to a request with that method.
 ///
 /// # Errors
 /// [`Malformed`]
 pub(super) fn parse(bytes: &mut BytesMut, to: &Method) -> Result<Option<Answer>, Malformed> {
-    let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
-    let mut parsed = httparse::Response::new(&mut []);
-    let outcome =
-        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields);
-    let length = match outcome {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(Malformed("too many fields")),
-        Err(_) => return Err(Malformed("its head is broken")),
-    };
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.ok_or(Malformed("its status is none"))?;
-    let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    // Where they lie, for they are to share the memory of the head.
-    let start = bytes.as_ptr() as usize;
-    let place = |part: &[u8]| {
+    let Some(lines) = Lines::of(bytes)? else { return Ok(None) };
+    let text = bytes.split_to(lines.length).freeze();
+    let start = text.as_ptr() as usize;
+    // Parts share the memory of the head.
+    let shared = |part: &[u8]| {
         let begin = part.as_ptr() as usize - start;
-        Place { begin: begin as u32, end: (begin + part.len()) as u32 }
+        text.slice(begin..begin + part.len())
     };
-    let reason =
-        parsed.reason.filter(|reason| says_more(reason, status)).map(|reason| place(reason.as_bytes()));
-    let mut places = [(Place::default(), Place::default()); FIELDS];
-    let count = parsed.headers.len();
-    for (field, places) in parsed.headers.iter().zip(&mut places) {
-        *places = (place(field.name.as_bytes()), place(field.value));
-    }
-    let text = bytes.split_to(length).freeze();
+    let mut lines = lines.all(&text);
+    let (version, status, reason) = status_line(lines.next().unwrap_or_default())?;
     let mut head = ResponseHead::new(status);
-    head.reason = reason.map(|reason| text.slice(reason.range()));
-    head.headers = Headers::with_capacity(Headers::ROOM.max(count));
+    head.reason = says_more(reason, status).then(|| shared(reason));
+    head.headers = Headers::with_capacity(Headers::ROOM);
     let mut said = Said::default();
-    for (name, value) in &places[..count] {
-        let name =
-            HeaderName::from_bytes(&text[name.range()]).map_err(|_| Malformed("a field's name is none"))?;
-        let value = HeaderValue::from_maybe_shared(text.slice(value.range()));
+    for line in lines {
+        let colon = line.iter().position(|byte| *byte == b':').ok_or(BROKEN)?;
+        let name = HeaderName::from_bytes(&line[..colon]);
+        let name = name.map_err(|_| Malformed("a field's name is none"))?;
+        let value = HeaderValue::from_maybe_shared(shared(trimmed(&line[colon + 1..])));
         let value = value.map_err(|_| Malformed("a field's value is none"))?;
         said.note(&name, value.as_bytes());
         head.headers.append(name, value);
@@ -91,24 +78,84 @@ pub(super) fn parse(bytes: &mut BytesMut, to: &Method) -> Result<Option<Answer>,
     Ok(Some(Answer { head, body, keeps }))
 }
 
-/// A part of a head. No head has four gigabytes.
-#[derive(Debug, Clone, Copy, Default)]
-struct Place {
-    begin: u32,
-    end: u32,
+/// Where the lines of a head end.
+struct Lines {
+    /// Where the first one begins …
+    begin: usize,
+    /// … and each of them has its LF.
+    ends: [u32; FIELDS + 1],
+    count: usize,
+    /// Of the head, its empty line included.
+    length: usize,
 }
 
-impl Place {
-    fn range(self) -> Range<usize> {
-        self.begin as usize..self.end as usize
+impl Lines {
+    /// None: the empty line has not come. Empty lines in front are forgiven, and so is a bare LF: where an answer ends does not depend
+    /// on it. What does not begin like an answer is none, however much of it has come.
+    fn of(bytes: &[u8]) -> Result<Option<Self>, Malformed> {
+        let mut lines = Self { begin: 0, ends: [0; FIELDS + 1], count: 0, length: 0 };
+        while let Some(length) = memchr(b'\n', &bytes[lines.length..]) {
+            let end = lines.length + length;
+            let line = &bytes[lines.length..end];
+            lines.length = end + 1;
+            match (matches!(line, b"" | b"\r"), lines.count) {
+                (true, 0) => {
+                    lines.begin = lines.length;
+                    continue;
+                }
+                (true, _) => return Ok(Some(lines)),
+                (false, 0) => _ = status_line(without_cr(line))?,
+                (false, _) => {}
+            }
+            *lines.ends.get_mut(lines.count).ok_or(Malformed("too many fields"))? = end as u32;
+            lines.count += 1;
+        }
+        Ok(None)
+    }
+
+    /// Each without its end.
+    fn all<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let mut begin = self.begin;
+        self.ends[..self.count].iter().map(move |end| {
+            let line = &text[begin..*end as usize];
+            begin = *end as usize + 1;
+            without_cr(line)
+        })
     }
 }
 
-/// Whether a reason is not what everybody says, and can be said again.
-fn says_more(reason: &str, status: StatusCode) -> bool {
-    !reason.is_empty()
-        && Some(reason) != status.canonical_reason()
-        && reason.bytes().all(|byte| byte == b'\t' || !byte.is_ascii_control())
+fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Version, status and reason (RFC 9112, section 4).
+fn status_line(line: &[u8]) -> Result<(Version, StatusCode, &[u8]), Malformed> {
+    let (version, rest) = match line {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0', b' ', rest @ ..] => (Version::HTTP_10, rest),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b' ', rest @ ..] => (Version::HTTP_11, rest),
+        _ => return Err(BROKEN),
+    };
+    let (status, rest) = rest.split_at_checked(3).ok_or(BROKEN)?;
+    let status = StatusCode::from_bytes(status).map_err(|_| Malformed("its status is none"))?;
+    let reason = match rest {
+        [] => rest,
+        [b' ', reason @ ..] if reason.iter().all(|byte| is_field_value(*byte)) => reason,
+        _ => return Err(BROKEN),
+    };
+    Ok((version, status, reason))
+}
+
+/// Without space and tab around it (RFC 9110, section 5.5).
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// Whether a reason is not what everybody says.
+fn says_more(reason: &[u8], status: StatusCode) -> bool {
+    !reason.is_empty() && Some(reason) != status.canonical_reason().map(str::as_bytes)
 }
 
 /// What fields say of how an answer is read.
@@ -227,6 +274,7 @@ mod tests {
             ("Transfer-Encoding: gzip\r\n", (ByEnd, false)),
             ("", (ByEnd, false)),
             ("Content-Length: 5\r\nConnection: x, Close\r\n", (ByLength(5), false)),
+            ("Content-Length:\t5 \t\nA:\n", (ByLength(5), true)),
         ] {
             assert_eq!(get(fields), Ok(Some(expected)), "{fields:?}");
         }
@@ -265,6 +313,12 @@ mod tests {
             "HTTP/1.1 099 OK\r\n\r\n",
             "HTTP/2 200\r\n\r\n",
             "SSH-2.0-x\r\n",
+            "HTTP/1.1 200\tOK\r\n\r\n",
+            "HTTP/1.1 200 O\rK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: \x0cb\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n: b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nb\r\n\r\n",
         ] {
             assert!(parsed(text, &Method::GET).is_err(), "{text:?}");
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -279,7 +279,7 @@ impl Link {
                 if piece.data == 0 && chunked.is_end() {
                     let trailers = chunked.take_trailers();
                     self.rest = Rest::Length(0);
-                    return match trailers_of(&trailers)? {
+                    return match trailers {
                         Some(trailers) => Ok(Next::Frame(Frame::trailers(trailers))),
                         None => Ok(Next::Over),
                     };
@@ -322,23 +322,4 @@ enum Next {
 /// `100 Continue` and hints: the answer is still to come.
 fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
-}
-
-/// The fields behind a chunked body.
-fn trailers_of(text: &[u8]) -> Result<Option<HeaderMap>, Lost> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let broken = || Lost::Malformed("its trailers are broken");
-    let mut fields = [httparse::EMPTY_HEADER; answer::FIELDS];
-    let text = [text, b"\r\n"].concat();
-    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(&text, &mut fields) else {
-        return Err(broken());
-    };
-    let mut trailers = HeaderMap::with_capacity(fields.len());
-    for field in fields {
-        let name = http::HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| broken())?;
-        trailers.append(name, http::HeaderValue::from_bytes(field.value).map_err(|_| broken())?);
-    }
-    Ok(Some(trailers))
 }

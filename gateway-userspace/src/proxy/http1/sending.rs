@@ -1,0 +1,170 @@
+//! An answer on its way to the client.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice, Write as _},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Body as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    answer::{self, Begun, Delimited, To},
+    connection::{Shared, lock},
+};
+use crate::proxy::{
+    body::BodyError,
+    message::Response,
+    observe::{ObservedBody, Tunnelled},
+    tunnel::Tunnel,
+};
+
+/// What is behind an answer.
+pub(super) enum Sent {
+    /// Another request, perhaps.
+    Whole,
+    /// The end of the connection.
+    Last,
+    /// What the connection becomes.
+    Tunnel(Box<Tunnel>, Tunnelled),
+}
+
+/// What there is of a body, and then.
+enum Behind {
+    More,
+    /// The end, and fields behind it.
+    End(Option<HeaderMap>),
+    Broken(BodyError),
+}
+
+/// Sends all of an answer. An error is the end of the connection, by which a client sees that it has a part only.
+pub(super) async fn send<S>(
+    connection: &Shared<S>,
+    answer: Response<ObservedBody>,
+    to: To,
+    takes_trailers: bool,
+) -> io::Result<Sent>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Response { head, mut body } = answer;
+    let tunnel = body.take_tunnel();
+    let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
+    let Begun { text, body: delimited, keeps } = answer::begin(&head, length, to);
+    if let (None, Delimited::Chunks | Delimited::End | Delimited::Length(1..)) = (&tunnel, delimited) {
+        send_body(connection, text, body, delimited, takes_trailers).await?;
+    } else {
+        write(connection, &mut [IoSlice::new(&text)]).await?;
+    }
+    Ok(match tunnel {
+        Some((tunnel, seen)) => Sent::Tunnel(tunnel, seen),
+        None if keeps => Sent::Whole,
+        None => Sent::Last,
+    })
+}
+
+/// What there is already goes with the head, and as much at once as there is.
+async fn send_body<S>(
+    connection: &Shared<S>,
+    head: Vec<u8>,
+    body: ObservedBody,
+    delimited: Delimited,
+    takes_trailers: bool,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let most = lock(connection).most();
+    let (mut before, mut data, mut behind) = (head, Vec::new(), Vec::new());
+    let mut left = if let Delimited::Length(length) = delimited { length } else { u64::MAX };
+    let mut body = pin!(body);
+    loop {
+        let next = poll_fn(|cx| gather(body.as_mut(), cx, &mut data, !before.is_empty(), most)).await;
+        let count = data.iter().map(Bytes::len).sum::<usize>();
+        left = left.checked_sub(count as u64).ok_or(io::ErrorKind::InvalidData)?;
+        if delimited == Delimited::Chunks {
+            chunk(count, &mut before, &mut behind)?;
+            if let Behind::End(trailers) = &next {
+                end(trailers.as_ref().filter(|_| takes_trailers), &mut behind);
+            }
+        }
+        let mut slices = Vec::with_capacity(data.len() + 2);
+        slices.push(IoSlice::new(&before));
+        slices.extend(data.iter().map(|piece| IoSlice::new(piece)));
+        slices.push(IoSlice::new(&behind));
+        write(connection, &mut slices).await?;
+        match next {
+            Behind::More => {}
+            Behind::End(_) if matches!(delimited, Delimited::Length(_)) && left > 0 => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Behind::End(_) => return Ok(()),
+            Behind::Broken(error) => return Err(io::Error::other(error)),
+        }
+        before.clear();
+        data.clear();
+        behind.clear();
+    }
+}
+
+/// Takes what there is of a body, up to `most` bytes or a piece more; `at_once`: something else is to be sent, so nothing is waited for.
+fn gather(
+    mut body: Pin<&mut ObservedBody>,
+    cx: &mut Context<'_>,
+    data: &mut Vec<Bytes>,
+    at_once: bool,
+    most: usize,
+) -> Poll<Behind> {
+    let mut count = 0;
+    Poll::Ready(loop {
+        if body.is_end_stream() {
+            break Behind::End(None);
+        }
+        if count >= most {
+            break Behind::More;
+        }
+        match body.as_mut().poll_frame(cx) {
+            Poll::Pending if at_once || !data.is_empty() => break Behind::More,
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => break Behind::End(None),
+            Poll::Ready(Some(Err(error))) => break Behind::Broken(error),
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(piece) => {
+                    count += piece.len();
+                    data.push(piece);
+                }
+                Err(frame) => break Behind::End(frame.into_trailers().ok()),
+            },
+        }
+    })
+}
+
+/// What is around so much of a body (RFC 9112, section 7.1).
+fn chunk(count: usize, before: &mut Vec<u8>, behind: &mut Vec<u8>) -> io::Result<()> {
+    if count > 0 {
+        write!(before, "{count:x}\r\n")?;
+        behind.extend_from_slice(b"\r\n");
+    }
+    Ok(())
+}
+
+fn end(trailers: Option<&HeaderMap>, behind: &mut Vec<u8>) {
+    behind.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        answer::field(behind, name.as_str(), value.as_bytes());
+    }
+    behind.extend_from_slice(b"\r\n");
+}
+
+async fn write<S>(connection: &Shared<S>, slices: &mut [IoSlice<'_>]) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut left = slices;
+    IoSlice::advance_slices(&mut left, 0);
+    poll_fn(|cx| lock(connection).poll_answer(cx, &mut left)).await
+}
