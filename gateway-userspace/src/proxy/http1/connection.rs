@@ -127,9 +127,9 @@ impl<S> Connection<S> {
         }
     }
 
-    /// The connection itself, unless the client has ended its side: it may still be sending.
-    pub(super) fn into_unended(self) -> Option<S> {
-        (!self.ended).then_some(self.stream)
+    /// Whether the client has ended its side; it may still be sending, else.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// The connection, and what came on it behind the head that asked for another protocol.
@@ -421,9 +421,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.poll_flush(cx)
     }
 
-    /// Ends our side.
+    /// Ends our side. What comes from here on is nobody's.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.turn += 1;
         let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.writing.bound(cx, self.limits.write_stall, outcome)
+    }
+}
+
+/// What still comes on a connection that we have ended: whoever passed on a body that nobody wants may not have let go of it yet.
+pub(super) struct Left<'c, S>(pub(super) &'c Mutex<Connection<S>>);
+
+impl<S: AsyncRead + Unpin> AsyncRead for Left<'_, S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut lock(self.0).stream).poll_read(cx, buf)
     }
 }

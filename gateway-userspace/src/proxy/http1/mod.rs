@@ -16,7 +16,6 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
-    time::Duration,
 };
 
 use http::{Method, Uri};
@@ -28,7 +27,7 @@ use tokio::{
 
 use self::{
     answer::To,
-    connection::{Shared, lock},
+    connection::{Left, Shared, lock},
     sending::Sent,
 };
 use super::{
@@ -73,6 +72,9 @@ where
             next = next(&connection, Busy::No) => next,
             () = &mut over => Next::End,
         };
+        if let Next::End = next {
+            break End::Last;
+        }
         // In a box: a request's future is much larger than all that waits for one.
         match Box::pin(serve(&asker, &connection, next, &told, over.as_mut())).await {
             Ok(End::Rests) => {}
@@ -87,8 +89,9 @@ where
         return tunnel.run(seen, stream, early, &limits).await;
     }
     // A client that is gone already is told nothing.
-    if poll_fn(|cx| lock(&connection).poll_shutdown(cx)).await.is_ok() {
-        leave(connection, limits.linger).await;
+    let is_told = poll_fn(|cx| lock(&connection).poll_shutdown(cx)).await.is_ok();
+    if is_told && !lock(&connection).has_ended() {
+        linger(Left(&connection), limits.linger).await;
     }
 }
 
@@ -152,12 +155,4 @@ where
 
 async fn next<S: AsyncRead + Unpin>(connection: &Shared<S>, busy: Busy) -> Next {
     poll_fn(|cx| lock(connection).poll_next(cx, busy)).await
-}
-
-async fn leave<S: AsyncRead + Unpin>(connection: Shared<S>, patience: Duration) {
-    // Whoever still passes on a body that nobody wants lets go of it at once.
-    let Some(connection) = Arc::into_inner(connection) else { return };
-    if let Some(stream) = connection.into_inner().unwrap_or_else(PoisonError::into_inner).into_unended() {
-        linger(stream, patience).await;
-    }
 }
