@@ -2,7 +2,7 @@
 //! the answers cost more than the answers do.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     collections::VecDeque,
     io::{self, IoSlice},
     pin::Pin,
@@ -20,13 +20,15 @@ const SMALL: usize = 4096;
 const ROOM: usize = 16 * 1024;
 /// Pieces that are written at once.
 const AT_ONCE: usize = 32;
-/// A buffer is kept for the next connection up to this size.
-const KEPT: usize = 64 * 1024;
+/// So many buffers are kept for connections to come …
+const KEPT: usize = 16;
+/// … up to this size each.
+const LARGEST: usize = 64 * 1024;
 
 thread_local! {
-    /// What a worker's connections lend each other: each has a buffer for a moment only, and to make one costs more than an answer's
-    /// fields.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// What a worker's connections lend each other: each has a buffer for a moment only, and to make one costs as much as a quarter of
+    /// an answer.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Frames, whole ones, in their order.
@@ -51,8 +53,7 @@ impl Output {
     /// To append frames to.
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
         if self.frames.capacity() == 0 {
-            self.frames = SPARE.take();
-            self.frames.reserve(ROOM);
+            self.frames = SPARE.with_borrow_mut(Vec::pop).unwrap_or_else(|| Vec::with_capacity(ROOM));
         }
         &mut self.frames
     }
@@ -119,10 +120,13 @@ impl Output {
         }
         if self.written == self.frames.len() {
             let mut spare = std::mem::take(self).frames;
-            if spare.capacity() <= KEPT {
-                spare.clear();
-                SPARE.set(spare);
-            }
+            spare.clear();
+            SPARE.with_borrow_mut(|spares| {
+                // A body's last piece leaves none behind it.
+                if (1..=LARGEST).contains(&spare.capacity()) && spares.len() < KEPT {
+                    spares.push(spare);
+                }
+            });
         }
     }
 }
