@@ -165,7 +165,11 @@ impl Story<'_> {
             WAY_LINK => format!(
                 "to the MAC address {mac}; all else stays, and the answer goes straight to the client"
             ),
-            WAY_NAT => format!("to {address}, with its port for this VIP, by the MAC address {mac}"),
+            WAY_NAT => {
+                let is_leased = self.decision.steps.iter().any(|told| matches!(told, Told::Leased { .. }));
+                let port = if is_leased { "the same port" } else { "its port for this VIP" };
+                format!("to {address}, with {port}, by the MAC address {mac}")
+            }
             way => format!(
                 "{} from {} to {address}, by the MAC address {mac}: {bytes} + {added} = {} bytes, of at most {}",
                 names::way(way),

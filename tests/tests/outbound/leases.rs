@@ -1,11 +1,12 @@
 //! R34: whose ports are whose, through starts, ends, changes of the file and take-overs.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Command};
 
 use lab::{
     address::{PUBLIC, PUBLIC6},
     config::Instance,
     control,
+    gateway::binary,
     lab::Lab,
     mode::Mode,
     wait::eventually,
@@ -47,6 +48,13 @@ fn r34_ports_are_leased_in_every_mode() {
         let _running = lab.start(&config).unwrap();
         has_ports(&lab, &path, "gw-1", VIP, 64);
         has_ports(&lab, &path, "gw-1", VIP6, 64);
+        let port = held(&lab, "gw-1", VIP).first().unwrap() * 8;
+        let mut explain = Command::new(binary().unwrap());
+        let line = format!("explain --json --from 198.51.100.7:53 --to {VIP}:{port} --proto udp");
+        explain.args(line.split(' '));
+        let told = lab.hosts.balancer.run_command(explain).unwrap().text();
+        assert!(told.contains(&format!("port {port} is leased to gw-1")), "{mode:?}: {told}");
+        assert_eq!(told.contains("with the same port"), mode == Mode::Nat, "{mode:?}: {told}");
     }
 }
 

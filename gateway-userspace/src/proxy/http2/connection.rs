@@ -23,6 +23,7 @@ use super::{
     head::{Asked, Fields},
     hpack::Decoder,
     reader::{Phase, Reader},
+    used::Use,
 };
 use crate::proxy::{gate::Timer, limits::Limits};
 
@@ -88,6 +89,11 @@ impl<S> Connection<S> {
         };
         let shared = Ends(Shared::new(Core::new(Arc::clone(&limits))));
         Self { stream, input, shared, writing: Timer::default(), flushed: true, limits }
+    }
+
+    /// How it is used, while it is.
+    pub(super) fn used(&self) -> Use {
+        Use(self.shared.0.clone())
     }
 
     /// Tells the client that it shall ask nothing more.

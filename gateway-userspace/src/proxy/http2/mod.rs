@@ -24,7 +24,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::used::{Open, Use};
+use self::used::Use;
 use super::{
     connection::{Told, over_and_known},
     course,
@@ -62,33 +62,30 @@ async fn serve<S>(asker: Arc<Asker>, connection: &mut Connection<S>, told: Told)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let used = Arc::new(Use::default());
+    let used = connection.used();
     let mut leaves = Box::pin(leaves(told, asker.door, &asker.worker.limits, &used));
     let patience = select! {
         biased;
-        end = accept(connection, &asker, &used) => return end,
+        end = accept(connection, &asker) => return end,
         patience = &mut leaves => patience,
     };
     connection.leave();
     // A client that does not say that it knows would keep it for ever.
     select! {
         biased;
-        end = accept(connection, &asker, &used) => end,
+        end = accept(connection, &asker) => end,
         () = used.ends(patience) => Ok(()),
     }
 }
 
 /// Until the connection has ended.
-async fn accept<S>(connection: &mut Connection<S>, asker: &Arc<Asker>, used: &Arc<Use>) -> io::Result<()>
+async fn accept<S>(connection: &mut Connection<S>, asker: &Arc<Asker>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let begin = |begun: Begun| {
-        let (asker, open) = (Arc::clone(asker), Open::new(Arc::clone(used)));
-        tokio::spawn(async move {
-            let _open = open;
-            stream::serve(&asker, begun).await;
-        });
+        let asker = Arc::clone(asker);
+        tokio::spawn(async move { stream::serve(&asker, begun).await });
     };
     poll_fn(|cx| connection.poll(cx, begin)).await
 }

@@ -203,6 +203,11 @@ impl Core {
         }
     }
 
+    /// The last stream that the client began, and whether there is any now.
+    pub(super) fn used(&self) -> (u32, bool) {
+        (self.last, !self.streams.is_empty())
+    }
+
     /// The client is told that it is over. What it asks until it knows is served (section 6.8).
     pub(super) fn leave(&mut self) {
         if self.stage == Stage::Open {
