@@ -198,7 +198,7 @@ impl Complete {
         let method = Method::from_bytes(first.next()?).ok()?;
         let uri = Uri::from_maybe_shared(shared(first.next()?)).ok()?;
         // There is room for what a request gets on its way.
-        let mut headers = Headers::with_capacity((self.fields + 8).max(14));
+        let mut headers = Headers::with_capacity(Headers::ROOM.max(self.fields + 8));
         for line in lines.take(self.fields) {
             let colon = memchr(b':', line)?;
             let value = HeaderValue::from_maybe_shared(shared(line[colon + 1..].trim_ascii())).ok()?;
@@ -211,7 +211,7 @@ impl Complete {
     /// The client may ask for more behind this.
     pub(in crate::proxy) fn keeps(&self) -> bool {
         match self.is_old() {
-            true => self.keep_alive,
+            true => self.keep_alive && !self.close,
             // What may come behind a request for another protocol is no request.
             false => !self.close && !self.upgrades,
         }
@@ -357,6 +357,25 @@ mod tests {
         }
         for target in ["/{a}|b^\\[]?{c}|`^", "/\"", "/%20?%20", "http://a:80/{b}", "http://[::1]:80?c"] {
             assert_eq!(check_target(b"GET", target.as_bytes()), Some(()), "{target}");
+        }
+    }
+
+    #[test]
+    fn whether_another_request_may_follow() {
+        for (version, fields, keeps) in [
+            ("1.1", "", true),
+            ("1.1", "Connection: x, Close\r\n", false),
+            ("1.1", "Connection: keep-alive\r\n", true),
+            ("1.1", "Connection: upgrade\r\nUpgrade: websocket\r\n", false),
+            ("1.1", "Connection: upgrade\r\nUpgrade: h2c\r\n", true),
+            ("1.1", "Upgrade: websocket\r\n", true),
+            ("1.0", "", false),
+            ("1.0", "Connection: Keep-Alive\r\n", true),
+            ("1.0", "Connection: keep-alive, close\r\n", false),
+        ] {
+            let text = format!("GET / HTTP/{version}\r\nHost: a\r\n{fields}\r\n");
+            let complete = Head::default().advance(text.as_bytes(), &Limits::default()).unwrap().unwrap();
+            assert_eq!((complete.keeps(), complete.length), (keeps, text.len()), "{text:?}");
         }
     }
 
