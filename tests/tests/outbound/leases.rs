@@ -149,7 +149,7 @@ fn r34_an_order_is_taken_from_balancers_only() {
     let _running = lab.start(&config).unwrap();
     let order = r#"{"schema_version":1,"vips":{"203.0.113.5":{"leased":[[128,135]]}}}"#;
     let ask = |host: &lab::host::Host| {
-        let mut curl = std::process::Command::new("curl");
+        let mut curl = Command::new("curl");
         curl.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--data", order]);
         curl.arg("http://10.0.0.11:8080/snat");
         host.run_command(curl).unwrap().text()

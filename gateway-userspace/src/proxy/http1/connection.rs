@@ -238,7 +238,7 @@ impl<S> Connection<S> {
 }
 
 impl<S: AsyncRead + Unpin> Connection<S> {
-    /// Waits for the next request. What is left of the last one's body must have been [read](Self::skip) before.
+    /// Waits for the next request. What is left of the last one's body must have been read before.
     pub fn poll_next(&mut self, cx: &mut Context<'_>, busy: Busy) -> Poll<Next> {
         if !self.bytes.is_empty()
             && let Some(next) = self.next_of_held()

@@ -1,7 +1,7 @@
 //! HTTP/1.1 with a client, one request after the other.
 //!
-//! Ours from its bytes on. What the [gate](super::gate) lets in is a request, read by [`connection`]; its body is read by whoever passes it
-//! on, through [`incoming`], while the answer is made. A client that asks for nothing costs no buffers and no request's future.
+//! Ours from its bytes on. What the [gate](super::gate) lets in is a request, read by `connection`; its body is read by whoever passes it
+//! on, through `incoming`, while the answer is made. A client that asks for nothing costs no buffers and no request's future.
 
 mod answer;
 mod connection;
