@@ -11,9 +11,6 @@ use crate::{
     status::{Endpoint, HealthWord, Instance, Outcome, SnatVip, State, Status, Vip},
 };
 
-/// Seconds.
-const DAY: f64 = 86_400.0;
-
 const EXAMPLES: &str = "\
 Examples:
   gateway status
@@ -200,7 +197,7 @@ fn snat(status: &Status, colour: Colour) -> String {
 fn certificates(status: &Status, now: SystemTime, colour: Colour) -> String {
     let row = |one: &Endpoint| {
         let first = one.first_end.as_ref()?;
-        let days = ((first.expires.seconds() - seconds(now)) / DAY).floor();
+        let days = first.expires.days_left(now);
         let (tone, left) = match days {
             ..0.0 => (Tone::Bad, "expired".to_owned()),
             _ if days < CERTIFICATE_ENDS_SOON.into() => (Tone::Odd, format!("{days} days left")),

@@ -56,12 +56,6 @@ pub fn document(media_type: HeaderValue, document: Bytes) -> Response<ResponseBo
     Response { head, body: ResponseBody::Document(Some(document)) }
 }
 
-/// The same as the last one of its connection.
-pub fn closing<B>(mut response: Response<B>) -> Response<B> {
-    response.head.headers.insert(CONNECTION, CLOSE);
-    response
-}
-
 /// The same over HTTP/2, where connections are no concern of an answer (RFC 9113, section 8.2.2).
 pub fn without_connection<B>(mut response: Response<B>) -> Response<B> {
     response.head.headers.remove(CONNECTION);

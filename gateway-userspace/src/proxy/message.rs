@@ -217,6 +217,14 @@ impl From<HeaderMap> for Headers {
     }
 }
 
+/// Appends a field as HTTP/1.1 has it (RFC 9112, section 5).
+pub fn write_field(text: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    text.extend_from_slice(name.as_str().as_bytes());
+    text.extend_from_slice(b": ");
+    text.extend_from_slice(value);
+    text.extend_from_slice(b"\r\n");
+}
+
 impl<H, B> Message<H, B> {
     /// The same with another body.
     pub fn map<C>(self, change: impl FnOnce(B) -> C) -> Message<H, C> {

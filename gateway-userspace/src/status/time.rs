@@ -34,6 +34,12 @@ impl Time {
         self.since_1970.as_secs_f64()
     }
 
+    /// Whole days from `now` until then; below zero it is past.
+    pub fn days_left(self, now: SystemTime) -> f64 {
+        const DAY: f64 = 86_400.0;
+        ((self.seconds() - Self::from(now).seconds()) / DAY).floor()
+    }
+
     /// How long ago it is at `now`; nothing if it is yet to come.
     pub fn age(self, now: SystemTime) -> Duration {
         Self::from(now).since_1970.saturating_sub(self.since_1970)

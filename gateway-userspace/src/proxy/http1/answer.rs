@@ -5,7 +5,10 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
-use crate::proxy::{headers::lists, message::ResponseHead};
+use crate::proxy::{
+    headers::lists,
+    message::{ResponseHead, write_field},
+};
 
 /// What of a request an answer goes by.
 #[derive(Debug, Clone, Copy)]
@@ -75,30 +78,23 @@ pub(super) fn begin(head: &ResponseHead, length: Option<u64>, to: To) -> Begun {
             CONNECTION => says_connection = true,
             _ => {}
         }
-        field(&mut text, name.as_str(), value.as_bytes());
+        write_field(&mut text, name, value.as_bytes());
     }
     match keeps {
         _ if says_connection || is_interim => {}
-        true if to.is_old => field(&mut text, CONNECTION.as_str(), b"keep-alive"),
+        true if to.is_old => write_field(&mut text, &CONNECTION, b"keep-alive"),
         true => {}
-        false => field(&mut text, CONNECTION.as_str(), b"close"),
+        false => write_field(&mut text, &CONNECTION, b"close"),
     }
     match body {
         Delimited::Length(length) if !says_length => {
-            field(&mut text, CONTENT_LENGTH.as_str(), length.to_string().as_bytes());
+            write_field(&mut text, &CONTENT_LENGTH, length.to_string().as_bytes());
         }
-        Delimited::Chunks => field(&mut text, TRANSFER_ENCODING.as_str(), b"chunked"),
+        Delimited::Chunks => write_field(&mut text, &TRANSFER_ENCODING, b"chunked"),
         Delimited::Length(_) | Delimited::Nothing | Delimited::End => {}
     }
     text.extend_from_slice(b"\r\n");
     Begun { text, body, keeps }
-}
-
-pub(super) fn field(text: &mut Vec<u8>, name: &str, value: &[u8]) {
-    text.extend_from_slice(name.as_bytes());
-    text.extend_from_slice(b": ");
-    text.extend_from_slice(value);
-    text.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -165,12 +165,12 @@ impl<S> Connection<S> {
         self.interim == Some(CONTINUE)
     }
 
-    /// A head that has come in `bytes`, which may be no more than a part of it.
-    fn heard(&mut self, bytes: &[u8]) -> Option<Result<Complete, Refusal>> {
+    /// What a head is that is whole in `bytes`, and its length.
+    fn heard(&mut self, bytes: &[u8]) -> Option<(usize, Result<Complete, Refusal>)> {
         let complete = self.head.advance(bytes, &self.limits).transpose()?;
         self.reading.disarm();
         self.head = Head::default();
-        Some(complete)
+        Some((complete.map_or(0, |complete| complete.length), complete))
     }
 
     /// What is asked by a head.
@@ -199,24 +199,26 @@ impl<S> Connection<S> {
     /// A head that is whole in what is held.
     fn next_of_held(&mut self) -> Option<Next> {
         let mut bytes = std::mem::take(&mut self.bytes);
-        let complete = self.heard(&bytes);
-        let length = complete.map_or(0, |complete| complete.map_or(0, |complete| complete.length));
+        let Some((length, complete)) = self.heard(&bytes) else {
+            self.bytes = bytes;
+            return None;
+        };
         let head = bytes.split_to(length).freeze();
         if !bytes.is_empty() {
             self.bytes = bytes;
         }
-        Some(self.asked(&head, complete?))
+        Some(self.asked(&head, complete))
     }
 
     /// A head in what has just come, of which the rest is held. Nothing is held before.
     fn next_of(&mut self, bytes: &[u8]) -> Option<Next> {
-        let complete = self.heard(bytes);
-        let length = complete.map_or(0, |complete| complete.map_or(0, |complete| complete.length));
-        if length < bytes.len() {
-            self.bytes.extend_from_slice(&bytes[length..]);
+        let heard = self.heard(bytes);
+        let (head, rest) = bytes.split_at(heard.map_or(0, |(length, _)| length));
+        if !rest.is_empty() {
+            self.bytes.extend_from_slice(rest);
         }
-        let complete = complete?;
-        Some(self.asked(&Bytes::copy_from_slice(&bytes[..length]), complete))
+        let (_, complete) = heard?;
+        Some(self.asked(&Bytes::copy_from_slice(head), complete))
     }
 
     /// Pending until it is too late.

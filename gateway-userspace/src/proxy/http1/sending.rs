@@ -18,7 +18,7 @@ use super::{
 };
 use crate::proxy::{
     body::BodyError,
-    message::Response,
+    message::{Response, write_field},
     observe::{ObservedBody, Tunnelled},
     tunnel::Tunnel,
 };
@@ -155,7 +155,7 @@ fn chunk(count: usize, before: &mut Vec<u8>, behind: &mut Vec<u8>) -> io::Result
 fn end(trailers: Option<&HeaderMap>, behind: &mut Vec<u8>) {
     behind.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
-        answer::field(behind, name.as_str(), value.as_bytes());
+        write_field(behind, name, value.as_bytes());
     }
     behind.extend_from_slice(b"\r\n");
 }

@@ -15,7 +15,6 @@ use crate::{
 
 /// Days beyond which nobody counts them.
 const LONG: f64 = 1_000.0;
-const DAY: f64 = 86_400.0;
 
 pub(super) fn vips(status: &Status) -> Markup {
     html! {
@@ -99,7 +98,7 @@ fn certificates(one: &Endpoint, now: SystemTime) -> Markup {
 
 /// Days left, as a word too.
 fn validity(expires: Time, whose: &str, now: SystemTime) -> Markup {
-    let days = ((expires.seconds() - Time::from(now).seconds()) / DAY).floor();
+    let days = expires.days_left(now);
     let (tone, word) = match days {
         ..0.0 => (Tone::Bad, "expired".to_owned()),
         ..LONG if days < CERTIFICATE_ENDS_SOON.into() => (Tone::Odd, format!("{days} days left")),

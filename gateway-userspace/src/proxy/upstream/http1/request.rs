@@ -5,7 +5,7 @@ use http::{
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
-use crate::proxy::message::RequestHead;
+use crate::proxy::message::{RequestHead, write_field};
 
 /// How a request's body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,14 +34,11 @@ pub(super) fn encode(head: &RequestHead, has_body: bool) -> Vec<u8> {
         text.extend_from_slice(piece.as_bytes());
     }
     for (name, value) in head.headers.iter() {
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
-        text.extend_from_slice(b"\r\n");
+        write_field(&mut text, name, value.as_bytes());
     }
     let expects_none = head.method == Method::GET || head.method == Method::HEAD;
     if !has_body && !expects_none && !head.headers.contains(CONTENT_LENGTH) {
-        text.extend_from_slice(b"content-length: 0\r\n");
+        write_field(&mut text, &CONTENT_LENGTH, b"0");
     }
     text.extend_from_slice(b"\r\n");
     text
