@@ -52,7 +52,7 @@ impl Server {
         Ok(vec![Self::nginx(stage)?, Self::haproxy(stage)?, Self::gateway(stage)?])
     }
 
-    /// Its process, whose children are its too.
+    /// Its process: all of them have one only.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
@@ -61,7 +61,7 @@ impl Server {
         let leaf = stage.leaf();
         let folder = stage.folder.path().display();
         let config = format!(
-            "daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr error;
+            "daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr error;
 events {{ worker_connections 16000; }}
 http {{
     access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; tcp_nodelay on;

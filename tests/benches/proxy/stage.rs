@@ -17,7 +17,6 @@ use lab::{
     process::Process,
     wait,
 };
-use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 /// Where the upstream listens.
@@ -101,7 +100,7 @@ fn upstream(host: &Host, folder: &Path, leaves: &[(&str, Leaf)]) -> anyhow::Resu
     fs::write(content.join("small"), vec![b'x'; SMALL])?;
     fs::write(content.join("large"), vec![b'x'; LARGE as usize])?;
     let config = format!(
-        "daemon off; worker_processes 1; pid {0}/upstream.pid; error_log stderr error;
+        "daemon off; master_process off; pid {0}/upstream.pid; error_log stderr error;
 events {{ worker_connections 16000; }}
 http {{
     access_log off; sendfile on; tcp_nodelay on; keepalive_requests 1000000000; keepalive_timeout 600s;
@@ -122,10 +121,10 @@ http {{
     serve(host, &format!("nginx -e stderr -c {}", file.display()), other_core(), UPSTREAM)
 }
 
-/// Starts a server on a core and waits until it listens. It ends by SIGTERM: nginx has workers, which would outlive it.
+/// Starts a server on a core and waits until it listens. nginx has no master (`master_process off`): its workers would outlive a
+/// master that is killed.
 pub(crate) fn serve(host: &Host, line: &str, core: usize, at: SocketAddr) -> anyhow::Result<Process> {
     let process = host.spawn(host::command(&format!("taskset --cpu-list {core} {line}")))?;
-    let process = process.ending_by(Signal::SIGTERM);
     listens(host, &process, at).with_context(|| line.to_owned())?;
     Ok(process)
 }
