@@ -1,7 +1,12 @@
 //! What connections are told while an instance is drained or the proxy leaves: that this answer is the last, that they end, that
 //! they are cut. Pure: time is an argument.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::{Poll, Waker},
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 
@@ -77,28 +82,46 @@ impl Course {
 
 /// Waits until connections of that generation shall end.
 pub async fn ends(orders: &mut Orders, generation: u64) {
-    // An error: whoever could say so is gone, which is an end too.
-    let _asked = orders.wait_for(|course| course.ending > generation).await.is_ok();
+    until(orders, |course| course.ending > generation).await;
 }
 
 /// Waits until they are cut.
 pub async fn cut(orders: &mut Orders, generation: u64) {
-    let _asked = orders.wait_for(|course| course.cut > generation).await.is_ok();
+    until(orders, |course| course.cut > generation).await;
 }
 
 /// Waits until they end because the proxy leaves, and for no drain.
 pub async fn left(orders: &mut Orders, generation: u64) {
-    let _asked = orders.wait_for(|course| !course.accepts && course.ending > generation).await.is_ok();
+    until(orders, |course| !course.accepts && course.ending > generation).await;
 }
 
 /// Waits until each answer is the last one of its connection.
 pub async fn closes(orders: &mut Orders) {
-    let _asked = orders.wait_for(|course| course.closes).await.is_ok();
+    until(orders, |course| course.closes).await;
 }
 
 /// Waits until nothing is accepted any more.
 pub async fn closed(orders: &mut Orders) {
-    let _asked = orders.wait_for(|course| !course.accepts).await.is_ok();
+    until(orders, |course| !course.accepts).await;
+}
+
+/// Waits until that holds. It is looked at once, and again when there is something new: a connection asks with each of its requests, and
+/// to wait on a channel takes a lock that all connections share.
+async fn until(orders: &mut Orders, holds: impl FnMut(&Course) -> bool) {
+    let mut news = orders.clone();
+    let mut wait = pin!(orders.wait_for(holds));
+    let mut told: Option<Waker> = None;
+    poll_fn(|cx| {
+        let is_told = told.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if is_told && news.has_changed().is_ok_and(|is_new| !is_new) {
+            return Poll::Pending;
+        }
+        news.mark_unchanged();
+        told = Some(cx.waker().clone());
+        // An error: whoever could say so is gone, which is an end too.
+        wait.as_mut().poll(cx).map(|_| ())
+    })
+    .await;
 }
 
 impl Life {
@@ -299,5 +322,27 @@ mod tests {
         let ending = Course { ending: u64::MAX, ..leaving };
         let cut = Course { cut: u64::MAX, ..ending };
         assert_eq!(story(&mut life, start), [(0, leaving), (2, ending), (10, cut)]);
+    }
+
+    #[tokio::test]
+    async fn orders_are_heard_however_often_was_asked_and_whoever_waits() {
+        let (tell, mut orders) = watch::channel(Course::default());
+        let mut end = pin!(ends(&mut orders, 1));
+        let mut nobody = std::task::Context::from_waker(Waker::noop());
+        for closes in [false, false, true, true] {
+            assert!(end.as_mut().poll(&mut nobody).is_pending());
+            tell.send_modify(|course| course.closes = closes);
+        }
+        let later = tokio::spawn(async move { tell.send_modify(|course| course.ending = 2) });
+        end.await;
+        later.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_could_give_orders_and_is_gone_ends_it() {
+        let (tell, mut orders) = watch::channel(Course::default());
+        let later = tokio::spawn(async move { drop(tell) });
+        ends(&mut orders, 1).await;
+        later.await.unwrap();
     }
 }
