@@ -3,7 +3,7 @@
 //! Fields are a list, not a map: a message has a dozen of them, and to look at so many costs less than to hash one name. Limits bound
 //! how many there may be ([`Limits::fields`](super::limits::Limits::fields)). The order in which they came is kept.
 
-use std::borrow::Borrow;
+use std::{borrow::Borrow, io::Write as _};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
@@ -223,6 +223,12 @@ pub fn write_field(text: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     text.extend_from_slice(b": ");
     text.extend_from_slice(value);
     text.extend_from_slice(b"\r\n");
+}
+
+/// Appends what is in front of so much of a body in chunks (RFC 9112, section 7.1). Behind it is a line's end.
+pub fn write_chunk_size(text: &mut Vec<u8>, size: usize) {
+    // A Vec takes it all.
+    let _written = write!(text, "{size:x}\r\n");
 }
 
 impl<H, B> Message<H, B> {

@@ -18,9 +18,9 @@ pub mod guard;
 pub mod handover;
 pub mod headers;
 pub mod host;
-
 pub mod http1;
 pub mod http2;
+mod inflow;
 pub mod limits;
 pub mod linger;
 pub mod listen;
@@ -49,6 +49,7 @@ pub mod tunnel;
 pub mod unknown;
 mod upgrade;
 pub mod upstream;
+mod value;
 mod websocket;
 pub mod worker;
 mod workers;

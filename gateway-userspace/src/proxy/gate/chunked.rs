@@ -6,8 +6,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
-    super::limits::Limits,
-    head::{is_field_value, is_token, lines, split_field},
+    super::{limits::Limits, value::is_value_byte},
+    head::{is_token, lines, split_field},
 };
 
 /// A size of 16 hexadecimal digits fills 64 bits.
@@ -126,7 +126,7 @@ impl Chunked {
             (At::Size { size, .. } | At::Extension { size }, b'\r') => Ok(At::SizeLf { size }),
             (At::Size { size, .. }, b';') => Ok(At::Extension { size }),
             (At::Size { size, .. }, b' ' | b'\t') if self.forgives_spaces => Ok(At::Extension { size }),
-            (At::Extension { size }, _) if is_field_value(byte) => {
+            (At::Extension { size }, _) if is_value_byte(byte) => {
                 self.extension_bytes += 1;
                 within(self.extension_bytes, limits.chunk_extension_bytes)?;
                 Ok(At::Extension { size })
@@ -142,7 +142,7 @@ impl Chunked {
             }
             (At::TrailerName, b':') => self.trailer(At::TrailerValue, limits),
             (At::TrailerValue, b'\r') => Ok(At::TrailerLf),
-            (At::TrailerValue, _) if is_field_value(byte) => self.trailer(At::TrailerValue, limits),
+            (At::TrailerValue, _) if is_value_byte(byte) => self.trailer(At::TrailerValue, limits),
             (At::TrailerLf, b'\n') => Ok(At::TrailerStart),
             _ => Err(Broken),
         }

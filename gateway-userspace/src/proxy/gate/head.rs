@@ -4,7 +4,7 @@
 //! upstream that forgives otherwise would see another request than we do.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderName, Method, Uri, Version};
 use memchr::memchr;
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
         host,
         limits::Limits,
         message::{Headers, Protocol, RequestHead},
+        value::{is_value, value},
     },
     refusal::Refusal,
 };
@@ -201,7 +202,7 @@ impl Complete {
         let mut headers = Headers::with_capacity(Headers::ROOM.max(self.fields + 8));
         for line in lines.take(self.fields) {
             let colon = memchr(b':', line)?;
-            let value = HeaderValue::from_maybe_shared(shared(line[colon + 1..].trim_ascii())).ok()?;
+            let value = value(shared(line[colon + 1..].trim_ascii()))?;
             headers.append(HeaderName::from_bytes(&line[..colon]).ok()?, value);
         }
         let protocol = self.upgrades.then_some(Protocol::WebSocket);
@@ -299,10 +300,7 @@ fn strip_scheme<'a>(target: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
 pub(super) fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = memchr(b':', line)?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    // All of a value is looked at without a branch, so many bytes at once.
-    let right = !name.is_empty()
-        && name.iter().copied().all(is_token)
-        && value.iter().fold(true, |right, byte| right & is_field_value(*byte));
+    let right = !name.is_empty() && name.iter().copied().all(is_token) && is_value(value);
     right.then(|| (name, value.trim_ascii()))
 }
 
@@ -335,11 +333,6 @@ fn transfer_encoding(value: &[u8]) -> Result<(), Refusal> {
 pub(super) fn is_token(byte: u8) -> bool {
     const TABLE: [bool; 256] = charset::alphanumeric_or(b"!#$%&'*+-.^_`|~");
     TABLE[usize::from(byte)]
-}
-
-/// `field-vchar`, space and tab of RFC 9110, section 5.5.
-pub(in crate::proxy) fn is_field_value(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
 #[cfg(test)]

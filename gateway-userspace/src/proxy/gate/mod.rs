@@ -10,5 +10,5 @@ pub use self::refusal::Refusal;
 pub(crate) use self::timer::Timer;
 pub(super) use self::{
     chunked::Chunked,
-    head::{Body, Complete, Head, is_field_value},
+    head::{Body, Complete, Head},
 };

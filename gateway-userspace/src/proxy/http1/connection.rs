@@ -8,12 +8,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use crate::proxy::{
     gate::{Body, Chunked, Complete, Head, Refusal, Timer},
+    inflow::{self, Broken, Inflow, Rest},
     limits::Limits,
     message::{Request, RequestHead},
     received::Received,
@@ -21,8 +22,6 @@ use crate::proxy::{
 
 /// What is read at once where a head may come: a whole one, nearly always.
 const HEAD: usize = 16 * 1024;
-/// What is read of a body at once, at first.
-const PIECE: usize = 8 * 1024;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 thread_local! {
@@ -40,11 +39,10 @@ pub struct Connection<S> {
     limits: Arc<Limits>,
     /// Of the next request, as far as it has come.
     head: Head,
-    /// What came and was not looked at yet, or is a part of a head.
-    bytes: BytesMut,
-    /// What is read of a body at once.
-    piece: usize,
-    rest: Rest,
+    /// Between two bodies: a part of a head.
+    inflow: Inflow,
+    /// The body will not come to its end.
+    broken: Option<io::ErrorKind>,
     /// What is left of what a client is to be told before it goes on with its body.
     interim: Option<&'static [u8]>,
     /// How many requests there were: a body that outlives its request must not take the next one's bytes.
@@ -55,15 +53,6 @@ pub struct Connection<S> {
     ended: bool,
     reading: Timer,
     writing: Timer,
-}
-
-/// What is still to come of a request's body.
-#[derive(Debug)]
-enum Rest {
-    Length(u64),
-    Chunks(Box<Chunked>),
-    /// It will not come.
-    Broken(io::ErrorKind),
 }
 
 /// What comes next on a connection.
@@ -115,9 +104,8 @@ impl<S> Connection<S> {
             stream,
             limits,
             head: Head::default(),
-            bytes: BytesMut::new(),
-            piece: PIECE,
-            rest: Rest::Length(0),
+            inflow: Inflow::default(),
+            broken: None,
             interim: None,
             turn: 0,
             fresh: true,
@@ -134,7 +122,7 @@ impl<S> Connection<S> {
 
     /// The connection, and what came on it behind the head that asked for another protocol.
     pub(super) fn into_other(self) -> (S, Vec<u8>) {
-        (self.stream, self.bytes.into())
+        (self.stream, self.inflow.bytes.into())
     }
 
     /// What is held of an answer before it is written.
@@ -149,15 +137,12 @@ impl<S> Connection<S> {
 
     /// Nothing more comes of the body.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.rest, Rest::Length(0))
+        self.inflow.rest.is_over()
     }
 
     /// What is still to come of the body, if that is known.
     pub(super) fn left(&self) -> Option<u64> {
-        match self.rest {
-            Rest::Length(left) => Some(left),
-            Rest::Chunks(_) | Rest::Broken(_) => None,
-        }
+        self.inflow.rest.length()
     }
 
     /// The client waits to be told that its body is wanted, which nobody has done: it may send it, or the next request.
@@ -187,25 +172,24 @@ impl<S> Connection<S> {
             }
         };
         self.turn += 1;
-        self.piece = PIECE;
-        self.rest = match asked.complete.body {
+        self.inflow.begin(match asked.complete.body {
             Body::Length(length) => Rest::Length(length),
             Body::Chunked => Rest::Chunks(Box::new(Chunked::of_a_request())),
-        };
+        });
         self.interim = asked.complete.waits.then_some(CONTINUE);
         Next::Asked(asked)
     }
 
     /// A head that is whole in what is held.
     fn next_of_held(&mut self) -> Option<Next> {
-        let mut bytes = std::mem::take(&mut self.bytes);
+        let mut bytes = std::mem::take(&mut self.inflow.bytes);
         let Some((length, complete)) = self.heard(&bytes) else {
-            self.bytes = bytes;
+            self.inflow.bytes = bytes;
             return None;
         };
         let head = bytes.split_to(length).freeze();
         if !bytes.is_empty() {
-            self.bytes = bytes;
+            self.inflow.bytes = bytes;
         }
         Some(self.asked(&head, complete))
     }
@@ -215,7 +199,7 @@ impl<S> Connection<S> {
         let heard = self.heard(bytes);
         let (head, rest) = bytes.split_at(heard.map_or(0, |(length, _)| length));
         if !rest.is_empty() {
-            self.bytes.extend_from_slice(rest);
+            self.inflow.bytes.extend_from_slice(rest);
         }
         let (_, complete) = heard?;
         Some(self.asked(&Bytes::copy_from_slice(head), complete))
@@ -226,7 +210,7 @@ impl<S> Connection<S> {
         let Limits { head, first_byte, idle, rest, .. } = *self.limits;
         let rest = rest.min(idle);
         let (patience, what) = match busy {
-            _ if !self.bytes.is_empty() => (head, Next::End),
+            _ if !self.inflow.bytes.is_empty() => (head, Next::End),
             _ if self.fresh => (first_byte, Next::End),
             Busy::Yes => (rest, Next::Rests),
             Busy::No => (idle - rest, Next::End),
@@ -242,7 +226,7 @@ impl<S> Connection<S> {
 impl<S: AsyncRead + Unpin> Connection<S> {
     /// Waits for the next request. What is left of the last one's body must have been read before.
     pub fn poll_next(&mut self, cx: &mut Context<'_>, busy: Busy) -> Poll<Next> {
-        if !self.bytes.is_empty()
+        if !self.inflow.bytes.is_empty()
             && let Some(next) = self.next_of_held()
         {
             return Poll::Ready(next);
@@ -257,11 +241,11 @@ impl<S: AsyncRead + Unpin> Connection<S> {
                         return Poll::Ready(Some(Next::End));
                     }
                     self.fresh = false;
-                    if self.bytes.is_empty() {
+                    if self.inflow.bytes.is_empty() {
                         self.reading.disarm();
                         return Poll::Ready(self.next_of(new));
                     }
-                    self.bytes.extend_from_slice(new);
+                    self.inflow.bytes.extend_from_slice(new);
                     return Poll::Ready(self.next_of_held());
                 }
                 self.wait(cx, busy).map(Some)
@@ -274,11 +258,11 @@ impl<S: AsyncRead + Unpin> Connection<S> {
 
     /// Waits for more of a body.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), io::ErrorKind>> {
-        self.bytes.reserve(self.piece);
-        let room = self.bytes.capacity() - self.bytes.len();
-        let read = pin!(self.stream.read_buf(&mut self.bytes)).poll(cx);
-        match read {
-            Poll::Pending if self.reading.expired(cx, self.limits.body_stall) => {
+        let (stream, limits) = (&mut self.stream, &self.limits);
+        let filled =
+            self.inflow.poll_fill(cx, limits.buffer_bytes, |cx, bytes| pin!(stream.read_buf(bytes)).poll(cx));
+        match filled {
+            Poll::Pending if self.reading.expired(cx, limits.body_stall) => {
                 Poll::Ready(Err(io::ErrorKind::TimedOut))
             }
             Poll::Pending => Poll::Pending,
@@ -286,73 +270,36 @@ impl<S: AsyncRead + Unpin> Connection<S> {
                 self.ended = true;
                 Poll::Ready(Err(io::ErrorKind::UnexpectedEof))
             }
-            Poll::Ready(Ok(count)) => {
+            Poll::Ready(Ok(_)) => {
                 self.reading.disarm();
-                if count == room {
-                    self.piece = (self.piece * 2).min(self.limits.buffer_bytes);
-                }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.kind())),
         }
     }
-
-    /// A piece of the body, of what has come.
-    fn piece(&mut self) -> Result<Piece, io::ErrorKind> {
-        let (bytes, limits) = (&mut self.bytes, &self.limits);
-        let count = match &mut self.rest {
-            Rest::Length(0) => return Ok(Piece::Over),
-            Rest::Length(left) => {
-                let count = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
-                *left -= count as u64;
-                count
-            }
-            Rest::Chunks(chunked) => {
-                let piece = chunked.next_piece(bytes, limits).ok_or(io::ErrorKind::InvalidData)?;
-                bytes.advance(piece.skipped);
-                if piece.data == 0 && chunked.is_end() {
-                    let trailers = chunked.take_trailers();
-                    self.rest = Rest::Length(0);
-                    return Ok(trailers.map_or(Piece::Over, |fields| Piece::Frame(Frame::trailers(fields))));
-                }
-                piece.data
-            }
-            Rest::Broken(kind) => return Err(*kind),
-        };
-        match count {
-            0 => Ok(Piece::More),
-            count => Ok(Piece::Frame(Frame::data(bytes.split_to(count).freeze()))),
-        }
-    }
-}
-
-enum Piece {
-    Frame(Frame<Bytes>),
-    /// Nothing before more has come.
-    More,
-    Over,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The next piece of the body, or what is behind it; None: it is over.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let frame = ready!(self.poll_piece(cx));
-        if let Err(kind) = frame {
-            self.rest = Rest::Broken(kind);
-        }
+        let frame = match self.broken {
+            Some(kind) => Err(kind),
+            None => ready!(self.poll_piece(cx)),
+        };
+        self.broken = frame.as_ref().err().copied();
         // The buffer goes with the body.
-        if self.is_over() && self.bytes.is_empty() {
-            self.bytes = BytesMut::new();
+        if self.is_over() && self.inflow.bytes.is_empty() {
+            self.inflow.bytes = BytesMut::new();
         }
         Poll::Ready(frame.map_err(io::Error::from).transpose())
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, io::ErrorKind>> {
         loop {
-            match self.piece()? {
-                Piece::Frame(frame) => return Poll::Ready(Ok(Some(frame))),
-                Piece::Over => return Poll::Ready(Ok(None)),
-                Piece::More => {}
+            match self.inflow.next(&self.limits).map_err(|Broken| io::ErrorKind::InvalidData)? {
+                inflow::Next::Frame(frame) => return Poll::Ready(Ok(Some(frame))),
+                inflow::Next::Over => return Poll::Ready(Ok(None)),
+                inflow::Next::More => {}
             }
             ready!(self.poll_interim(cx)).map_err(|error| error.kind())?;
             ready!(self.poll_more(cx))?;

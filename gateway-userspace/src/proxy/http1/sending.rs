@@ -2,7 +2,8 @@
 
 use std::{
     future::poll_fn,
-    io::{self, IoSlice, Write as _},
+    io::{self, IoSlice},
+    iter,
     pin::{Pin, pin},
     task::{Context, Poll},
 };
@@ -10,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body as _;
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::proxy::{
     body::BodyError,
-    message::{Response, write_field},
+    message::{Response, write_chunk_size, write_field},
     observe::{ObservedBody, Tunnelled},
     tunnel::Tunnel,
 };
@@ -33,7 +35,10 @@ pub(super) enum Sent {
     Tunnel(Box<Tunnel>, Tunnelled),
 }
 
-/// What there is of a body, and then.
+/// What there is of a body: mostly, it is in one piece or two.
+type Pieces = SmallVec<[Bytes; 2]>;
+
+/// And then.
 enum Behind {
     More,
     /// The end, and fields behind it.
@@ -79,7 +84,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let most = lock(connection).most();
-    let (mut before, mut data, mut behind) = (head, Vec::new(), Vec::new());
+    let (mut before, mut data, mut behind) = (head, Pieces::new(), Vec::new());
     let mut left = if let Delimited::Length(length) = delimited { length } else { u64::MAX };
     let mut body = pin!(body);
     loop {
@@ -87,16 +92,15 @@ where
         let count = data.iter().map(Bytes::len).sum::<usize>();
         left = left.checked_sub(count as u64).ok_or(io::ErrorKind::InvalidData)?;
         if delimited == Delimited::Chunks {
-            chunk(count, &mut before, &mut behind)?;
+            if count > 0 {
+                write_chunk_size(&mut before, count);
+                behind.extend_from_slice(b"\r\n");
+            }
             if let Behind::End(trailers) = &next {
                 end(trailers.as_ref().filter(|_| takes_trailers), &mut behind);
             }
         }
-        let mut slices = Vec::with_capacity(data.len() + 2);
-        slices.push(IoSlice::new(&before));
-        slices.extend(data.iter().map(|piece| IoSlice::new(piece)));
-        slices.push(IoSlice::new(&behind));
-        write(connection, &mut slices).await?;
+        write_all(connection, &before, &data, &behind).await?;
         match next {
             Behind::More => {}
             Behind::End(_) if matches!(delimited, Delimited::Length(_)) && left > 0 => {
@@ -115,7 +119,7 @@ where
 fn gather(
     mut body: Pin<&mut ObservedBody>,
     cx: &mut Context<'_>,
-    data: &mut Vec<Bytes>,
+    data: &mut Pieces,
     at_once: bool,
     most: usize,
 ) -> Poll<Behind> {
@@ -143,21 +147,22 @@ fn gather(
     })
 }
 
-/// What is around so much of a body (RFC 9112, section 7.1).
-fn chunk(count: usize, before: &mut Vec<u8>, behind: &mut Vec<u8>) -> io::Result<()> {
-    if count > 0 {
-        write!(before, "{count:x}\r\n")?;
-        behind.extend_from_slice(b"\r\n");
-    }
-    Ok(())
-}
-
 fn end(trailers: Option<&HeaderMap>, behind: &mut Vec<u8>) {
     behind.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
         write_field(behind, name, value.as_bytes());
     }
     behind.extend_from_slice(b"\r\n");
+}
+
+async fn write_all<S>(connection: &Shared<S>, before: &[u8], data: &[Bytes], behind: &[u8]) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let data = data.iter().map(|piece| &piece[..]);
+    let all = iter::once(before).chain(data).chain(iter::once(behind));
+    let mut slices: SmallVec<[IoSlice<'_>; 4]> = all.map(IoSlice::new).collect();
+    write(connection, &mut slices).await
 }
 
 async fn write<S>(connection: &Shared<S>, slices: &mut [IoSlice<'_>]) -> io::Result<()>

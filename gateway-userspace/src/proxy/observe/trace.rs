@@ -5,9 +5,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use crate::proxy::{message::Headers, upstream::mixed};
+use crate::proxy::{message::Headers, upstream::mixed, value::value};
 
 /// The identifier that logs and people go by.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,18 +24,24 @@ const TRACE_ID: std::ops::Range<usize> = 3..35;
 const LONGEST: usize = 64;
 
 /// Where new identifiers come from: no two alike, of whatever process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Source {
-    keys: RandomState,
+    /// Where each of the numbers begins, at random.
+    keys: [u64; 3],
     turn: AtomicU64,
 }
 
+impl Default for Source {
+    fn default() -> Self {
+        Self { keys: std::array::from_fn(|_| RandomState::new().hash_one(0)), turn: AtomicU64::new(0) }
+    }
+}
+
 impl Source {
-    /// Three numbers, of which none is zero, that stands for "none" in Trace Context.
+    /// Three numbers, of which none is zero, that stands for "none" in Trace Context. No two of a source's are alike.
     fn next(&self) -> [u64; 3] {
-        let first = self.keys.hash_one(self.turn.fetch_add(1, Ordering::Relaxed));
-        // Each follows from the first, and no two firsts are alike.
-        [first, mixed(first), mixed(!first)].map(|number| number.max(1))
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.keys.map(|key| mixed(key.wrapping_add(turn)).max(1))
     }
 }
 
@@ -43,8 +50,7 @@ impl Source {
 pub fn identify(headers: &mut Headers, source: &Source) -> HeaderValue {
     // Most clients send none of them.
     if !headers.names().any(|name| OURS.contains(name)) {
-        let trace = begun(source);
-        let id = id_of(&trace);
+        let (trace, id) = begun(source);
         headers.append(TRACEPARENT, trace);
         headers.append(X_REQUEST_ID, id.clone());
         return id;
@@ -53,12 +59,11 @@ pub fn identify(headers: &mut Headers, source: &Source) -> HeaderValue {
     let id = match headers.only(TRACEPARENT).filter(|value| is_traceparent(value.as_bytes())) {
         Some(trace) => own.unwrap_or_else(|| id_of(trace)),
         None => {
-            let trace = begun(source);
-            let id = own.unwrap_or_else(|| id_of(&trace));
+            let (trace, id) = begun(source);
             headers.insert(TRACEPARENT, trace);
             // It belongs to what was not to be understood.
             headers.remove(TRACESTATE);
-            id
+            own.unwrap_or(id)
         }
     };
     headers.insert(X_REQUEST_ID, id.clone());
@@ -91,14 +96,17 @@ fn is_traceparent(value: &[u8]) -> bool {
         && named(36..52)
 }
 
-/// Not sampled: whether a trace is recorded is for those to decide who record it.
-fn begun(source: &Source) -> HeaderValue {
+/// A new trace, and its identifier. Not sampled: whether a trace is recorded is for those to decide who record it.
+fn begun(source: &Source) -> (HeaderValue, HeaderValue) {
     let mut text = *b"00-________________________________-________________-00";
     let places = [TRACE_ID.start, TRACE_ID.start + 16, TRACE_ID.end + 1];
     for (at, number) in places.into_iter().zip(source.next()) {
         text[at..at + 16].copy_from_slice(&digits(number));
     }
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
+    let text = Bytes::copy_from_slice(&text);
+    // Digits and hyphens.
+    let value = |text| value(text).unwrap_or(HeaderValue::from_static(""));
+    (value(text.clone()), value(text.slice(TRACE_ID)))
 }
 
 /// Hexadecimal, eight digits at once: this is done for every request, and formatting costs twenty times as much.

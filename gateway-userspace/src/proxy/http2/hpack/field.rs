@@ -6,7 +6,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use crate::proxy::message::Protocol;
+use crate::proxy::{message::Protocol, value};
 
 /// What the size of each field is more than its bytes (RFC 7541, section 4.1).
 const OVERHEAD: usize = 32;
@@ -90,7 +90,7 @@ impl Value {
             Name::Path if value.is_empty() => None,
             Name::Path => PathAndQuery::from_maybe_shared(copy()).map(Self::Path).ok(),
             Name::Protocol => Some(Self::Protocol(Protocol::of(value))),
-            Name::Plain(_) => HeaderValue::from_bytes(value).map(Self::Plain).ok(),
+            Name::Plain(_) => value::value(copy()).map(Self::Plain),
             Name::Wrong(_) => None,
         }
     }

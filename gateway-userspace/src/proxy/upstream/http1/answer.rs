@@ -2,16 +2,16 @@
 
 use bytes::BytesMut;
 use http::{
-    HeaderName, HeaderValue, Method, StatusCode, Version,
+    HeaderName, Method, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
 use memchr::memchr;
 
 use crate::proxy::{
-    gate::is_field_value,
     headers::has_member,
     message::{Headers, ResponseHead},
+    value::{is_value, value},
 };
 
 /// The most fields of an answer: as of a request.
@@ -68,8 +68,7 @@ pub(super) fn parse(bytes: &mut BytesMut, to: &Method) -> Result<Option<Answer>,
         let colon = line.iter().position(|byte| *byte == b':').ok_or(BROKEN)?;
         let name = HeaderName::from_bytes(&line[..colon]);
         let name = name.map_err(|_| Malformed("a field's name is none"))?;
-        let value = HeaderValue::from_maybe_shared(shared(trimmed(&line[colon + 1..])));
-        let value = value.map_err(|_| Malformed("a field's value is none"))?;
+        let value = value(shared(trimmed(&line[colon + 1..]))).ok_or(Malformed("a field's value is none"))?;
         said.note(&name, value.as_bytes());
         head.headers.append(name, value);
     }
@@ -139,7 +138,7 @@ fn status_line(line: &[u8]) -> Result<(Version, StatusCode, &[u8]), Malformed> {
     let status = StatusCode::from_bytes(status).map_err(|_| Malformed("its status is none"))?;
     let reason = match rest {
         [] => rest,
-        [b' ', reason @ ..] if reason.iter().all(|byte| is_field_value(*byte)) => reason,
+        [b' ', reason @ ..] if is_value(reason) => reason,
         _ => return Err(BROKEN),
     };
     Ok((version, status, reason))

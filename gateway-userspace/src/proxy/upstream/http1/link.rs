@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,23 +21,18 @@ use super::{
 use crate::proxy::{
     body::{RequestBody, Upload},
     gate::{Chunked, Timer},
+    inflow::{Broken, Inflow, Next, Rest},
     limits::Limits,
     message::{RequestHead, ResponseHead},
 };
-
-/// What is read at once, at first: most answers are smaller.
-const PIECE: usize = 8 * 1024;
 
 /// A connection to an upstream.
 #[derive(Debug)]
 pub(in crate::proxy) struct Link {
     wire: Wire,
     limits: Arc<Limits>,
-    /// What came and was not looked at yet.
-    bytes: BytesMut,
-    /// What is read at once.
-    piece: usize,
-    rest: Rest,
+    /// Between two bodies: a part of a head.
+    inflow: Inflow,
     /// Why there will be no more, once that is known.
     lost: Option<Lost>,
     /// The answer allows another one behind it.
@@ -45,17 +40,6 @@ pub(in crate::proxy) struct Link {
     waiting: Timer,
     /// Leave for it, where connections are bounded.
     _line: Option<OwnedSemaphorePermit>,
-}
-
-/// What is still to come of an answer.
-#[derive(Debug)]
-enum Rest {
-    Length(u64),
-    Chunks(Box<Chunked>),
-    /// All until the connection ends.
-    Everything,
-    /// The connection is something else now.
-    Other,
 }
 
 /// Why there is no answer, or not all of it.
@@ -94,9 +78,7 @@ impl Link {
         Self {
             wire: Wire::new(stream, limits.upstream_stall),
             limits,
-            bytes: BytesMut::new(),
-            piece: PIECE,
-            rest: Rest::Length(0),
+            inflow: Inflow::default(),
             lost: None,
             keeps: true,
             waiting: Timer::default(),
@@ -117,10 +99,11 @@ impl Link {
     /// Whether it may wait for another request. It holds one small buffer while it does: there are few such connections, and to
     /// make a buffer for each request is a part of its cost.
     pub(in crate::proxy::upstream) fn rests(&mut self) -> bool {
-        if self.piece > PIECE {
-            (self.bytes, self.piece) = (BytesMut::new(), PIECE);
+        let is_clear = self.keeps && self.is_over() && self.inflow.bytes.is_empty();
+        if self.inflow.has_grown() {
+            self.inflow = Inflow::default();
         }
-        self.keeps && self.is_over() && self.bytes.is_empty()
+        is_clear
     }
 
     /// Sends a request, and waits for the head of its answer for `patience` behind the last byte of its body: a long upload is no
@@ -185,22 +168,23 @@ impl Link {
         .await?;
         self.waiting.disarm();
         self.keeps = answer.keeps;
-        self.rest = match answer.body {
+        self.inflow.begin(match answer.body {
             Delimited::ByLength(length) => Rest::Length(length),
             Delimited::InChunks => Rest::Chunks(Box::new(Chunked::of_an_answer())),
             Delimited::ByEnd => Rest::Everything,
-            Delimited::Switched => Rest::Other,
-        };
+            Delimited::Switched => Rest::Length(0),
+        });
         Ok(answer.head)
     }
 
     /// The head, once it is whole. What only announces it goes no further.
     fn parsed(&mut self, to: &Method) -> Result<Option<answer::Answer>, Lost> {
-        while !self.bytes.is_empty() {
-            match answer::parse(&mut self.bytes, to)? {
+        let bytes = &mut self.inflow.bytes;
+        while !bytes.is_empty() {
+            match answer::parse(bytes, to)? {
                 Some(answer) if is_interim(answer.head.status) => {}
                 Some(answer) => return Ok(Some(answer)),
-                None if self.bytes.len() >= self.limits.buffer_bytes => {
+                None if bytes.len() >= self.limits.buffer_bytes => {
                     return Err(Lost::Malformed("its head is too large"));
                 }
                 None => return Ok(None),
@@ -211,16 +195,10 @@ impl Link {
 
     /// Waits until more has come.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
-        self.bytes.reserve(self.piece);
-        let room = self.bytes.capacity() - self.bytes.len();
-        match ready!(self.wire.poll_read(cx, &mut self.bytes))? {
+        let (wire, most) = (&self.wire, self.limits.buffer_bytes);
+        match ready!(self.inflow.poll_fill(cx, most, |cx, bytes| wire.poll_read(cx, bytes)))? {
             0 => Poll::Ready(Err(Lost::Ended)),
-            count => {
-                if count == room {
-                    self.piece = (self.piece * 2).min(self.limits.buffer_bytes);
-                }
-                Poll::Ready(Ok(()))
-            }
+            _ => Poll::Ready(Ok(())),
         }
     }
 
@@ -245,14 +223,14 @@ impl Link {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Lost>> {
         loop {
-            match self.next_frame()? {
+            match self.inflow.next(&self.limits).map_err(|Broken| Lost::Malformed("its chunks are broken"))? {
                 Next::Frame(frame) => return Poll::Ready(Ok(Some(frame))),
                 Next::Over => return Poll::Ready(Ok(None)),
                 Next::More => {}
             }
             match ready!(self.fill(cx)) {
-                Err(Lost::Ended) if matches!(self.rest, Rest::Everything) => {
-                    self.rest = Rest::Length(0);
+                Err(Lost::Ended) if matches!(self.inflow.rest, Rest::Everything) => {
+                    self.inflow.rest = Rest::Length(0);
                     return Poll::Ready(Ok(None));
                 }
                 filled => filled?,
@@ -260,63 +238,19 @@ impl Link {
         }
     }
 
-    /// Of what has come.
-    fn next_frame(&mut self) -> Result<Next, Lost> {
-        let count = match &mut self.rest {
-            Rest::Length(0) | Rest::Other => return Ok(Next::Over),
-            Rest::Length(left) => {
-                let count =
-                    usize::try_from(*left).map_or(self.bytes.len(), |left| left.min(self.bytes.len()));
-                *left -= count as u64;
-                count
-            }
-            Rest::Everything => self.bytes.len(),
-            Rest::Chunks(chunked) => {
-                let piece = chunked.next_piece(&self.bytes, &self.limits);
-                let piece = piece.ok_or(Lost::Malformed("its chunks are broken"))?;
-                // The buffer's memory goes with what is handed on.
-                drop(self.bytes.split_to(piece.skipped));
-                if piece.data == 0 && chunked.is_end() {
-                    let trailers = chunked.take_trailers();
-                    self.rest = Rest::Length(0);
-                    return match trailers {
-                        Some(trailers) => Ok(Next::Frame(Frame::trailers(trailers))),
-                        None => Ok(Next::Over),
-                    };
-                }
-                piece.data
-            }
-        };
-        Ok(if count == 0 {
-            Next::More
-        } else {
-            Next::Frame(Frame::data(self.bytes.split_to(count).freeze()))
-        })
-    }
-
     /// Nothing is to come any more.
     pub(in crate::proxy) fn is_over(&self) -> bool {
-        matches!(self.rest, Rest::Length(0))
+        self.inflow.rest.is_over()
     }
 
     pub(in crate::proxy) fn size_hint(&self) -> SizeHint {
-        match self.rest {
-            Rest::Length(left) => SizeHint::with_exact(left),
-            _ => SizeHint::default(),
-        }
+        self.inflow.rest.length().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 
     /// What it is once protocols were switched.
     pub(in crate::proxy::upstream) fn into_other(self) -> Unlinked {
-        Unlinked::new(self.wire, self.bytes)
+        Unlinked::new(self.wire, self.inflow.bytes)
     }
-}
-
-enum Next {
-    Frame(Frame<Bytes>),
-    /// Nothing before more has come.
-    More,
-    Over,
 }
 
 /// `100 Continue` and hints: the answer is still to come.

@@ -1,9 +1,6 @@
 //! A request's body on its way to the upstream, in a task of its own: answers may begin before it has ended.
 
-use std::{
-    fmt::Write as _,
-    io::{self, IoSlice},
-};
+use std::io::{self, IoSlice};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -11,7 +8,7 @@ use http_body_util::BodyExt as _;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{request::Delimited, wire::Wire};
-use crate::proxy::body::RequestBody;
+use crate::proxy::{body::RequestBody, message::write_chunk_size};
 
 /// Dropped, it ends where it is.
 #[derive(Debug)]
@@ -72,20 +69,18 @@ async fn send(
         // Trailers do not go on to upstreams of HTTP/1.1.
         let data = next.map_err(|_| Broken::Body)?.into_data().unwrap_or_default();
         if !data.is_empty() {
-            write(wire, &std::mem::take(&mut head), &data, delimited).await?;
+            write(wire, std::mem::take(&mut head), &data, delimited).await?;
         }
     }
     let end: &[u8] = if delimited == Delimited::InChunks { b"0\r\n\r\n" } else { b"" };
     Ok(wire.write(&mut [IoSlice::new(&head), IoSlice::new(end)]).await?)
 }
 
-async fn write(wire: &Wire, head: &[u8], data: &Bytes, delimited: Delimited) -> io::Result<()> {
-    let (mut size, mut end) = (String::new(), "");
+async fn write(wire: &Wire, mut before: Vec<u8>, data: &Bytes, delimited: Delimited) -> io::Result<()> {
+    let mut behind: &[u8] = b"";
     if delimited == Delimited::InChunks {
-        // A String takes it all.
-        let _written = write!(size, "{:x}\r\n", data.len());
-        end = "\r\n";
+        write_chunk_size(&mut before, data.len());
+        behind = b"\r\n";
     }
-    let pieces = [head, size.as_bytes(), data, end.as_bytes()];
-    wire.write(&mut pieces.map(IoSlice::new)).await
+    wire.write(&mut [&before, &data[..], behind].map(IoSlice::new)).await
 }
