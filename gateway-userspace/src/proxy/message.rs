@@ -217,6 +217,9 @@ impl From<HeaderMap> for Headers {
     }
 }
 
+/// For how much of a head that is written there is room at first: more than most have, and what malloc still keeps at hand.
+pub const HEAD_ROOM: usize = 1024;
+
 /// Appends a field as HTTP/1.1 has it (RFC 9112, section 5).
 pub fn write_field(text: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     text.extend_from_slice(name.as_str().as_bytes());

@@ -27,6 +27,7 @@ pub mod listen;
 pub mod message;
 mod metrics;
 pub mod moved;
+mod name;
 pub mod names;
 pub mod observe;
 pub mod overload;

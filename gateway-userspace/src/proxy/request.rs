@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::Arc,
 };
 
@@ -69,7 +70,7 @@ impl Asker {
     pub(super) async fn answer(&self, request: &mut Request<Received>) -> Response<ObservedBody> {
         let state = self.worker.current.load_full();
         let mut seen = self.begin(&state, &request.head);
-        let answer = self.answer_and_note(&state, request, seen.notes()).await;
+        let answer = pin!(self.answer_and_note(&state, request, seen.notes())).await;
         seen.answered(answer)
     }
 
@@ -123,7 +124,7 @@ impl Asker {
                 notes.with(Outcome::Refused, answers::empty(StatusCode::BAD_REQUEST))
             }
             Some(Decision::Forward(rule, path)) => {
-                self.forward(state, &rule, path, host, request, notes).await
+                pin!(self.forward(state, &rule, path, host, request, notes)).await
             }
         }
     }
@@ -162,7 +163,10 @@ impl Asker {
         let mut body = self.to_upstream(rule, path, request, host, key.as_ref());
         notes.id = Some(id.clone());
         let (cluster, patience) = (&rule.cluster, limits.upstream_answer);
-        match exchange(cluster, &request.head, &mut body, pool, &state.connector, patience).await {
+        // In its place: a future that is awaited is moved first.
+        let answer =
+            pin!(exchange(cluster, &request.head, &mut body, pool, &state.connector, patience)).await;
+        match answer {
             Ok((Response { mut head, body }, mut lease)) => {
                 lease.keep(admitted);
                 let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;

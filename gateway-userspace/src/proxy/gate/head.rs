@@ -4,7 +4,7 @@
 //! upstream that forgives otherwise would see another request than we do.
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Uri, Version};
+use http::{Method, Uri, Version};
 use memchr::memchr;
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
         host,
         limits::Limits,
         message::{Headers, Protocol, RequestHead},
+        name::name,
         value::{is_value, value},
     },
     refusal::Refusal,
@@ -203,7 +204,7 @@ impl Complete {
         for line in lines.take(self.fields) {
             let colon = memchr(b':', line)?;
             let value = value(shared(line[colon + 1..].trim_ascii()))?;
-            headers.append(HeaderName::from_bytes(&line[..colon]).ok()?, value);
+            headers.append(name(&line[..colon])?, value);
         }
         let protocol = self.upgrades.then_some(Protocol::WebSocket);
         Some(RequestHead { method, uri, version: self.version, headers, protocol })

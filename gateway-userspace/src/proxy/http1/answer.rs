@@ -7,7 +7,7 @@ use http::{
 
 use crate::proxy::{
     headers::lists,
-    message::{ResponseHead, write_field},
+    message::{HEAD_ROOM, ResponseHead, write_field},
 };
 
 /// What of a request an answer goes by.
@@ -19,6 +19,8 @@ pub(super) struct To {
     pub(super) is_old: bool,
     /// Another request may come.
     pub(super) keeps: bool,
+    /// Who asks reads what comes behind a body in chunks.
+    pub(super) takes_trailers: bool,
 }
 
 /// How a body is delimited.
@@ -60,8 +62,7 @@ pub(super) fn begin(head: &ResponseHead, length: Option<u64>, to: To) -> Begun {
         Delimited::Chunks | Delimited::End => false,
     };
     let keeps = to.keeps && body != Delimited::End && !lists(&head.headers, &CONNECTION, b"close");
-    let lengths = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    let mut text = Vec::with_capacity(lengths.sum::<usize>() + 128);
+    let mut text = Vec::with_capacity(HEAD_ROOM);
     text.extend_from_slice(if to.is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     text.extend_from_slice(status.as_str().as_bytes());
     text.push(b' ');
@@ -104,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    const TO: To = To { is_head: false, is_old: false, keeps: true };
+    const TO: To = To { is_head: false, is_old: false, keeps: true, takes_trailers: false };
 
     fn begun(
         status: u16,

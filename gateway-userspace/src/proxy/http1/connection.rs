@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    io::{self, IoSlice},
+    io::{self, IoSlice, Write as _},
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
@@ -22,6 +22,8 @@ use crate::proxy::{
 
 /// What is read at once where a head may come: a whole one, nearly always.
 const HEAD: usize = 16 * 1024;
+/// Pieces that are no more together are copied into one: to hand them to the kernel apart costs more.
+const SMALL: usize = 4 * 1024;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 thread_local! {
@@ -339,7 +341,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        let stream = Pin::new(&mut self.stream);
+        let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        let written = match length <= SMALL {
+            true => SCRATCH.with_borrow_mut(|scratch| {
+                let mut all = &mut scratch[..length];
+                for piece in pieces {
+                    // There is room for all of it.
+                    let _written = all.write(piece);
+                }
+                stream.poll_write(cx, &scratch[..length])
+            }),
+            false => stream.poll_write_vectored(cx, pieces),
+        };
         let written = written.map(|count| match count {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             count => count,

@@ -32,6 +32,7 @@ use self::{
 };
 use super::{
     connection::{Told, over_and_known},
+    gate::Body,
     linger::linger,
     message::RequestHead,
     observe::Tunnelled,
@@ -107,42 +108,45 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     loop {
-        let (answer, to, takes_trailers) = match next {
+        let mut to = To { is_head: false, is_old: false, keeps: false, takes_trailers: false };
+        let mut has_body = false;
+        let mut answer = match next {
             Next::Asked(mut asked) => {
                 let Asked { request, complete } = &mut *asked;
-                let to = To {
+                to = To {
                     is_head: request.head.method == Method::HEAD,
                     is_old: complete.is_old(),
                     keeps: complete.keeps(),
+                    takes_trailers: complete.takes_trailers,
                 };
-                if !lock(connection).is_over() {
+                has_body = complete.body != Body::Length(0);
+                if has_body {
                     request.body = Received::Http1(Incoming::new(connection));
                 }
-                let answer = asker.answer(request).await;
-                let takes_trailers = complete.takes_trailers;
+                // In its place: a future that is awaited is moved first.
+                pin!(asker.answer(request)).await
                 // What is left of its body is given up before the answer is sent.
-                drop(asked);
-                (answer, to, takes_trailers)
             }
             Next::Refused(refusal) => {
                 let head = RequestHead::new(
                     Method::from_bytes(NO_METHOD).unwrap_or_default(),
                     Uri::from_static("*"),
                 );
-                let answer = asker.refuse(&head, refusal.status());
-                (answer, To { is_head: false, is_old: false, keeps: false }, false)
+                asker.refuse(&head, refusal.status())
             }
             Next::Rests => return Ok(End::Rests),
             Next::End => return Ok(End::Last),
         };
         // A client that was not told to send its body may send it nevertheless, or something else.
-        let keeps = to.keeps && !told.is_last(asker.door) && !lock(connection).waits();
-        match sending::send(connection, answer, To { keeps, ..to }, takes_trailers).await? {
+        to.keeps = to.keeps && !told.is_last(asker.door) && !(has_body && lock(connection).waits());
+        let sent = pin!(sending::send(connection, &mut answer, to)).await?;
+        drop(answer);
+        match sent {
             Sent::Whole => {}
             Sent::Last => return Ok(End::Last),
             Sent::Tunnel(tunnel, seen) => return Ok(End::Tunnel(tunnel, seen)),
         }
-        if !poll_fn(|cx| Poll::Ready(lock(connection).skip(cx))).await {
+        if has_body && !poll_fn(|cx| Poll::Ready(lock(connection).skip(cx))).await {
             return Ok(End::Last);
         }
         next = select! {

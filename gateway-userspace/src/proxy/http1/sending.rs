@@ -49,19 +49,17 @@ enum Behind {
 /// Sends all of an answer. An error is the end of the connection, by which a client sees that it has a part only.
 pub(super) async fn send<S>(
     connection: &Shared<S>,
-    answer: Response<ObservedBody>,
+    Response { head, body }: &mut Response<ObservedBody>,
     to: To,
-    takes_trailers: bool,
 ) -> io::Result<Sent>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Response { head, mut body } = answer;
     let tunnel = body.take_tunnel();
     let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
-    let Begun { text, body: delimited, keeps } = answer::begin(&head, length, to);
+    let Begun { text, body: delimited, keeps } = answer::begin(head, length, to);
     if let (None, Delimited::Chunks | Delimited::End | Delimited::Length(1..)) = (&tunnel, delimited) {
-        send_body(connection, text, body, delimited, takes_trailers).await?;
+        pin!(send_body(connection, text, body, delimited, to.takes_trailers)).await?;
     } else {
         write(connection, &mut [IoSlice::new(&text)]).await?;
     }
@@ -76,7 +74,7 @@ where
 async fn send_body<S>(
     connection: &Shared<S>,
     head: Vec<u8>,
-    body: ObservedBody,
+    body: &mut ObservedBody,
     delimited: Delimited,
     takes_trailers: bool,
 ) -> io::Result<()>
@@ -86,9 +84,8 @@ where
     let most = lock(connection).most();
     let (mut before, mut data, mut behind) = (head, Pieces::new(), Vec::new());
     let mut left = if let Delimited::Length(length) = delimited { length } else { u64::MAX };
-    let mut body = pin!(body);
     loop {
-        let next = poll_fn(|cx| gather(body.as_mut(), cx, &mut data, !before.is_empty(), most)).await;
+        let next = poll_fn(|cx| gather(body, cx, &mut data, !before.is_empty(), most)).await;
         let count = data.iter().map(Bytes::len).sum::<usize>();
         left = left.checked_sub(count as u64).ok_or(io::ErrorKind::InvalidData)?;
         if delimited == Delimited::Chunks {
@@ -117,7 +114,7 @@ where
 
 /// Takes what there is of a body, up to `most` bytes or a piece more; `at_once`: something else is to be sent, so nothing is waited for.
 fn gather(
-    mut body: Pin<&mut ObservedBody>,
+    body: &mut ObservedBody,
     cx: &mut Context<'_>,
     data: &mut Pieces,
     at_once: bool,
@@ -131,7 +128,7 @@ fn gather(
         if count >= most {
             break Behind::More;
         }
-        match body.as_mut().poll_frame(cx) {
+        match Pin::new(&mut *body).poll_frame(cx) {
             Poll::Pending if at_once || !data.is_empty() => break Behind::More,
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => break Behind::End(None),

@@ -1,6 +1,6 @@
 //! One request to one of a route's upstreams, and the head of its answer.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{error::Error, io, pin::pin, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use hyper::body::Incoming;
@@ -131,7 +131,9 @@ pub async fn exchange(
         if let Some(fault) = fault.take_if(|fault: &mut Fault| !fault.is_free() && !cluster.spend(pool)) {
             return Err(fault);
         }
-        match attempt(cluster, choice, head, body, pool, connector, patience).await {
+        // In its place, as those below: a future that is awaited is moved first.
+        let answer = pin!(attempt(cluster, choice, head, body, pool, connector, patience)).await;
+        match answer {
             Ok((response, lease)) => {
                 lease.flight.part().count_answer(response.head.status);
                 match response.head.status.is_server_error() {
@@ -182,7 +184,8 @@ async fn attempt(
         return Box::pin(share(server, head, body, flight, connector, patience)).await;
     }
     if let Some(link) = flight.part().kept.take() {
-        match send(link, head, body, flight, patience).await {
+        let answer = pin!(send(link, head, body, flight, patience)).await;
+        match answer {
             Err(Failed { may_go_again: true, .. }) => {}
             done => return done,
         }
@@ -227,7 +230,8 @@ async fn send(
     patience: Duration,
 ) -> Result<Answer, Failed> {
     let upload = upload_of(body);
-    match link.exchange(head, body, upload.as_deref(), patience).await {
+    let answer = pin!(link.exchange(head, body, upload.as_deref(), patience)).await;
+    match answer {
         Ok((answer, sending)) => {
             let lease = Lease { way: Way::Own(link), flight, upload, sending, admitted: None };
             agreed(head, answer, None, lease)

@@ -11,6 +11,7 @@ use memchr::memchr;
 use crate::proxy::{
     headers::has_member,
     message::{Headers, ResponseHead},
+    name::name,
     value::{is_value, value},
 };
 
@@ -66,8 +67,7 @@ pub(super) fn parse(bytes: &mut BytesMut, to: &Method) -> Result<Option<Answer>,
     let mut said = Said::default();
     for line in lines {
         let colon = line.iter().position(|byte| *byte == b':').ok_or(BROKEN)?;
-        let name = HeaderName::from_bytes(&line[..colon]);
-        let name = name.map_err(|_| Malformed("a field's name is none"))?;
+        let name = name(&line[..colon]).ok_or(Malformed("a field's name is none"))?;
         let value = value(shared(trimmed(&line[colon + 1..]))).ok_or(Malformed("a field's value is none"))?;
         said.note(&name, value.as_bytes());
         head.headers.append(name, value);

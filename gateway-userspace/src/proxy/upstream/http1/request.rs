@@ -5,7 +5,7 @@ use http::{
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
-use crate::proxy::message::{RequestHead, write_field};
+use crate::proxy::message::{HEAD_ROOM, RequestHead, write_field};
 
 /// How a request's body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,7 @@ pub(super) fn encode(head: &RequestHead, has_body: bool) -> Vec<u8> {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     // An absolute form may have had a query behind no path.
     let root = if target.starts_with('?') { "/" } else { "" };
-    let lengths = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    let mut text = Vec::with_capacity(target.len() + lengths.sum::<usize>() + 64);
+    let mut text = Vec::with_capacity(HEAD_ROOM);
     for piece in [head.method.as_str(), " ", root, target, " HTTP/1.1\r\n"] {
         text.extend_from_slice(piece.as_bytes());
     }

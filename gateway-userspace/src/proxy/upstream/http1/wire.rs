@@ -110,7 +110,11 @@ impl Wire {
 
 impl Shared {
     fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        let stream = Pin::new(&mut self.stream);
+        let written = match pieces {
+            [one] => stream.poll_write(cx, one),
+            _ => stream.poll_write_vectored(cx, pieces),
+        };
         self.writing.bound(cx, self.stall, written)
     }
 }
