@@ -7,12 +7,15 @@ use http::HeaderName;
 
 /// The longest name that is remembered: with it, an entry has 64 bytes.
 const LONGEST: usize = 31;
-/// Where names are remembered, each in one place.
-const PLACES: usize = 256;
+/// In so many places.
+const PAIRS: usize = 128;
 
 thread_local! {
-    static SEEN: RefCell<Box<[Seen]>> = RefCell::new((0..PLACES).map(|_| Seen::default()).collect());
+    static SEEN: RefCell<Box<[Pair]>> = RefCell::new((0..PAIRS).map(|_| Pair::default()).collect());
 }
+
+/// The two that were asked for last of those that share a place: with one, two that many messages have would each time be made anew.
+type Pair = [Seen; 2];
 
 /// A name, and the bytes that it was made of, in their case. There is none where there are no bytes.
 #[derive(Debug)]
@@ -41,13 +44,16 @@ pub(super) fn name(bytes: &[u8]) -> Option<HeaderName> {
         return make();
     }
     SEEN.with_borrow_mut(|seen| {
-        let seen = &mut seen[place(bytes)];
-        if !seen.is_of(bytes) {
-            seen.name = make()?;
-            seen.length = bytes.len() as u8;
-            seen.bytes[..bytes.len()].copy_from_slice(bytes);
+        let [last, before] = &mut seen[place(bytes)];
+        if !last.is_of(bytes) {
+            if !before.is_of(bytes) {
+                before.name = make()?;
+                before.length = bytes.len() as u8;
+                before.bytes[..bytes.len()].copy_from_slice(bytes);
+            }
+            std::mem::swap(last, before);
         }
-        Some(seen.name.clone())
+        Some(last.name.clone())
     })
 }
 
@@ -56,7 +62,7 @@ fn place(bytes: &[u8]) -> usize {
     let length = bytes.len();
     let some = [bytes[0], bytes[length / 2], bytes[length - 1], length as u8];
     // Fibonacci hashing: the highest bits depend on all others.
-    (u32::from_ne_bytes(some).wrapping_mul(0x9e37_79b9) >> 24) as usize % PLACES
+    (u32::from_ne_bytes(some).wrapping_mul(0x9e37_79b9) >> 25) as usize % PAIRS
 }
 
 #[cfg(test)]

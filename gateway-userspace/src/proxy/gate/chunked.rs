@@ -3,7 +3,7 @@
 //! Stricter than RFC 9112, section 7.1 in one point: no whitespace between size and extension, which nobody sends in good faith.
 //! But some servers fill up their sizes with spaces, so of answers that is taken.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use super::{
     super::{limits::Limits, value::is_value_byte},
@@ -79,7 +79,7 @@ impl Chunked {
         for line in lines(&text) {
             // Each byte was looked at as it came.
             let (name, value) = split_field(line)?;
-            trailers.append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);
+            trailers.append(name, HeaderValue::from_bytes(value).ok()?);
         }
         (!trailers.is_empty()).then_some(trailers)
     }
@@ -169,6 +169,7 @@ fn hex(digit: u8) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
     use proptest::prelude::*;
 
     use super::*;

@@ -3,9 +3,15 @@
 //! Others forgive a bare LF, equal Content-Lengths, Content-Length beside Transfer-Encoding and codings before `chunked`; an
 //! upstream that forgives otherwise would see another request than we do.
 
+use std::ops::Range;
+
 use bytes::Bytes;
-use http::{Method, Uri, Version};
+use http::{
+    HeaderName, Method, Uri, Version,
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+};
 use memchr::memchr;
+use smallvec::SmallVec;
 
 use super::{
     super::{
@@ -46,10 +52,9 @@ pub(in crate::proxy) struct Complete {
     /// What the client says of the connection: it is the last request; or, of HTTP/1.0, it is not.
     close: bool,
     keep_alive: bool,
-    fields: usize,
 }
 
-/// A head that is not complete yet.
+/// A head that is not complete yet. Where its parts are is noted, so that no byte is searched twice.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Head {
     /// Bytes that hold no further line end.
@@ -58,20 +63,30 @@ pub(in crate::proxy) struct Head {
     line: usize,
     /// Empty lines in front: one is forgiven, as RFC 9112, section 2.2 asks.
     empty: usize,
-    version: Option<Version>,
-    fields: usize,
+    first: Option<First>,
+    fields: SmallVec<[(HeaderName, Range<u32>); FIELDS]>,
     hosts: usize,
     length: Option<u64>,
     chunked: bool,
     expects: bool,
     expects_else: bool,
-    get: bool,
     upgrades: usize,
     websocket: bool,
     upgrade: bool,
     close: bool,
     keep_alive: bool,
     takes_trailers: bool,
+}
+
+/// So many fields are noted before memory is asked for: few requests have more.
+const FIELDS: usize = 16;
+
+/// What the first line says.
+#[derive(Debug)]
+struct First {
+    method: Method,
+    target: Range<u32>,
+    version: Version,
 }
 
 impl Head {
@@ -83,31 +98,29 @@ impl Head {
     ) -> Result<Option<Complete>, Refusal> {
         while let Some(offset) = memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + offset;
-            let line = bytes[self.line..end].strip_suffix(b"\r").ok_or(Refusal::BadRequest)?;
+            let start = self.line;
+            let line = bytes[start..end].strip_suffix(b"\r").ok_or(Refusal::BadRequest)?;
             self.searched = end + 1;
             self.line = end + 1;
             if self.searched > limits.head_bytes {
                 return Err(Refusal::HeadTooLarge);
             }
-            match (line.is_empty(), self.version) {
+            match (line.is_empty(), &self.first) {
                 (true, None) => {
                     self.empty += 1;
                     if self.empty > 1 {
                         return Err(Refusal::BadRequest);
                     }
                 }
-                (false, None) => {
-                    self.version = Some(request_line(line, limits)?);
-                    self.get = line.starts_with(b"GET ");
-                }
-                (false, Some(_)) => self.field(line, limits)?,
-                (true, Some(version)) => {
-                    return self.finish(version, end + 1).map(Some);
+                (false, None) => self.first = Some(First::of(line, start, limits)?),
+                (false, Some(_)) => self.field(line, start, limits)?,
+                (true, Some(first)) => {
+                    return self.finish(first, end + 1).map(Some);
                 }
             }
         }
         self.searched = bytes.len();
-        if self.version.is_none() && bytes.len() - self.line > limits.target_bytes + 64 {
+        if self.first.is_none() && bytes.len() - self.line > limits.target_bytes + 64 {
             return Err(Refusal::TargetTooLong);
         }
         if bytes.len() > limits.head_bytes {
@@ -116,40 +129,40 @@ impl Head {
         Ok(None)
     }
 
-    fn field(&mut self, line: &[u8], limits: &Limits) -> Result<(), Refusal> {
-        self.fields += 1;
-        if self.fields > limits.fields {
+    /// A line that begins at `start`.
+    fn field(&mut self, line: &[u8], start: usize, limits: &Limits) -> Result<(), Refusal> {
+        if self.fields.len() == limits.fields {
             return Err(Refusal::HeadTooLarge);
         }
         let (name, value) = split_field(line).ok_or(Refusal::BadRequest)?;
-        match name.len() {
-            2 if name.eq_ignore_ascii_case(b"te") => self.takes_trailers |= has_member(value, b"trailers"),
-            4 if name.eq_ignore_ascii_case(b"host") => {
+        match name {
+            TE => self.takes_trailers |= has_member(value, b"trailers"),
+            HOST => {
                 self.hosts += 1;
                 if self.hosts > 1 || host::parse(value).is_err() {
                     return Err(Refusal::BadRequest);
                 }
             }
-            6 if name.eq_ignore_ascii_case(b"expect") => match value.eq_ignore_ascii_case(b"100-continue") {
+            EXPECT => match value.eq_ignore_ascii_case(b"100-continue") {
                 true => self.expects = true,
                 false => self.expects_else = true,
             },
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+            UPGRADE => {
                 self.upgrades += 1;
                 self.websocket = value.eq_ignore_ascii_case(b"websocket");
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => {
+            CONNECTION => {
                 self.upgrade |= has_member(value, b"upgrade");
                 self.close |= has_member(value, b"close");
                 self.keep_alive |= has_member(value, b"keep-alive");
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
+            CONTENT_LENGTH => {
                 if self.length.is_some() {
                     return Err(Refusal::BadRequest);
                 }
                 self.length = Some(content_length(value).ok_or(Refusal::BadRequest)?);
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            TRANSFER_ENCODING => {
                 if self.chunked {
                     return Err(Refusal::BadRequest);
                 }
@@ -158,10 +171,12 @@ impl Head {
             }
             _ => {}
         }
+        self.fields.push((name, part(line, start, value)));
         Ok(())
     }
 
-    fn finish(&self, version: Version, length: usize) -> Result<Complete, Refusal> {
+    fn finish(&self, first: &First, length: usize) -> Result<Complete, Refusal> {
+        let version = first.version;
         let is_old = version == Version::HTTP_10;
         if self.chunked && (self.length.is_some() || is_old) {
             return Err(Refusal::BadRequest);
@@ -171,8 +186,8 @@ impl Head {
         }
         let body = if self.chunked { Body::Chunked } else { Body::Length(self.length.unwrap_or(0)) };
         let has_none = body == Body::Length(0);
-        let upgrades =
-            self.get && has_none && !is_old && self.upgrade && self.websocket && self.upgrades == 1;
+        let is_get = first.method == Method::GET;
+        let upgrades = is_get && has_none && !is_old && self.upgrade && self.websocket && self.upgrades == 1;
         Ok(Complete {
             length,
             body,
@@ -182,34 +197,31 @@ impl Head {
             upgrades,
             close: self.close,
             keep_alive: self.keep_alive,
-            fields: self.fields,
         })
+    }
+
+    /// The request, once its head is complete in `bytes`, with which it shares memory; None: it is none for the http crate.
+    pub(in crate::proxy) fn request(&mut self, complete: &Complete, bytes: &Bytes) -> Option<RequestHead> {
+        let shared = |Range { start, end }| bytes.slice(start as usize..end as usize);
+        let First { method, target, version } = self.first.take()?;
+        let uri = Uri::from_maybe_shared(shared(target)).ok()?;
+        // There is room for what a request gets on its way.
+        let mut headers = Headers::with_capacity(Headers::ROOM.max(self.fields.len() + 8));
+        for (name, place) in self.fields.drain(..) {
+            headers.append(name, value(shared(place))?);
+        }
+        let protocol = complete.upgrades.then_some(Protocol::WebSocket);
+        Some(RequestHead { method, uri, version, headers, protocol })
     }
 }
 
-impl Complete {
-    /// The head of which this was found; None: it is none for the http crate.
-    pub(in crate::proxy) fn request(&self, bytes: &Bytes) -> Option<RequestHead> {
-        let start = bytes.as_ptr() as usize;
-        let shared = |part: &[u8]| {
-            let begin = part.as_ptr() as usize - start;
-            bytes.slice(begin..begin + part.len())
-        };
-        let mut lines = lines(bytes).skip_while(|line| line.is_empty());
-        let mut first = lines.next()?.split(|b| *b == b' ');
-        let method = Method::from_bytes(first.next()?).ok()?;
-        let uri = Uri::from_maybe_shared(shared(first.next()?)).ok()?;
-        // There is room for what a request gets on its way.
-        let mut headers = Headers::with_capacity(Headers::ROOM.max(self.fields + 8));
-        for line in lines.take(self.fields) {
-            let colon = memchr(b':', line)?;
-            let value = value(shared(line[colon + 1..].trim_ascii()))?;
-            headers.append(name(&line[..colon])?, value);
-        }
-        let protocol = self.upgrades.then_some(Protocol::WebSocket);
-        Some(RequestHead { method, uri, version: self.version, headers, protocol })
-    }
+/// Where a part of a line is that begins at `start`.
+fn part(line: &[u8], start: usize, part: &[u8]) -> Range<u32> {
+    let begin = start + (part.as_ptr() as usize - line.as_ptr() as usize);
+    begin as u32..(begin + part.len()) as u32
+}
 
+impl Complete {
     /// The client may ask for more behind this.
     pub(in crate::proxy) fn keeps(&self) -> bool {
         match self.is_old() {
@@ -236,39 +248,39 @@ pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// `method SP request-target SP HTTP-version`, RFC 9112, section 3, with single spaces.
-fn request_line(line: &[u8], limits: &Limits) -> Result<Version, Refusal> {
-    let mut parts = line.split(|b| *b == b' ');
-    let (Some(method), Some(target), version, None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(Refusal::BadRequest);
-    };
-    if method.is_empty() || !method.iter().copied().all(is_token) {
-        return Err(Refusal::BadRequest);
-    }
-    let version = match version {
-        Some(b"HTTP/1.1") => Version::HTTP_11,
-        Some(b"HTTP/1.0") => Version::HTTP_10,
-        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
-            if major.is_ascii_digit() && minor.is_ascii_digit() =>
-        {
-            return Err(Refusal::Version);
+impl First {
+    /// `method SP request-target SP HTTP-version`, RFC 9112, section 3, with single spaces.
+    fn of(line: &[u8], start: usize, limits: &Limits) -> Result<Self, Refusal> {
+        let mut parts = line.split(|b| *b == b' ');
+        let (Some(method), Some(target), version, None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Refusal::BadRequest);
+        };
+        let method = Method::from_bytes(method).map_err(|_| Refusal::BadRequest)?;
+        let version = match version {
+            Some(b"HTTP/1.1") => Version::HTTP_11,
+            Some(b"HTTP/1.0") => Version::HTTP_10,
+            Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+                if major.is_ascii_digit() && minor.is_ascii_digit() =>
+            {
+                return Err(Refusal::Version);
+            }
+            _ => return Err(Refusal::BadRequest),
+        };
+        if method == Method::CONNECT || method == Method::TRACE {
+            return Err(Refusal::Method);
         }
-        _ => return Err(Refusal::BadRequest),
-    };
-    if method == b"CONNECT" || method == b"TRACE" {
-        return Err(Refusal::Method);
+        if target.len() > limits.target_bytes {
+            return Err(Refusal::TargetTooLong);
+        }
+        check_target(&method, target).ok_or(Refusal::BadRequest)?;
+        Ok(Self { method, target: part(line, start, target), version })
     }
-    if target.len() > limits.target_bytes {
-        return Err(Refusal::TargetTooLong);
-    }
-    check_target(method, target).ok_or(Refusal::BadRequest)?;
-    Ok(version)
 }
 
 /// Origin form, absolute form, or `OPTIONS *`; no more than the http crate parses.
-fn check_target(method: &[u8], target: &[u8]) -> Option<()> {
+fn check_target(method: &Method, target: &[u8]) -> Option<()> {
     let query = memchr(b'?', target).unwrap_or(target.len());
     let (path, query) = target.split_at(query);
     let all = |part: &[u8], but: u8| {
@@ -281,7 +293,7 @@ fn check_target(method: &[u8], target: &[u8]) -> Option<()> {
     }
     match target {
         [b'/', ..] => Some(()),
-        b"*" => (method == b"OPTIONS").then_some(()),
+        b"*" => (*method == Method::OPTIONS).then_some(()),
         absolute => {
             let rest = strip_scheme(absolute, b"http://").or_else(|| strip_scheme(absolute, b"https://"))?;
             let authority = rest.split(|b| matches!(b, b'/' | b'?')).next()?;
@@ -298,11 +310,10 @@ fn strip_scheme<'a>(target: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
 
 /// Name and trimmed value of a field line. None for anything RFC 9112, section 5 and RFC 9110, section 5.5 do not allow: space
 /// before the colon, a folded line, control characters, a bare CR.
-pub(super) fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = memchr(b':', line)?;
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
-    let right = !name.is_empty() && name.iter().copied().all(is_token) && is_value(value);
-    right.then(|| (name, value.trim_ascii()))
+pub(super) fn split_field(line: &[u8]) -> Option<(HeaderName, &[u8])> {
+    let (name, value) = line.split_at(memchr(b':', line)?);
+    let value = &value[1..];
+    is_value(value).then_some((self::name(name)?, value.trim_ascii()))
 }
 
 /// Digits only: no sign, no list, nothing that overflows.
@@ -347,10 +358,10 @@ mod tests {
         for target in
             ["/`", "/<x>", "/?\"", "/?<", "/#", "http://a%20b/", "http://[::1%25eth0]x/", "http://::1/"]
         {
-            assert_eq!(check_target(b"GET", target.as_bytes()), None, "{target}");
+            assert_eq!(check_target(&Method::GET, target.as_bytes()), None, "{target}");
         }
         for target in ["/{a}|b^\\[]?{c}|`^", "/\"", "/%20?%20", "http://a:80/{b}", "http://[::1]:80?c"] {
-            assert_eq!(check_target(b"GET", target.as_bytes()), Some(()), "{target}");
+            assert_eq!(check_target(&Method::GET, target.as_bytes()), Some(()), "{target}");
         }
     }
 
@@ -381,7 +392,7 @@ mod tests {
             rest in "[ -~]{0,6}",
         ) {
             let target = format!("{start}{rest}");
-            if check_target(b"GET", target.as_bytes()).is_some() {
+            if check_target(&Method::GET, target.as_bytes()).is_some() {
                 prop_assert!(target.parse::<Uri>().is_ok(), "{}", target);
             }
         }

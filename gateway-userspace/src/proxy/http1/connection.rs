@@ -39,8 +39,8 @@ pub(super) type Shared<S> = Arc<Mutex<Connection<S>>>;
 pub struct Connection<S> {
     stream: S,
     limits: Arc<Limits>,
-    /// Of the next request, as far as it has come.
-    head: Head,
+    /// Of the next request, as far as it was looked at.
+    head: Option<Box<Head>>,
     /// Between two bodies: a part of a head.
     inflow: Inflow,
     /// The body will not come to its end.
@@ -94,6 +94,14 @@ pub enum Busy {
     Yes,
 }
 
+/// A head that is whole.
+type Heard = Result<(Box<Head>, Complete), Refusal>;
+
+/// In bytes; where what comes is none, none of it is taken.
+fn length(heard: &Heard) -> usize {
+    heard.as_ref().map_or(0, |(_, complete)| complete.length)
+}
+
 /// For a moment.
 pub(super) fn lock<T: ?Sized>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
@@ -105,7 +113,7 @@ impl<S> Connection<S> {
         Self {
             stream,
             limits,
-            head: Head::default(),
+            head: None,
             inflow: Inflow::default(),
             broken: None,
             interim: None,
@@ -152,18 +160,25 @@ impl<S> Connection<S> {
         self.interim == Some(CONTINUE)
     }
 
-    /// What a head is that is whole in `bytes`, and its length.
-    fn heard(&mut self, bytes: &[u8]) -> Option<(usize, Result<Complete, Refusal>)> {
-        let complete = self.head.advance(bytes, &self.limits).transpose()?;
-        self.reading.disarm();
-        self.head = Head::default();
-        Some((complete.map_or(0, |complete| complete.length), complete))
+    /// What a head is that is whole in `bytes`.
+    fn heard(&mut self, bytes: &[u8]) -> Option<Heard> {
+        let mut head = self.head.take().unwrap_or_default();
+        match head.advance(bytes, &self.limits).transpose() {
+            None => {
+                self.head = Some(head);
+                None
+            }
+            Some(complete) => {
+                self.reading.disarm();
+                Some(complete.map(|complete| (head, complete)))
+            }
+        }
     }
 
     /// What is asked by a head.
-    fn asked(&mut self, head: &Bytes, complete: Result<Complete, Refusal>) -> Next {
-        let asked = complete.and_then(|complete| {
-            let head = complete.request(head).ok_or(Refusal::BadRequest)?;
+    fn asked(&mut self, bytes: &Bytes, heard: Heard) -> Next {
+        let asked = heard.and_then(|(mut head, complete)| {
+            let head = head.request(&complete, bytes).ok_or(Refusal::BadRequest)?;
             Ok(Box::new(Asked { request: Request { head, body: Received::Nothing }, complete }))
         });
         let asked = match asked {
@@ -185,26 +200,25 @@ impl<S> Connection<S> {
     /// A head that is whole in what is held.
     fn next_of_held(&mut self) -> Option<Next> {
         let mut bytes = std::mem::take(&mut self.inflow.bytes);
-        let Some((length, complete)) = self.heard(&bytes) else {
+        let Some(heard) = self.heard(&bytes) else {
             self.inflow.bytes = bytes;
             return None;
         };
-        let head = bytes.split_to(length).freeze();
+        let head = bytes.split_to(length(&heard)).freeze();
         if !bytes.is_empty() {
             self.inflow.bytes = bytes;
         }
-        Some(self.asked(&head, complete))
+        Some(self.asked(&head, heard))
     }
 
     /// A head in what has just come, of which the rest is held. Nothing is held before.
     fn next_of(&mut self, bytes: &[u8]) -> Option<Next> {
         let heard = self.heard(bytes);
-        let (head, rest) = bytes.split_at(heard.map_or(0, |(length, _)| length));
+        let (head, rest) = bytes.split_at(heard.as_ref().map_or(0, length));
         if !rest.is_empty() {
             self.inflow.bytes.extend_from_slice(rest);
         }
-        let (_, complete) = heard?;
-        Some(self.asked(&Bytes::copy_from_slice(head), complete))
+        Some(self.asked(&Bytes::copy_from_slice(head), heard?))
     }
 
     /// Pending until it is too late.

@@ -80,14 +80,14 @@ impl Wire {
         let mut left = pieces;
         io::IoSlice::advance_slices(&mut left, 0);
         std::future::poll_fn(|cx| {
+            let shared = &mut *self.lock();
             while !left.is_empty() {
-                let written = ready!(self.lock().poll_write(cx, left))?;
+                let written = ready!(shared.poll_write(cx, left))?;
                 if written == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 io::IoSlice::advance_slices(&mut left, written);
             }
-            let shared = &mut *self.lock();
             let flushed = Pin::new(&mut shared.stream).poll_flush(cx);
             shared.writing.bound(cx, shared.stall, flushed)
         })
