@@ -28,7 +28,8 @@ fn main() -> anyhow::Result<()> {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let (effort, command) = match has("--quick") {
         true => (Effort { rounds: 3, seconds: 1, idle: 2_000 }, "cargo xtask bench proxy --quick"),
-        false => (Effort { rounds: 7, seconds: 3, idle: 4_000 }, "cargo xtask bench proxy"),
+        // Many short turns: a machine drifts by more within a minute than servers differ.
+        false => (Effort { rounds: 11, seconds: 2, idle: 4_000 }, "cargo xtask bench proxy"),
     };
     let tables = rounds::measure(effort)?;
     Run::new(command, tables)?.publish("proxy", has("--json"))
