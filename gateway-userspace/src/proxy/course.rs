@@ -4,7 +4,11 @@
 use std::{
     future::poll_fn,
     pin::pin,
-    task::{Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
 };
 
@@ -105,23 +109,50 @@ pub async fn closed(orders: &mut Orders) {
     until(orders, |course| !course.accepts).await;
 }
 
-/// Waits until that holds. It is looked at once, and again when there is something new: a connection asks with each of its requests, and
+/// Waits until that holds. It is asked once, and again when it has woken whoever waits: a connection asks with each of its requests, and
 /// to wait on a channel takes a lock that all connections share.
 async fn until(orders: &mut Orders, holds: impl FnMut(&Course) -> bool) {
-    let mut news = orders.clone();
     let mut wait = pin!(orders.wait_for(holds));
-    let mut told: Option<Waker> = None;
+    let mut bell: Option<Arc<Bell>> = None;
     poll_fn(|cx| {
-        let is_told = told.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if is_told && news.has_changed().is_ok_and(|is_new| !is_new) {
+        let bell = match &mut bell {
+            Some(bell) if bell.sleeper.will_wake(cx.waker()) => bell,
+            bell => bell.insert(Arc::new(Bell::of(cx.waker()))),
+        };
+        if !bell.has_rung.load(Ordering::Acquire) {
             return Poll::Pending;
         }
-        news.mark_unchanged();
-        told = Some(cx.waker().clone());
+        // Before it is asked: what rings while it is, counts.
+        bell.has_rung.store(false, Ordering::Release);
+        let waker = Waker::from(Arc::clone(bell));
         // An error: whoever could say so is gone, which is an end too.
-        wait.as_mut().poll(cx).map(|_| ())
+        wait.as_mut().poll(&mut Context::from_waker(&waker)).map(|_| ())
     })
     .await;
+}
+
+/// Wakes a task, and tells it that it was by this.
+struct Bell {
+    has_rung: AtomicBool,
+    sleeper: Waker,
+}
+
+impl Bell {
+    /// That has rung: nobody has listened to it yet.
+    fn of(sleeper: &Waker) -> Self {
+        Self { has_rung: AtomicBool::new(true), sleeper: sleeper.clone() }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.has_rung.store(true, Ordering::Release);
+        self.sleeper.wake_by_ref();
+    }
 }
 
 impl Life {
@@ -328,7 +359,7 @@ mod tests {
     async fn orders_are_heard_however_often_was_asked_and_whoever_waits() {
         let (tell, mut orders) = watch::channel(Course::default());
         let mut end = pin!(ends(&mut orders, 1));
-        let mut nobody = std::task::Context::from_waker(Waker::noop());
+        let mut nobody = Context::from_waker(Waker::noop());
         for closes in [false, false, true, true] {
             assert!(end.as_mut().poll(&mut nobody).is_pending());
             tell.send_modify(|course| course.closes = closes);
@@ -336,6 +367,45 @@ mod tests {
         let later = tokio::spawn(async move { tell.send_modify(|course| course.ending = 2) });
         end.await;
         later.await.unwrap();
+    }
+
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Who is asked by others at the very moment at which an order is given.
+    #[test]
+    fn no_order_is_missed_by_who_is_woken_by_others_meanwhile() {
+        for _ in 0..3_000 {
+            let (tell, mut orders) = watch::channel(Course::default());
+            let mut end = pin!(ends(&mut orders, 1));
+            let woken = Arc::new(Woken(AtomicBool::new(false)));
+            let waker = Waker::from(Arc::clone(&woken));
+            let mut poll = || end.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+            let is_told = AtomicBool::new(false);
+            let mut has_ended = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    tell.send_modify(|course| course.ending = 2);
+                    is_told.store(true, Ordering::SeqCst);
+                });
+                loop {
+                    let was_told = is_told.load(Ordering::SeqCst);
+                    woken.0.store(false, Ordering::SeqCst);
+                    let has_ended = poll();
+                    if has_ended || was_told {
+                        break has_ended;
+                    }
+                }
+            });
+            while !has_ended {
+                assert!(woken.0.swap(false, Ordering::SeqCst), "nobody asks any more");
+                has_ended = poll();
+            }
+        }
     }
 
     #[tokio::test]
