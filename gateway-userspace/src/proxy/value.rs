@@ -12,11 +12,11 @@ pub(super) fn is_value_byte(byte: u8) -> bool {
 
 /// Whether all may.
 pub(super) fn is_value(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<8>();
-    words
-        .iter()
-        .all(|word| is_plain(u64::from_ne_bytes(*word)) || word.iter().all(|byte| is_value_byte(*byte)))
-        && rest.iter().all(|byte| is_value_byte(*byte))
+    let is_plain = |word: &[u8; 8]| is_plain(u64::from_ne_bytes(*word));
+    // The last eight, some of which were looked at, are a word too.
+    let all_plain =
+        bytes.last_chunk().is_some_and(|last| bytes.as_chunks().0.iter().all(is_plain) && is_plain(last));
+    all_plain || bytes.iter().all(|byte| is_value_byte(*byte))
 }
 
 /// Whether eight bytes may, of which none is a tab, which hardly anything has.

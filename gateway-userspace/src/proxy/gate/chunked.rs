@@ -3,10 +3,14 @@
 //! Stricter than RFC 9112, section 7.1 in one point: no whitespace between size and extension, which nobody sends in good faith.
 //! But some servers fill up their sizes with spaces, so of answers that is taken.
 
-use http::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+use http::HeaderMap;
 
 use super::{
-    super::{limits::Limits, value::is_value_byte},
+    super::{
+        limits::Limits,
+        value::{is_value_byte, value},
+    },
     head::{is_token, lines, split_field},
 };
 
@@ -79,7 +83,7 @@ impl Chunked {
         for line in lines(&text) {
             // Each byte was looked at as it came.
             let (name, value) = split_field(line)?;
-            trailers.append(name, HeaderValue::from_bytes(value).ok()?);
+            trailers.append(name, self::value(Bytes::copy_from_slice(value))?);
         }
         (!trailers.is_empty()).then_some(trailers)
     }
@@ -169,7 +173,7 @@ fn hex(digit: u8) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
+    use http::{HeaderName, HeaderValue};
     use proptest::prelude::*;
 
     use super::*;

@@ -11,7 +11,7 @@ use crate::proxy::{
 };
 
 /// What of a request an answer goes by.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct To {
     /// HEAD: there is no body behind the answer's head.
     pub(super) is_head: bool,

@@ -108,7 +108,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     loop {
-        let mut to = To { is_head: false, is_old: false, keeps: false, takes_trailers: false };
+        let mut to = To::default();
         let mut has_body = false;
         let mut answer = match next {
             Next::Asked(mut asked) => {

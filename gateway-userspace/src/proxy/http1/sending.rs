@@ -38,7 +38,7 @@ pub(super) enum Sent {
 /// What there is of a body: mostly, it is in one piece or two.
 type Pieces = SmallVec<[Bytes; 2]>;
 
-/// And then.
+/// What is behind the pieces that there are.
 enum Behind {
     More,
     /// The end, and fields behind it.
